@@ -1,0 +1,210 @@
+@0xb8f0c2d63e714a95;
+# What the host and the native bridge say to each other (docs/architecture.md).
+#
+# One stream: HTTP CONNECT on the bridge's unix socket, then two-party Cap'n Proto RPC. The host is always the
+# caller; what the bridge has to tell, the host fetches with `Instance.events`, which waits. Expected failures are
+# results of type Error. Times are nanoseconds of the bridge's CLOCK_MONOTONIC. Sizes are bytes.
+
+using import "errors.capnp".Error;
+
+using InstanceId = Text;
+# "i-" and 20 base32 characters, chosen by the bridge, unguessable.
+
+using MsgId = UInt64;
+# Ids of RPCs and messages. Text ids are sugar: FNV-1a 64 of the UTF-8 bytes.
+
+using Nanos = UInt64;
+
+interface Bridge {
+  # The bootstrap capability of a stream.
+
+  hello @0 (protocol :UInt32) -> (info :NodeInfo, error :Error);
+  # Says which version of this file the host speaks (currently 1). `error.code` is `ok` when all is well, here and below.
+
+  createInstance @1 (tenant :Text) -> (instance :Instance, id :InstanceId, error :Error);
+  # Reserves an instance: its listening socket, its network namespace and its share of the memory pool.
+  # A spare: nothing of a function is in it yet. The lease is the stream: when it breaks, the instance is kept for
+  # NodeInfo.graceMillis, then reaped.
+
+  attach @2 (id :InstanceId) -> (instance :Instance, error :Error);
+  # Takes a kept instance over after a broken stream. `Instance.events(after = 0)` then replays all its events.
+
+  putFunction @3 (function :Function) -> (error :Error);
+  # Checks and prepares a function (rootfs, egress rules, names). Idempotent by `Function.digest`. A restarted bridge has
+  # forgotten: `Instance.start` then answers `unknownFunction` and the host puts it again.
+
+  dropFunction @4 (digest :Text) -> (error :Error);
+
+  liveObjects @5 () -> (count :UInt32);
+  # How many capabilities this stream holds beside the bootstrap. For tests of disposal.
+
+  runner @6 () -> (status :RunnerStatus);
+}
+
+struct NodeInfo {
+  version @0 :Text;
+  startedAt @1 :Nanos;
+  now @2 :Nanos;
+  graceMillis @3 :UInt32;
+  isolations @4 :List(Text);       # what this node can do: "gvisor", "bubblewrap"
+  unixMillisAtZero @5 :Float64;    # wall clock when CLOCK_MONOTONIC was 0
+}
+
+struct RunnerStatus {
+  pid @0 :UInt32;
+  generation @1 :UInt32;           # 1, 2, … : how many runners there have been
+  state @2 :State;
+  enum State { starting @0; ready @1; stalled @2; dead @3; }
+}
+
+struct Function {
+  digest @0 :Text;                 # hex SHA-256 over the canonical manifest and its parts, made by the host
+  name @1 :Text;
+  tenant @2 :Text;
+  bundle @3 :Text;                 # "sha256:<hex>" of the application's files, put over HTTP before
+  isolation @4 :Text;
+  base @5 :Text;
+  command @6 :List(Text);
+  env @7 :List(Pair);
+  limits @8 :Limits;
+  egress @9 :List(Text);           # "GET s3://models/*"
+  secrets @10 :List(Pair);         # scheme → name in the node's secrets file
+  marks @11 :List(Text);           # a line of the app's output that begins with one of these is a mark on the timeline
+  network @12 :Bool;               # whether the app itself may reach the egress list (its own client, no bridge)
+}
+
+struct Pair { name @0 :Text; value @1 :Text; }
+
+struct Limits {
+  memory @0 :UInt64;               # of the sandbox
+  cpuMillis @1 :UInt32;            # share of CPUs: 1000 = one
+  pids @2 :UInt32;
+  timeoutMillis @3 :UInt32;        # of one invocation
+  results @4 :UInt64;              # bytes of segments of an instance
+  rpcs @5 :UInt32;                 # RPCs of one initscript
+  connections @6 :UInt32;
+  messages @7 :UInt32;
+  rpcTimeoutMillis @8 :UInt32;
+  eventBytes @9 :UInt64;
+  answerBytes @10 :UInt64;
+}
+
+interface Instance {
+  start @0 (functionDigest :Text, mode :Mode, receivedAt :Nanos) -> (error :Error);
+  # Gives the instance its function and begins the sandbox (not in mode initscriptOnly). Returns once the function is
+  # known and the sandbox's start is under way, not when it is up. `receivedAt` is the caller's CLOCK_MONOTONIC when the
+  # request left it, or 0; it becomes the `received` event if it lies within the last second.
+
+  enum Mode { normal @0; noInitscript @1; initscriptOnly @2; direct @3; }
+  # direct: no initscript and no bridge for the app's library: it uses its own client and credentials ("without" in benchmarks).
+
+  submit @1 (ops :List(Op)) -> (error :Error);
+  # Applies the host's decisions in order. An op that fails by itself (an address refused, memory full) shows as an
+  # event of its RPC or message; `error` is for a malformed batch, of which nothing is applied.
+
+  events @2 (after :UInt64, waitMillis :UInt32) -> (events :List(Event), error :Error);
+  # The events with a sequence number > after, at once if there are any, else after the first comes or waitMillis
+  # (at most 60,000) have passed (then none). At most 256 a call. One call may be waiting; a second one ends the first
+  # with `cancelled`.
+
+  read @3 (rpc :MsgId, offset :UInt64, length :UInt32) -> (data :Data, error :Error);
+  # Bytes of a finished reply, at most 1 MiB a call.
+
+  stop @4 (reason :Text) -> (error :Error);
+  # Ends the app and all RPCs; the `ended` event comes when all is reaped. Idempotent.
+
+  snapshot @5 () -> (json :Text, error :Error);
+  # What the instance holds now (segments, RPCs, claims), for people and tests.
+}
+
+struct Op {
+  union {
+    connect @0 :Connect;
+    send @1 :Send;
+    message @2 :Message;
+    decide @3 :Decide;
+    cancel @4 :MsgId;              # an RPC: ends it with `cancelled`
+    note @5 :Text;                 # stamps a `noted` event: "initscript started", …
+    scriptEnded @6 :Void;          # no op of the script follows
+    void @7 :MsgId;                # a published message is not to be served any more
+  }
+}
+
+struct Connect { conn @0 :UInt32; address @1 :Text; }
+# Names an address for later sends. Opening (or finding) the connection begins at once.
+
+struct Send {
+  conn @0 :UInt32;
+  rpc @1 :MsgId;
+  request @2 :Data;
+  # The protocol's own request. HTTP and S3: "VERB path\n", header lines "name: value\n", "\n", body.
+  timeoutMillis @3 :UInt32;        # 0: the function's rpcTimeoutMillis
+}
+
+struct Message {
+  id @0 :MsgId;
+  union {
+    data @1 :Data;
+    reply @2 :MsgId;               # the reply of this RPC, finished or in flight
+  }
+  content @3 :Text;                # what it is ("GET s3://models/weights"); empty for a reply: the bridge knows
+}
+
+struct Decide {
+  # The answer to a `claimed` event.
+  claim @0 :UInt64;
+  error @1 :Error;                 # miss, diverged, appOwns, deadline, …: the app is told, and goes on by itself
+}
+
+struct Reply {
+  status @0 :UInt16;               # the protocol's (HTTP), 0 where it has none
+  segment @1 :UInt32;
+  offset @2 :UInt64;
+  length @3 :UInt64;
+  inlined @4 :Data;                # the body, when it is at most 16 KiB
+  headers @5 :List(Pair);          # etag, content-type, content-length, last-modified, content-range
+  attempts @6 :UInt16;
+}
+
+struct Event {
+  seq @0 :UInt64;                  # 1, 2, … within the instance, without gaps
+  at @1 :Nanos;
+  union {
+    received @2 :Void;             # the caller sent its request
+    started @3 :Void;              # the bridge has `start`
+    sandboxCreated @4 :UInt32;     # the sandbox's process exists (its pid)
+    appConnected @5 :Text;         # the app's first hello: its client's name and version
+    invocationTaken @6 :UInt64;    # the app has the event of invocation n
+    answerBegun @7 :UInt64;
+    answerEnded @8 :AnswerEnded;
+    mark @9 :Text;                 # a line of the app's output, or its Mark
+    log @10 :LogLine;
+    sandboxExited @11 :Exited;
+    rpcAccepted @12 :RpcAccepted;
+    rpcSent @13 :RpcSent;          # its first byte is with the kernel
+    rpcFirstByte @14 :MsgId;       # of its reply
+    rpcDone @15 :RpcDone;
+    claimed @16 :Claimed;          # the app asks for a message that the bridge does not know, or with other content
+    served @17 :Served;            # the app has been given a message
+    called @18 :Called;            # the app asked the bridge to do a call (a miss)
+    noted @19 :Text;
+    published @20 :MsgId;          # a message can be received from now on (its RPC may still be in flight)
+    messageFailed @21 :MessageFailed;
+    ended @22 :Ended;              # the last event: all is reaped
+  }
+}
+
+struct AnswerEnded { invocation @0 :UInt64; bytes @1 :UInt64; error @2 :Error; }
+struct LogLine { stream @0 :Stream; text @1 :Text; enum Stream { stdout @0; stderr @1; } }
+struct Exited { status @0 :Int32; signal @1 :UInt32; error @2 :Error; }
+# error: ok for status 0; appExited, or what killed it (instanceMemoryFull for the sandbox's memory limit, functionTimeout).
+struct RpcAccepted { rpc @0 :MsgId; content @1 :Text; idempotent @2 :Bool; }
+# content: canonical "VERB address/path", what divergence and the trace compare.
+struct RpcSent { rpc @0 :MsgId; reused @1 :Bool; attempt @2 :UInt16; }
+struct RpcDone { rpc @0 :MsgId; reply @1 :Reply; error @2 :Error; }
+struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; }
+# diverges: the content that was published under this id, when it is another than the claim's; else empty.
+struct Served { id @0 :MsgId; bytes @1 :UInt64; waitedNanos @2 :UInt64; error @3 :Error; }
+struct Called { content @0 :Text; status @1 :UInt16; bytes @2 :UInt64; nanos @3 :UInt64; error @4 :Error; }
+struct MessageFailed { id @0 :MsgId; error @1 :Error; }
+struct Ended { reason @0 :Text; unclaimedMessages @1 :UInt32; unclaimedBytes @2 :UInt64; segments @3 :UInt32; }

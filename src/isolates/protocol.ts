@@ -1,0 +1,79 @@
+/**
+ * What a runner and the host say to each other, over JS RPC through the bridge's relay.
+ *
+ * The host calls {@link RunnerService}; a running initscript reaches its transcript through {@link HostApi}. Nothing here
+ * is trusted by the host: a compromised runner may send any value of any shape.
+ */
+
+/** The id of an RPC or a message: an unsigned 64-bit number (text ids are hashed by the shim). */
+export type Id = bigint;
+
+/** One call of the initscript API that needs no answer. Calls travel in order, in batches. */
+export type ScriptOp =
+	| { op: "connect"; conn: number; address: string }
+	| { op: "sendRpc"; conn: number; rpc: Id; request: Uint8Array }
+	| { op: "sendMsg"; id: Id; data: Uint8Array }
+	| { op: "sendReply"; id: Id; rpc: Id }
+	| { op: "expect"; count: number }
+	| { op: "expectMsg"; id: Id }
+	| { op: "log"; level: "debug" | "info" | "warn" | "error"; text: string };
+
+/** A complete reply as an initscript sees it. `body` is there when it is at most 16 KiB. */
+export interface ScriptReply {
+	status: number;
+	length: number;
+	body?: Uint8Array;
+}
+
+/** A failure of an initscript call, by its ErrorCode's name (schema/errors.capnp). */
+export interface ScriptError {
+	code: string;
+	message: string;
+}
+
+export type Outcome<T> = { ok: T } | { error: ScriptError };
+
+/** What one initscript can ask of the host: its instance's transcript, and nothing else. */
+export interface HostApi {
+	/** Applies calls in order. Never rejects for a call's own failure: that shows at its reply or message. */
+	submit(ops: ScriptOp[]): Promise<void>;
+	/** Waits until the reply of `rpc` is complete. */
+	recvRpcReply(rpc: Id): Promise<Outcome<ScriptReply>>;
+	/** At most 1 MiB of a complete reply's body, from `offset`. */
+	readReply(rpc: Id, offset: number, length: number): Promise<Outcome<Uint8Array>>;
+}
+
+/** An initscript as it was deployed. `digest` is the hex SHA-256 of its bytes. */
+export type ScriptModule =
+	| { digest: string; format: "wasm"; bytes: Uint8Array }
+	| { digest: string; format: "js"; source: string };
+
+export interface ScriptLimits {
+	/** Wall clock, milliseconds. */
+	deadlineMs: number;
+	/** Bytes of the module's linear memory. */
+	memoryBytes: number;
+}
+
+/** How a script ended. `ops` are the calls that had not been submitted yet: they are applied before the end. */
+export type ScriptExit = {
+	ops: ScriptOp[];
+} & (
+	| { end: "exit"; status: number }
+	| { end: "trap" | "limit" | "deadline"; error: ScriptError; stack?: string }
+);
+
+/** The runner's entrypoint. */
+export interface RunnerService {
+	/** Keeps a module compiled. Idempotent. Rejects with `invalidArgument` in the message for a module that cannot run. */
+	load(module: ScriptModule): Promise<Outcome<{ compileMs: number }>>;
+	/** Forgets a module. */
+	unload(digest: string): Promise<void>;
+	/**
+	 * Runs a loaded module to its end; `unknownModule` when it is not loaded (the runner was replaced): load, then run again.
+	 */
+	run(
+		spec: { digest: string; input: Uint8Array; limits: ScriptLimits },
+		host: HostApi,
+	): Promise<Outcome<ScriptExit>>;
+}
