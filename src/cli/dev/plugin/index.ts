@@ -1,5 +1,6 @@
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import { CORE_PLUGIN, type ParsedWorkerOptions, type Plugin } from "miniflare";
+import type { CORE_PLUGIN, ParsedWorkerOptions, Plugin } from "miniflare";
 
 /**
  * Under `wrangler dev` the host's `BRIDGE` and `RUNNER` are unix sockets, which wrangler's configuration has no words for.
@@ -8,7 +9,7 @@ import { CORE_PLUGIN, type ParsedWorkerOptions, type Plugin } from "miniflare";
  * ```toml
  * [[unsafe.bindings]]
  * name = "RUNNER"
- * type = "service"
+ * type = "unix-socket"
  * [unsafe.bindings.dev]
  * plugin = { package = "headstart-dev-plugin", name = "headstart-dev-plugin" }
  * options = { socket = "relay.sock", capnpConnectHost = "runner" }
@@ -79,10 +80,10 @@ const plugin: Plugin = {
  * An idle object that is evicted loses its stream to the bridge. workerd's `preventEviction` keeps it, and wrangler has no
  * setting for that: so it is added to the namespaces of the workers that use this plugin, as they are handed to workerd.
  */
-function keepObjects(): void {
-	const getServices = CORE_PLUGIN.getServices;
-	CORE_PLUGIN.getServices = async (context) => {
-		const result = await getServices.call(CORE_PLUGIN, context);
+function keepObjects(core: typeof CORE_PLUGIN): void {
+	const getServices = core.getServices;
+	core.getServices = async (context) => {
+		const result = await getServices.call(core, context);
 		if (!result || ownBindings(context.options).length === 0) return result;
 		for (const service of Array.isArray(result) ? result : result.services) {
 			if (!("worker" in service)) continue;
@@ -94,6 +95,12 @@ function keepObjects(): void {
 	};
 }
 
-keepObjects();
+/** The miniflare that wrangler runs: it has its own copy beside the one that other packages see. */
+function miniflareOfWrangler(): { CORE_PLUGIN: typeof CORE_PLUGIN } {
+	const wrangler = createRequire(import.meta.url).resolve("wrangler");
+	return createRequire(wrangler)("miniflare");
+}
+
+keepObjects(miniflareOfWrangler().CORE_PLUGIN);
 
 export const plugins: Record<string, Plugin> = { [PLUGIN_NAME]: plugin };

