@@ -1,1 +1,35 @@
-//! net
+//! What the bridge says to remote services: addresses, egress rules, requests and their signatures, connections, and an
+//! HTTP/1.1 client that receives bodies straight into memory that the caller owns.
+//!
+//! **Theory of operation.** A head is looked at with `MSG_PEEK` and exactly its bytes are consumed, so no byte of a body
+//! is ever in a buffer of ours, and a connection is never read further than its answer. Bodies go by recv(2) into
+//! [`BodySink::space`], which is the instance's shared segment. With TLS the decrypted bytes are copied once, from
+//! rustls's record buffer into the sink. Everything that a server sends is hostile: heads, header counts, chunk sizes and
+//! interim answers are bounded, and every wait has a deadline.
+
+mod address;
+mod body;
+mod canonical;
+mod client;
+mod config;
+mod connect;
+mod egress;
+mod exchange;
+mod failure;
+mod head;
+mod pool;
+mod request;
+mod resolve;
+mod sigv4;
+mod store;
+mod stream;
+mod tls;
+
+pub use address::{Address, Scheme};
+pub use body::BodySink;
+pub use client::{Client, Done, Progress};
+pub use config::ClientConfig;
+pub use egress::Egress;
+pub use head::ResponseHead;
+pub use request::Request;
+pub use store::Store;
