@@ -34,7 +34,7 @@ impl Sandboxes {
 
     /// Starts a sandbox: its first process exists when this returns.
     pub async fn spawn(&self, _spec: Spec, _reservation: Reservation, _lines: mpsc::Sender<Line>) -> Result<Sandbox> {
-        Err(Error::new(ErrorCode::sandboxUnsupported, "no back end"))
+        Err(Error::new(ErrorCode::SandboxUnsupported, "no back end"))
     }
 
     pub fn inventory(&self) -> Inventory {
