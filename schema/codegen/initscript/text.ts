@@ -1,0 +1,16 @@
+/** Small text helpers of the emitters. */
+
+export const GENERATED = "Generated from schema/initscript.capnp by schema/codegen: do not edit.";
+
+/** A block comment with `doc`, one line each, or nothing; ends with a line break. */
+export function blockComment(doc: string, indent = ""): string {
+	if (doc === "") return "";
+	const lines = doc.split("\n").map((line) => line.trim());
+	if (lines.length === 1) return `${indent}/** ${lines[0] ?? ""} */\n`;
+	return `${indent}/**\n${lines.map((line) => `${indent} * ${line}\n`).join("")}${indent} */\n`;
+}
+
+/** `recvRpcReply` → `recv_rpc_reply`. */
+export function snakeCase(name: string): string {
+	return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/^_/, "");
+}
