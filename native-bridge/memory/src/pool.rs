@@ -1,0 +1,338 @@
+//! Segments whose pages are already there.
+//!
+//! Zeroing and mapping 200 MB costs over 100 ms of CPU, so it is done beforehand, by a thread of the lowest priority and
+//! only while no start is in flight. A segment that was handed out never comes back to the pool: its next user would see
+//! another instance's bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use headstart_base::{Error, ErrorCode, Result};
+
+use crate::budget::Budget;
+use crate::memfd;
+use crate::segment::Segment;
+
+/// How much is prefaulted between two looks at whether a start has begun.
+const STEP: usize = 1 << 20;
+/// A start holds refilling back no longer than this.
+const LONGEST_START: Duration = Duration::from_secs(10);
+/// How much larger than what is asked for a pooled segment may be.
+const MOST_WASTE: usize = 4;
+/// From this size on, a segment that is not from the pool is prefaulted by a thread while it is being filled.
+const PREFAULT_BESIDE: usize = 1 << 20;
+
+/// `count` segments of `bytes` are kept ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Class {
+    pub bytes: usize,
+    pub count: usize,
+}
+
+/// Ready segments by class, and the node's budget.
+#[derive(Debug)]
+pub struct Pool {
+    node: Arc<Budget>,
+    classes: Vec<Class>,
+    state: Mutex<State>,
+    /// Told when there is something to refill or a start has ended.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: BTreeMap<usize, Vec<Segment>>,
+    starts: HashMap<u64, Instant>,
+    next_start: u64,
+    closed: bool,
+    hits: u64,
+    misses: u64,
+}
+
+/// What `Pool::status` tells.
+#[derive(Clone, Debug, Default)]
+pub struct PoolStatus {
+    /// Bytes of a class, segments ready, segments wanted.
+    pub classes: Vec<(usize, usize, usize)>,
+    pub hits: u64,
+    pub misses: u64,
+}
+
+/// Holds refilling back until it is dropped (at most ten seconds).
+#[derive(Debug)]
+pub struct StartGuard {
+    pool: Weak<Pool>,
+    number: u64,
+}
+
+impl Pool {
+    /// Makes the pool and the thread that fills it. The thread ends with the pool.
+    pub fn new(classes: &[Class], node: Arc<Budget>) -> Result<Arc<Self>> {
+        let mut classes: Vec<Class> =
+            classes.iter().map(|class| Class { bytes: memfd::pages(class.bytes), count: class.count }).collect();
+        classes.sort_by_key(|class| class.bytes);
+        let pool = Arc::new(Self { node, classes, state: Mutex::default(), changed: Condvar::new() });
+        let weak = Arc::downgrade(&pool);
+        std::thread::Builder::new()
+            .name("prefault".into())
+            .spawn(move || refill(&weak))
+            .map_err(|error| Error::new(ErrorCode::Internal, format!("cannot start the pool's thread: {error}")))?;
+        Ok(pool)
+    }
+
+    pub fn node_budget(&self) -> &Arc<Budget> {
+        &self.node
+    }
+
+    /// A segment of at least `bytes`, from the pool if it has one. The instance is charged what it asked for in whole
+    /// pages, the node what the segment has.
+    pub fn take(&self, owner: &str, bytes: usize, instance: &Arc<Budget>) -> Result<Arc<Segment>> {
+        let charge = instance.charge(bytes.max(1).checked_next_multiple_of(memfd::PAGE).unwrap_or(usize::MAX) as u64)?;
+        let segment = match self.take_ready(bytes) {
+            Some(segment) => Arc::new(segment),
+            None => self.make(owner, bytes)?,
+        };
+        segment.hold(charge);
+        Ok(segment)
+    }
+
+    /// Says that a start is under way, so that refilling waits.
+    pub fn start(self: &Arc<Self>) -> StartGuard {
+        let mut state = self.lock();
+        let number = state.next_start;
+        state.next_start += 1;
+        state.starts.insert(number, Instant::now());
+        StartGuard { pool: Arc::downgrade(self), number }
+    }
+
+    pub fn status(&self) -> PoolStatus {
+        let state = self.lock();
+        let classes = self
+            .classes
+            .iter()
+            .map(|class| (class.bytes, state.ready.get(&class.bytes).map_or(0, Vec::len), class.count))
+            .collect();
+        PoolStatus { classes, hits: state.hits, misses: state.misses }
+    }
+
+    /// Whether each class has all its segments.
+    pub fn is_full(&self) -> bool {
+        self.missing(&self.lock()).is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_ready(&self, bytes: usize) -> Option<Segment> {
+        let largest = memfd::pages(bytes).saturating_mul(MOST_WASTE);
+        let mut state = self.lock();
+        let found = state.ready.range_mut(bytes..=largest.max(bytes)).find_map(|(_, ready)| ready.pop());
+        if found.is_some() {
+            state.hits += 1;
+        } else {
+            state.misses += 1;
+        }
+        drop(state);
+        self.changed.notify_one();
+        found
+    }
+
+    fn make(&self, owner: &str, bytes: usize) -> Result<Arc<Segment>> {
+        let capacity = memfd::pages(bytes) as u64;
+        let charge = self.node.charge(capacity).or_else(|_| {
+            // What is kept ready counts as used: give it up before an instance goes without.
+            let given_up = std::mem::take(&mut self.lock().ready);
+            drop(given_up);
+            self.node.charge(capacity)
+        })?;
+        let segment = Arc::new(Segment::new(owner, bytes, charge)?);
+        if bytes >= PREFAULT_BESIDE {
+            let beside = Arc::downgrade(&segment);
+            // Without the thread, page faults do the same, only later.
+            let _ = std::thread::Builder::new().name("prefault-beside".into()).spawn(move || {
+                let mut offset = 0;
+                while let Some(segment) = beside.upgrade().filter(|segment| offset < segment.capacity()) {
+                    segment.populate(offset, STEP);
+                    offset += STEP;
+                }
+            });
+        }
+        Ok(segment)
+    }
+
+    fn missing(&self, state: &State) -> Option<usize> {
+        self.classes
+            .iter()
+            .find(|class| state.ready.get(&class.bytes).map_or(0, Vec::len) < class.count)
+            .map(|class| class.bytes)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for StartGuard {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.lock().starts.remove(&self.number);
+            pool.changed.notify_one();
+        }
+    }
+}
+
+/// The pool's thread: one segment at a time, a step at a time.
+fn refill(pool: &Weak<Pool>) {
+    // SAFETY: plain system calls that change this thread's priority only; failing is harmless.
+    unsafe {
+        let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
+        libc::setpriority(libc::PRIO_PROCESS, thread, 19);
+    }
+    loop {
+        let Some(bytes) = next_missing(pool) else { return };
+        let Some(strong) = pool.upgrade() else { return };
+        let made = strong.node.charge(bytes as u64).and_then(|charge| Segment::new("pool", bytes, charge));
+        drop(strong);
+        let segment = match made {
+            Ok(segment) => segment,
+            Err(error) => {
+                tracing::debug!(%error, "the pool is not refilled");
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            }
+        };
+        let mut offset = 0;
+        while offset < bytes {
+            if !wait_for_quiet(pool) {
+                return;
+            }
+            segment.populate(offset, STEP);
+            offset += STEP;
+        }
+        let Some(strong) = pool.upgrade() else { return };
+        strong.lock().ready.entry(bytes).or_default().push(segment);
+    }
+}
+
+/// Waits until a class lacks a segment; none when the pool is gone.
+fn next_missing(pool: &Weak<Pool>) -> Option<usize> {
+    loop {
+        let strong = pool.upgrade()?;
+        let state = strong.lock();
+        if state.closed {
+            return None;
+        }
+        if let Some(bytes) = strong.missing(&state) {
+            return Some(bytes);
+        }
+        // Bounded, so that this thread does not keep the pool alive for ever.
+        drop(strong.changed.wait_timeout(state, Duration::from_millis(200)));
+    }
+}
+
+/// Waits until no start is in flight; false when the pool is gone.
+fn wait_for_quiet(pool: &Weak<Pool>) -> bool {
+    loop {
+        let Some(strong) = pool.upgrade() else { return false };
+        let mut state = strong.lock();
+        state.starts.retain(|_, since| since.elapsed() < LONGEST_START);
+        if state.closed {
+            return false;
+        }
+        if state.starts.is_empty() {
+            return true;
+        }
+        drop(strong.changed.wait_timeout(state, Duration::from_millis(50)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    fn full(pool: &Arc<Pool>) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !pool.is_full() {
+            assert!(Instant::now() < deadline, "the pool was not filled: {:?}", pool.status());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn inode(segment: &Segment) -> u64 {
+        nix::sys::stat::fstat(segment.file()).unwrap().st_ino
+    }
+
+    #[test]
+    fn never_reuses_what_was_handed_out() {
+        let pool = Pool::new(&[Class { bytes: 65536, count: 2 }], Budget::node(1 << 24)).unwrap();
+        let budget = Budget::instance(1 << 24);
+        let mut seen = std::collections::HashSet::new();
+        for round in 0..6 {
+            full(&pool);
+            let segment = pool.take("test", 60000, &budget).unwrap();
+            assert!(seen.insert(inode(&segment)), "round {round} got a segment again");
+            assert_eq!(segment.read(0, 65536).unwrap(), vec![0; 65536]);
+            let mut region = segment.region(65536).unwrap();
+            region.space().fill(7);
+            region.filled(65536);
+        }
+        assert_eq!(pool.status().hits, 6);
+    }
+
+    #[test]
+    fn charges_the_instance_what_it_asked_for_and_the_node_what_is_used() {
+        let node = Budget::node(1 << 22);
+        let pool = Pool::new(&[Class { bytes: 1 << 20, count: 1 }], Arc::clone(&node)).unwrap();
+        let budget = Budget::instance(500_000);
+        full(&pool);
+        assert_eq!(node.used(), 1 << 20);
+        let guard = pool.start();
+        let segment = pool.take("test", 400_000, &budget).unwrap();
+        assert_eq!(segment.capacity(), 1 << 20);
+        assert_eq!(budget.used(), 401_408);
+        assert_eq!(pool.take("test", 100_000, &budget).unwrap_err().code, ErrorCode::InstanceMemoryFull);
+        drop(segment);
+        assert_eq!(budget.used(), 0);
+        drop(guard);
+        let error = pool.take("test", 5 << 20, &Budget::instance(1 << 30)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::NodeMemoryFull);
+    }
+
+    #[test]
+    fn gives_its_stock_up_before_an_instance_goes_without() {
+        let node = Budget::node(3 << 20);
+        let pool = Pool::new(&[Class { bytes: 1 << 20, count: 2 }], Arc::clone(&node)).unwrap();
+        full(&pool);
+        let _guard = pool.start();
+        let segment = pool.take("test", 3 << 20, &Budget::instance(1 << 30)).unwrap();
+        assert!(segment.capacity() == 3 << 20);
+    }
+
+    #[test]
+    fn is_not_refilled_during_a_start() {
+        let pool = Pool::new(&[Class { bytes: 65536, count: 1 }], Budget::node(1 << 24)).unwrap();
+        full(&pool);
+        let guard = pool.start();
+        let segment = pool.take("test", 65536, &Budget::instance(1 << 20)).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!pool.is_full());
+        drop(guard);
+        full(&pool);
+        assert!(segment.file().as_raw_fd() >= 0);
+    }
+
+    #[test]
+    fn an_empty_pool_still_serves() {
+        let pool = Pool::new(&[], Budget::node(1 << 24)).unwrap();
+        let segment = pool.take("test", 2 << 20, &Budget::instance(1 << 24)).unwrap();
+        assert_eq!(segment.capacity(), 2 << 20);
+        assert_eq!(pool.status().misses, 1);
+    }
+}
