@@ -1,0 +1,88 @@
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+/** A line that a program of the node printed, and the program's short name. */
+export type Sink = (from: string, line: string) => void;
+
+export interface Program {
+	name: string;
+	command: string;
+	args: string[];
+	options?: SpawnOptions;
+}
+
+const BACK_OFF = { first: 50, most: 5_000, forgiven: 10_000 };
+
+/**
+ * A program of the node that is kept running: started again when it dies, at once the first time and then with growing
+ * pauses (milliseconds in {@link BACK_OFF}; forgiven after a life that long).
+ */
+export class Supervised {
+	readonly #program: Program;
+	readonly #sink: Sink;
+	#child: ChildProcess;
+	#stopped = false;
+	#pause = BACK_OFF.first;
+	#timer: NodeJS.Timeout | undefined;
+	#restarts = 0;
+
+	constructor(program: Program, sink: Sink) {
+		this.#program = program;
+		this.#sink = sink;
+		this.#child = this.#start();
+	}
+
+	/** The process id of the present life. */
+	get pid(): number | undefined {
+		return this.#child.pid;
+	}
+
+	/** How often it was started again. */
+	get restarts(): number {
+		return this.#restarts;
+	}
+
+	#start(): ChildProcess {
+		const { name, command, args, options } = this.#program;
+		const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+		const began = Date.now();
+		for (const output of [child.stdout, child.stderr]) {
+			if (output) createInterface(output).on("line", (line) => this.#sink(name, line));
+		}
+		child.on("error", (error) => this.#sink(name, `cannot start: ${error.message}`));
+		child.on("close", (status, signal) => this.#died(status, signal, Date.now() - began));
+		return child;
+	}
+
+	#died(status: number | null, signal: NodeJS.Signals | null, life: number): void {
+		if (this.#stopped) return;
+		if (life > BACK_OFF.forgiven) this.#pause = BACK_OFF.first;
+		this.#sink(
+			this.#program.name,
+			`ended with ${signal ?? `status ${status}`}; starting it again in ${this.#pause} ms`,
+		);
+		this.#timer = setTimeout(() => {
+			this.#restarts++;
+			this.#child = this.#start();
+		}, this.#pause);
+		this.#pause = Math.min(this.#pause * 4, BACK_OFF.most);
+	}
+
+	/** Ends it: SIGTERM, and SIGKILL when it still runs after `grace` milliseconds. */
+	async stop(grace: number): Promise<void> {
+		this.#stopped = true;
+		clearTimeout(this.#timer);
+		await endChild(this.#child, grace);
+	}
+}
+
+/** Ends a child: SIGTERM, and SIGKILL when it still runs after `grace` milliseconds. */
+export async function endChild(child: ChildProcess, grace: number): Promise<void> {
+	if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+	const ended = once(child, "close");
+	child.kill("SIGTERM");
+	const timer = setTimeout(() => child.kill("SIGKILL"), grace);
+	await ended;
+	clearTimeout(timer);
+}

@@ -1,0 +1,56 @@
+/** What a node's host process is made from. Paths are absolute. */
+export interface HostConfig {
+	/** Address of the HTTP API, "127.0.0.1:8787". */
+	listen: string;
+	/** The bridge's socket and its relay to the runner. */
+	bridgeSocket: string;
+	relaySocket: string;
+	/** Where Durable Objects are kept. */
+	objects: string;
+	/** The bundled host, relative to the configuration file. */
+	bundle: string;
+}
+
+/** Must be that of wrangler.toml: a test compares them. */
+export const COMPATIBILITY_DATE = "2026-11-17";
+
+/**
+ * workerd's configuration of the host (`workerd serve`). The same bindings as in wrangler.toml.
+ *
+ * Objects that hold a stream to the bridge must not be evicted: an idle one would lose it.
+ */
+export function hostConfig(config: HostConfig): string {
+	return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "host", worker = (
+      modules = [(name = "worker.js", esModule = embed ${text(config.bundle)})],
+      compatibilityDate = ${text(COMPATIBILITY_DATE)},
+      bindings = [
+        (name = "BRIDGE", service = "bridge"),
+        (name = "RUNNER", service = "runner"),
+        (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
+        (name = "REGISTRY", durableObjectNamespace = "Registry"),
+        (name = "LOG", durableObjectNamespace = "Log"),
+      ],
+      durableObjectNamespaces = [
+        (className = "Transcript", uniqueKey = "headstart-Transcript", enableSql = true, preventEviction = true),
+        (className = "Registry", uniqueKey = "headstart-Registry", enableSql = true),
+        (className = "Log", uniqueKey = "headstart-Log", enableSql = true),
+      ],
+      durableObjectStorage = (localDisk = "objects"),
+    )),
+    (name = "bridge", external = (address = ${text(`unix:${config.bridgeSocket}`)}, http = ())),
+    (name = "runner", external = (address = ${text(`unix:${config.relaySocket}`)}, http = (capnpConnectHost = "runner"))),
+    (name = "objects", disk = (path = ${text(config.objects)}, writable = true)),
+  ],
+  sockets = [(name = "http", address = ${text(config.listen)}, service = "host", http = ())],
+);
+`;
+}
+
+/** A Cap'n Proto text literal. */
+function text(value: string): string {
+	return `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}

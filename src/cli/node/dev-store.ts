@@ -1,0 +1,83 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { built, program } from "../paths.ts";
+import { type Sink, Supervised } from "./child.ts";
+import { askSocket, freePort, until } from "./wait.ts";
+
+/** The S3 store for development, and the shaped link before it where one was asked for. */
+export interface DevStore {
+	/** What secrets.toml names: the link if there is one, else the store. */
+	endpoint: string;
+	/** The store itself, without the link. */
+	direct: string;
+	region: string;
+	accessKey: string;
+	secretKey: string;
+	/** Unix socket of the store's admin listener: request counts and faults. */
+	admin: string;
+	store: Supervised;
+	link: Supervised | undefined;
+	stop(): Promise<void>;
+}
+
+const REGION = "us-east-1";
+
+/** Starts the store over `.headstart/store` with new credentials, and writes them to `STATE/secrets.toml`. */
+export async function startDevStore(state: string, shaped: boolean, sink: Sink): Promise<DevStore> {
+	const root = join(built, "store");
+	await mkdir(root, { recursive: true });
+	const accessKey = `HSDEV${randomBytes(8).toString("hex").toUpperCase()}`;
+	const secretKey = randomBytes(24).toString("base64url");
+	const direct = `http://127.0.0.1:${await freePort(0)}`;
+	const admin = join(state, "store-admin.sock");
+	const store = new Supervised(
+		{
+			name: "store",
+			command: program("headstart-store"),
+			args: ["--listen", direct.slice(7), "--root", root, "--admin", admin, "--region", REGION],
+			options: {
+				env: { ...process.env, HEADSTART_STORE_ACCESS_KEY: accessKey, HEADSTART_STORE_SECRET_KEY: secretKey },
+			},
+		},
+		sink,
+	);
+	let link: Supervised | undefined;
+	let endpoint = direct;
+	if (shaped) {
+		endpoint = `http://127.0.0.1:${await freePort(0)}`;
+		link = new Supervised(
+			{
+				name: "link",
+				command: program("headstart-link"),
+				args: ["--listen", endpoint.slice(7), "--to", direct.slice(7), "--profile", "s3"],
+			},
+			sink,
+		);
+	}
+	const stop = async (): Promise<void> => {
+		await link?.stop(2_000);
+		await store.stop(2_000);
+	};
+	try {
+		await until("the development store", 10_000, async () => {
+			const { status } = await askSocket(admin, "/stats");
+			return status === 200 || undefined;
+		});
+		await writeFile(
+			join(state, "secrets.toml"),
+			`[default.dev-store]
+kind = "s3"
+endpoint = "${endpoint}"
+region = "${REGION}"
+access_key = "${accessKey}"
+secret_key = "${secretKey}"
+`,
+			{ mode: 0o600 },
+		);
+	} catch (error) {
+		await stop();
+		throw error;
+	}
+	return { endpoint, direct, region: REGION, accessKey, secretKey, admin, store, link, stop };
+}

@@ -1,0 +1,137 @@
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { CliError } from "../errors.ts";
+import { inRoot, program, workerd } from "../paths.ts";
+import { bridgeConfig } from "./bridge-config.ts";
+import { type Sink, Supervised } from "./child.ts";
+import { hostConfig } from "./config.ts";
+import { type DevStore, startDevStore } from "./dev-store.ts";
+import { lockNode, recordNode } from "./lock.ts";
+import { askSocket, freePort, until } from "./wait.ts";
+
+export interface NodeOptions {
+	/** `RUN`: sockets and configuration. Kept short: a unix socket's path has at most 107 bytes. */
+	run: string;
+	/** `STATE`: what survives a restart. */
+	state: string;
+	/** Port of the HTTP API on 127.0.0.1; 0: any free one. */
+	port: number;
+	/** Run a store for development, with its credentials in `STATE/secrets.toml`; "s3": behind a link shaped like S3. */
+	devStore?: "plain" | "s3";
+	/** What the programs print. */
+	sink: Sink;
+	/** Runs in place of workerd with the host in it: `wrangler dev`. */
+	host?: (settings: { port: number; run: string; state: string }, sink: Sink) => Supervised;
+}
+
+/** A running node, for `headstart node`, tests and benchmarks. */
+export interface RunningNode {
+	url: string;
+	run: string;
+	state: string;
+	store: DevStore | undefined;
+	bridge: Supervised;
+	host: Supervised;
+	/** Ends the host, then the bridge (which drains), then the store. */
+	stop(): Promise<void>;
+}
+
+/** Time that the bridge has to end its instances when the node stops, ms. */
+const DRAIN = 15_000;
+const READY = 30_000;
+
+/**
+ * Starts bridge (with its runner), host and store, and resolves when the node answers. Whatever fails, nothing is left.
+ * Throws {@link CliError} for a taken port, a second node on the directory, and parts that are not built.
+ */
+export async function startNode(options: NodeOptions): Promise<RunningNode> {
+	const run = resolve(options.run);
+	const state = resolve(options.state);
+	checkPaths(run);
+	await mkdir(run, { recursive: true, mode: 0o700 });
+	await mkdir(join(state, "objects"), { recursive: true, mode: 0o700 });
+	const lock = await lockNode(run);
+	const stops: (() => Promise<void>)[] = [async () => void lock.close()];
+	const stop = async (): Promise<void> => {
+		for (const end of stops.splice(0).reverse()) await end();
+	};
+	try {
+		const port = await freePort(options.port);
+		const url = `http://127.0.0.1:${port}`;
+		await recordNode(run, { pid: process.pid, url, state });
+		const store = options.devStore && (await startDevStore(state, options.devStore === "s3", options.sink));
+		if (store) stops.push(() => store.stop());
+		const bridge = await startBridge(run, state, options.sink);
+		stops.push(() => bridge.stop(DRAIN));
+		const host = options.host
+			? options.host({ port, run, state }, options.sink)
+			: await startHost(run, state, port, options.sink);
+		stops.push(() => host.stop(5_000));
+		await until("the host", READY, async () => {
+			const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
+			await answer.arrayBuffer();
+			return answer.ok || undefined;
+		});
+		return { url, run, state, store: store || undefined, bridge, host, stop };
+	} catch (error) {
+		await stop();
+		throw error;
+	}
+}
+
+async function startBridge(run: string, state: string, sink: Sink): Promise<Supervised> {
+	const config = join(run, "bridge.json");
+	await writeFile(config, JSON.stringify(bridgeConfig(run, state), undefined, "\t"), { mode: 0o600 });
+	const socket = join(run, "bridge.sock");
+	await rm(socket, { force: true });
+	const bridge = new Supervised(
+		{ name: "bridge", command: program("native-bridge"), args: ["--config", config] },
+		sink,
+	);
+	try {
+		await until("the native bridge", READY, async () => {
+			const { status } = await askSocket(socket, "/healthz");
+			return status === 200 || undefined;
+		});
+	} catch (error) {
+		await bridge.stop(1_000);
+		throw error;
+	}
+	return bridge;
+}
+
+async function startHost(run: string, state: string, port: number, sink: Sink): Promise<Supervised> {
+	const folder = join(run, "host");
+	await mkdir(folder, { recursive: true });
+	await copyFile(inRoot("dist/host/worker.js"), join(folder, "worker.js"));
+	const config = join(folder, "config.capnp");
+	await writeFile(
+		config,
+		hostConfig({
+			listen: `127.0.0.1:${port}`,
+			bridgeSocket: join(run, "bridge.sock"),
+			relaySocket: join(run, "relay.sock"),
+			objects: join(state, "objects"),
+			bundle: "worker.js",
+		}),
+	);
+	return new Supervised({ name: "host", command: workerd, args: ["serve", "--experimental", config] }, sink);
+}
+
+function checkPaths(run: string): void {
+	const longest = join(run, "instances", `i-${"x".repeat(20)}`, "app.sock");
+	if (longest.length > 107) {
+		throw new CliError(`${run} is too long for the sockets in it`, "choose a shorter directory with --run");
+	}
+	for (const needed of [
+		program("native-bridge"),
+		workerd,
+		inRoot("dist/host/worker.js"),
+		inRoot("dist/runner/config.capnp"),
+	]) {
+		if (!existsSync(needed)) {
+			throw new CliError(`${needed} is missing`, "run `npm run headstart -- setup` in the checkout first");
+		}
+	}
+}
