@@ -1,9 +1,10 @@
-//! A request.
+//! A request as an initscript or an application writes it, in canonical form.
 
 use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
 
 use crate::address::Address;
+use crate::canonical;
 
 /// A request in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,21 +12,217 @@ pub struct Request {
     pub verb: String,
     /// Canonical path with its query, beginning with "/".
     pub path: String,
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
-    /// What it is, for claims: "GET s3://models/weights".
+    /// What it is, for claims: "GET s3://models/weights". A range is part of it: "GET s3://models/weights#bytes=0-99".
     pub content: String,
     pub idempotent: bool,
 }
 
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// What the client sets itself, or what would change where a message ends or who is asked.
+const OWN_HEADERS: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 impl Request {
-    /// Parses "VERB path\nname: value\n\nbody".
-    pub fn parse(_address: &Address, _raw: &[u8]) -> Result<Self> {
-        Err(Error::new(ErrorCode::Unsupported, ""))
+    /// Parses "VERB path\nname: value\n\nbody". The path is percent-encoded or plain, with or without a leading slash.
+    ///
+    /// `invalidArgument` says what is wrong: a malformed line, a header that is the client's own, a path that has no
+    /// canonical form.
+    pub fn parse(address: &Address, raw: &[u8]) -> Result<Self> {
+        let (head, body) = split(raw)?;
+        let (verb, path, headers) = lines(head)?;
+        Self::new(address, verb, path, headers, body)
     }
 
     /// Parses "VERB address/path\nname: value\n\nbody".
-    pub fn parse_absolute(_raw: &[u8]) -> Result<(Address, Self)> {
-        Err(Error::new(ErrorCode::Unsupported, ""))
+    pub fn parse_absolute(raw: &[u8]) -> Result<(Address, Self)> {
+        let (head, body) = split(raw)?;
+        let (verb, url, headers) = lines(head)?;
+        let (address, path) = Address::split(url)?;
+        let request = Self::new(&address, verb, path, headers, body)?;
+        Ok((address, request))
+    }
+
+    fn new(address: &Address, verb: &str, path: &str, headers: Vec<(String, String)>, body: &[u8]) -> Result<Self> {
+        if !(1..=16).contains(&verb.len()) || !verb.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(invalid("its verb is not upper-case letters"));
+        }
+        if matches!(verb, "CONNECT" | "TRACE") {
+            return Err(invalid("CONNECT and TRACE are not for requests"));
+        }
+        let path = canonical::path(address.scheme, path)?;
+        let mut content = format!("{verb} {address}{path}");
+        if let Some((_, range)) = headers.iter().find(|(name, _)| name == "range") {
+            if !is_one_range(range) || headers.iter().filter(|(name, _)| name == "range").count() > 1 {
+                return Err(invalid("a range is one range of bytes, such as bytes=0-99"));
+            }
+            content.push('#');
+            content.push_str(range);
+        }
+        let idempotent = matches!(verb, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS");
+        Ok(Self { verb: verb.to_owned(), path, headers, body: Bytes::copy_from_slice(body), content, idempotent })
+    }
+
+    /// The URL part of the content: what egress rules are about.
+    pub fn url(&self) -> &str {
+        let url = self.content.split_once(' ').map_or("", |(_, url)| url);
+        url.split_once('#').map_or(url, |(url, _)| url)
+    }
+}
+
+/// Head and body. A head without an empty line behind it has no body.
+fn split(raw: &[u8]) -> Result<(&str, &[u8])> {
+    let window = &raw[..raw.len().min(MAX_HEAD + 2)];
+    let (head, body) = match window.windows(2).position(|pair| pair == b"\n\n") {
+        Some(end) => (&raw[..end], &raw[end + 2..]),
+        None if raw.len() <= MAX_HEAD => (raw, &raw[raw.len()..]),
+        None => return Err(invalid("its head is longer than 16 KiB")),
+    };
+    let head = std::str::from_utf8(head).map_err(|_| invalid("its head is not UTF-8"))?;
+    Ok((head.strip_suffix('\n').unwrap_or(head), body))
+}
+
+type Headers = Vec<(String, String)>;
+
+fn lines(head: &str) -> Result<(&str, &str, Headers)> {
+    let mut lines = head.split('\n');
+    let first = lines.next().unwrap_or_default();
+    let Some((verb, path)) = first.split_once(' ') else {
+        return Err(invalid("its first line should be \"VERB path\""));
+    };
+    let mut headers = Vec::new();
+    for line in lines {
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(invalid("a header line has no ':'"));
+        };
+        let name = name.to_ascii_lowercase();
+        let value = value.trim_matches([' ', '\t']);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(invalid("a header's name is malformed"));
+        }
+        if value.chars().any(|char| char.is_control() && char != '\t') {
+            return Err(invalid("a header's value has a line break or another control character"));
+        }
+        if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("x-amz-") {
+            return Err(invalid(&format!("the header {name} is set by the platform")));
+        }
+        if headers.len() == MAX_HEADERS {
+            return Err(invalid("it has more than 64 headers"));
+        }
+        headers.push((name, value.to_owned()));
+    }
+    Ok((verb, path, headers))
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_one_range(range: &str) -> bool {
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return false;
+    };
+    let number = |text: &str| text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+    number(first) && number(last) && !(first.is_empty() && last.is_empty())
+}
+
+fn invalid(why: &str) -> Error {
+    Error::new(ErrorCode::InvalidArgument, format!("the request is not usable: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3() -> Address {
+        Address::parse("s3://models").unwrap()
+    }
+
+    #[test]
+    fn parses_a_request() {
+        let request =
+            Request::parse(&s3(), b"PUT a b\nContent-Type:  text/plain \nif-match: \"x\"\n\nbody\n\nmore").unwrap();
+        assert_eq!(request.verb, "PUT");
+        assert_eq!(request.path, "/a%20b");
+        assert_eq!(request.content, "PUT s3://models/a%20b");
+        assert_eq!(request.url(), "s3://models/a%20b");
+        assert_eq!(
+            request.headers,
+            [("content-type".to_owned(), "text/plain".to_owned()), ("if-match".to_owned(), "\"x\"".to_owned())]
+        );
+        assert_eq!(&request.body[..], b"body\n\nmore");
+        assert!(request.idempotent);
+        assert!(!Request::parse(&s3(), b"POST x\n\n").unwrap().idempotent);
+    }
+
+    #[test]
+    fn a_head_may_end_with_the_packet() {
+        for raw in ["GET weights", "GET weights\n", "GET weights\n\n", "GET /weights\n\n"] {
+            assert_eq!(Request::parse(&s3(), raw.as_bytes()).unwrap().content, "GET s3://models/weights", "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_request_names_its_address() {
+        let (address, request) = Request::parse_absolute(b"GET http://H:80/a?b=c\naccept: x\n\n").unwrap();
+        assert_eq!(address.to_string(), "http://h");
+        assert_eq!(request.content, "GET http://h/a?b=c");
+        assert_eq!(Request::parse_absolute(b"GET s3://models\n\n").unwrap().1.content, "GET s3://models/");
+    }
+
+    #[test]
+    fn a_range_is_other_content() {
+        let request = Request::parse(&s3(), b"GET k\nRange: bytes=0-99\n\n").unwrap();
+        assert_eq!(request.content, "GET s3://models/k#bytes=0-99");
+        assert_eq!(request.url(), "s3://models/k");
+        for bad in ["bytes=0-1,3-4", "bytes=-", "bytes=a-b", "lines=1-2"] {
+            assert!(Request::parse(&s3(), format!("GET k\nrange: {bad}\n\n").as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_the_platforms_and_what_would_smuggle() {
+        for raw in [
+            "",
+            "GET",
+            "get x\n\n",
+            "CONNECT x\n\n",
+            "GET x\nHost: evil\n\n",
+            "GET x\nX-Amz-Acl: public-read\n\n",
+            "GET x\nAuthorization: y\n\n",
+            "GET x\nConnection: close\n\n",
+            "GET x\nTransfer-Encoding: chunked\n\n",
+            "GET x\nContent-Length: 3\n\n",
+            "GET x\nUpgrade: h2c\n\n",
+            "GET x\na: b\rHost: evil\n\n",
+            "GET x\r\nHost: evil\r\n\r\n",
+            "GET x\na b: c\n\n",
+            "GET x\n: c\n\n",
+            "GET x\nno colon\n\n",
+            "GET x\na: b\0\n\n",
+            "GET x y\x01\n\n",
+        ] {
+            assert!(Request::parse(&s3(), raw.as_bytes()).is_err(), "{raw:?}");
+        }
+        assert!(Request::parse(&s3(), b"GET \xff\n\n").is_err());
+        assert!(Request::parse(&s3(), format!("GET x\na: {}\n\n", "y".repeat(20_000)).as_bytes()).is_err());
+        assert!(Request::parse(&s3(), format!("GET x\n{}\n", "a: b\n".repeat(65)).as_bytes()).is_err());
     }
 }
