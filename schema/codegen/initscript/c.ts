@@ -10,7 +10,9 @@ export function emitC(schema: SchemaModel): string {
 		(name, number) => `\tHEADSTART_${snakeCase(name).toUpperCase()} = ${number},\n`,
 	);
 	const structs = resultStructs(methods).map((struct) => {
-		const fields = struct.fields.map((it) => `\t${it.type === "u64" ? "uint64_t" : "uint32_t"} ${snakeCase(it.name)};\n`);
+		const fields = struct.fields.map(
+			(it) => `\t${it.type === "u64" ? "uint64_t" : "uint32_t"} ${snakeCase(it.name)};\n`,
+		);
 		return `struct headstart_${snakeCase(struct.name)} {\n${fields.join("")}};\n`;
 	});
 	return [
@@ -18,7 +20,7 @@ export function emitC(schema: SchemaModel): string {
 		"#ifndef HEADSTART_IMPORTS_H",
 		"#define HEADSTART_IMPORTS_H\n",
 		"#include <stdint.h>\n",
-		"#define HEADSTART_IMPORT(name) __attribute__((import_module(\"headstart\"), import_name(name)))\n",
+		'#define HEADSTART_IMPORT(name) __attribute__((import_module("headstart"), import_name(name)))\n',
 		"/* A call that fails returns one of these, negated. */",
 		`enum headstart_error {\n${errors.join("")}};\n`,
 		...structs,

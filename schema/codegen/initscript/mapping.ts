@@ -115,7 +115,8 @@ function flatten(struct: StructModel): FlatStruct {
 	let alignment = 4;
 	const fields = struct.fields.map((field) => {
 		const type = parameterType(`${struct.name}.${field.name}`, field.type);
-		if (type !== "u32" && type !== "u64") throw new Error(`${struct.name}.${field.name}: only numbers lie flat`);
+		if (type !== "u32" && type !== "u64")
+			throw new Error(`${struct.name}.${field.name}: only numbers lie flat`);
 		const size = type === "u32" ? 4 : 8;
 		alignment = Math.max(alignment, size);
 		const offset = Math.ceil(end / size) * size;

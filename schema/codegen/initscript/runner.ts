@@ -1,6 +1,14 @@
 /** Emits the runner's side of the WASM imports: their signatures, and the table that unpacks and packs each call. */
-import { type Method, type Parameter, errorNames, readMethods, resultStructs, wasmParameters } from "./mapping.ts";
+
 import type { SchemaModel } from "../model.ts";
+import {
+	errorNames,
+	type Method,
+	type Parameter,
+	readMethods,
+	resultStructs,
+	wasmParameters,
+} from "./mapping.ts";
 import { blockComment, GENERATED } from "./text.ts";
 
 /** The text of `src/isolates/generated/imports.ts`. */
@@ -18,7 +26,9 @@ export function emitRunner(schema: SchemaModel): string {
 }
 
 function emitStruct(struct: ReturnType<typeof resultStructs>[number]): string {
-	const fields = struct.fields.map((field) => `\t${field.name}: ${field.type === "u64" ? "bigint" : "number"};`);
+	const fields = struct.fields.map(
+		(field) => `\t${field.name}: ${field.type === "u64" ? "bigint" : "number"};`,
+	);
 	return `export interface ${struct.name} {\n${fields.join("\n")}\n}\n`;
 }
 
@@ -101,7 +111,12 @@ function emitErrors(names: string[]): string {
 }
 
 function scriptType({ type }: Parameter): string {
-	const types: Record<Parameter["type"], string> = { u32: "number", u64: "bigint", text: "string", data: "Uint8Array" };
+	const types: Record<Parameter["type"], string> = {
+		u32: "number",
+		u64: "bigint",
+		text: "string",
+		data: "Uint8Array",
+	};
 	return types[type];
 }
 
@@ -117,4 +132,3 @@ function resultType({ result }: Method): string {
 			return result.struct.name;
 	}
 }
-
