@@ -1,0 +1,98 @@
+import { expect, test } from "vitest";
+import { criticalPath } from "./critical.ts";
+import { findings } from "./findings.ts";
+import { nearest } from "./nearest.ts";
+import type { Trace, TraceEvent } from "./record.ts";
+import { bar, renderTrace } from "./render.ts";
+
+const model = "GET s3://models/weights.onnx";
+const photo = "GET s3://inputs/cat.png";
+const at = (ms: number, kind: string, rest: Partial<TraceEvent> = {}): TraceEvent => ({
+	at: 5e9 + ms * 1e6,
+	kind,
+	...rest,
+});
+
+const events: TraceEvent[] = [
+	at(0, "received"),
+	at(1, "started"),
+	at(1.5, "noted", { text: "initscript started" }),
+	at(2, "rpcAccepted", { id: "1", content: model }),
+	at(2, "rpcAccepted", { id: "2", content: photo }),
+	at(2, "published", { id: "1" }),
+	at(2.5, "noted", { text: "initscript ended: exit 0" }),
+	at(40, "sandboxCreated"),
+	at(80, "rpcDone", { id: "2", status: 200, bytes: 4_900_000 }),
+	at(150, "appConnected"),
+	at(160, "invocationTaken"),
+	at(165, "called", { id: "3", content: "GET s3://inputs/dog.png", nanos: 4e6, bytes: 10 }),
+	at(200, "rpcDone", { id: "1", status: 200, bytes: 13_300_000 }),
+	at(200, "served", { id: "1", nanos: 30e6, bytes: 13_300_000 }),
+	at(210, "mark", { text: "mark: inference begins" }),
+	at(230, "answerBegun"),
+	at(231, "answerEnded"),
+];
+const trace: Trace = { id: "i-abc", function: "imgrec", mode: "normal", state: "ended", events };
+
+test("a waterfall has a line for each span", () => {
+	expect(renderTrace(trace, { width: 100, color: false })).toMatchInlineSnapshot(`
+		"i-abc  imgrec  normal  ended
+
+		route                        │▎                                             │     1.0 ms
+		sandbox                      │████████                                      │    39.0 ms
+		boot, imports                │       ██████████████████████▉                │     110 ms
+		load the function            │                             ██▉              │    10.0 ms
+		initscript                   │▌                                             │     1.0 ms  exit 0
+		GET s3://models/weights.onnx │███████████████████████████████████████▉      │     198 ms  13.3 MB
+		GET s3://inputs/cat.png      │███████████████▉                              │    78.0 ms  4.9 MB
+		application                  │                               █              │     1.0 ms
+		call GET s3://inputs/dog.png │                                ▉             │     4.0 ms  10 B
+		application                  │                                █▉            │     5.0 ms
+		claim                        │                                 ██████▉      │    30.0 ms  13.3 MB
+		mark: inference begins       │                                         ◆    │   @ 210 ms
+		application                  │                                       ███████│    31.0 ms
+
+		critical path, 231 ms: route 1.0 ms → initscript 0.5 ms → GET s3://models/weights.onnx 198 ms → application 31.0 ms
+		fetched and never claimed: GET s3://inputs/cat.png (4.9 MB)
+		asked and missed (miss): GET s3://inputs/dog.png; the initscript sent GET s3://inputs/cat.png"
+	`);
+});
+
+test("the critical path goes through the RPC that the application waited for", () => {
+	expect(criticalPath(events).map(({ name }) => name)).toEqual(["route", "initscript", model, "application"]);
+});
+
+test("the critical path goes through the setup when nothing was waited for", () => {
+	const early = events.map((event) => (event.kind === "served" ? { ...event, nanos: 0 } : event));
+	expect(criticalPath(early).map(({ name }) => name)).toEqual([
+		"route",
+		"sandbox",
+		"boot, imports",
+		"load the function",
+		"application",
+		"call GET s3://inputs/dog.png",
+		"application",
+	]);
+});
+
+test("says what was fetched in vain and what was missed", () => {
+	expect(findings(events)).toEqual({
+		unclaimed: [{ content: photo, bytes: 4_900_000 }],
+		missed: [{ content: "GET s3://inputs/dog.png", why: "miss", nearest: photo }],
+	});
+	expect(nearest("GET s3://a/b", ["PUT redis://elsewhere:6379/something"])).toBeUndefined();
+});
+
+test("bars keep to their columns", () => {
+	for (let begin = 0; begin <= 1; begin += 0.01) {
+		for (let end = begin; end <= 1; end += 0.01) expect([...bar(begin, end, 30)]).toHaveLength(30);
+	}
+});
+
+test("an empty and a broken-off record can be shown", () => {
+	for (let length = 0; length < events.length; length++) {
+		expect(() =>
+			renderTrace({ ...trace, events: events.slice(0, length) }, { width: 80, color: true }),
+		).not.toThrow();
+	}
+});
