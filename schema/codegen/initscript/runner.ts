@@ -1,4 +1,4 @@
-/** Emits the runner's side of the WASM imports: their signatures, and the table that unpacks and packs each call. */
+/** Emits the runner's side of the WASM imports: the table that unpacks and packs each call, and their signatures. */
 
 import type { SchemaModel } from "../model.ts";
 import {
@@ -19,10 +19,14 @@ export function emitRunner(schema: SchemaModel): string {
 		'import type { Filled, Marshal } from "../wasm/marshal.ts";\n',
 		...resultStructs(methods).map(emitStruct),
 		emitInterface(methods),
-		emitSignatures(methods),
 		emitBindings(methods),
-		emitErrors(errorNames(schema)),
 	].join("\n");
+}
+
+/** The text of `src/isolates/generated/signatures.ts`: what the checker of modules needs too. */
+export function emitRunnerTables(schema: SchemaModel): string {
+	const methods = readMethods(schema);
+	return [`// ${GENERATED}`, emitSignatures(methods), emitErrors(errorNames(schema))].join("\n");
 }
 
 function emitStruct(struct: ReturnType<typeof resultStructs>[number]): string {

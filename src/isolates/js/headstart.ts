@@ -1,0 +1,163 @@
+/**
+ * Module `headstart` of a script's own isolate (schema/initscript.capnp in TypeScript, and the small library over it).
+ * It lives in the isolate, not in the script's bundle, so that bundles stay small.
+ */
+import type { HostApi, Id, ScriptExit } from "../protocol.ts";
+import { runToEnd } from "../script/end.ts";
+import { fnv1a64 } from "../script/id.ts";
+import { Session } from "../script/session.ts";
+import { forwardConsole } from "./console.ts";
+import { scriptStack } from "./stack.ts";
+
+export { fnv1a64 };
+
+type AnyId = bigint | string;
+type Bytes = Uint8Array | string;
+
+/** An isolate runs its script once. */
+let session: Session | undefined;
+
+export function connect(address: string): number {
+	return current().connect(address);
+}
+
+export function sendRpc(conn: number, rpc: AnyId, request: Bytes): void {
+	current().sendRpc(conn, toId(rpc), toBytes(request));
+}
+
+export function recvRpcReply(conn: number, rpc: AnyId): Promise<{ status: number; length: number }> {
+	return current().recvRpcReply(conn, toId(rpc));
+}
+
+export async function readReply(rpc: AnyId, offset = 0): Promise<Uint8Array> {
+	const { bytes } = await current().readReply(toId(rpc), offset, 0x7fffffff);
+	return bytes.slice();
+}
+
+export function sendMsg(id: AnyId, data: Bytes): void {
+	current().sendMsg(toId(id), toBytes(data));
+}
+
+export function sendReply(id: AnyId, rpc: AnyId): void {
+	current().sendReply(toId(id), toId(rpc));
+}
+
+export function expect(count: number): void {
+	current().expect(count);
+}
+
+export function expectMsg(id: AnyId): void {
+	current().expectMsg(toId(id));
+}
+
+export function input(): Uint8Array {
+	return current().input(0x7fffffff).bytes.slice();
+}
+
+export function log(text: string): void {
+	current().log(String(text));
+}
+
+export function exit(status = 0): never {
+	return current().exit(status);
+}
+
+/** The invocation's input as a JSON value. */
+export function inputJson(): unknown {
+	const text = new TextDecoder().decode(input());
+	return text === "" ? undefined : JSON.parse(text);
+}
+
+/**
+ * Fetches an object ahead for the application's storage library: the reply is passed on while it is still in flight,
+ * under the id that the library claims. `address` is the `s3://bucket` that `conn` was connected to.
+ */
+export function s3Get(conn: number, address: string, key: string): Id {
+	const path = key.startsWith("/") ? key : `/${key}`;
+	const id = fnv1a64(`GET ${address}${path}`);
+	sendRpc(conn, id, `GET ${path}\n\n`);
+	sendReply(id, id);
+	return id;
+}
+
+/** What a script's module exports. */
+export interface ScriptModule {
+	default?: unknown;
+}
+
+/** Runs the script. Called once, by the isolate's entrypoint. */
+export function runScript(
+	load: () => Promise<ScriptModule>,
+	bytes: Uint8Array,
+	host: HostApi,
+): Promise<ScriptExit> {
+	const run = new Session(host, bytes, () => scheduleFlush(run));
+	session = run;
+	forwardConsole(run);
+	return runToEnd(
+		run,
+		async () => {
+			const { default: main } = await load();
+			if (typeof main !== "function") throw new TypeError(NO_MAIN);
+			const status: unknown = await main(bytes.slice(), api);
+			return typeof status === "number" && Number.isInteger(status) ? status >>> 0 : 0;
+		},
+		scriptStack,
+	);
+}
+
+export const NO_MAIN =
+	"an initscript exports its main function: `export default async function main(input, api) { … }`";
+
+/** The second argument of `main`: the same calls. */
+const api = {
+	connect,
+	sendRpc,
+	recvRpcReply,
+	readReply,
+	sendMsg,
+	sendReply,
+	expect,
+	expectMsg,
+	input,
+	inputJson,
+	log,
+	exit,
+	fnv1a64,
+	s3Get,
+};
+
+function current(): Session {
+	if (session === undefined) throw new Error("the initscript's calls are for use within its main function");
+	return session;
+}
+
+/** Turns of the microtask queue after which a batch leaves: a script that ends by then gives it back with its end. */
+const TURNS = 4;
+const scheduled = new WeakSet<Session>();
+
+function scheduleFlush(run: Session): void {
+	if (scheduled.has(run)) return;
+	scheduled.add(run);
+	let turns = TURNS;
+	const turn = (): void => {
+		turns -= 1;
+		if (turns > 0) {
+			queueMicrotask(turn);
+			return;
+		}
+		scheduled.delete(run);
+		run.flush();
+	};
+	queueMicrotask(turn);
+}
+
+function toId(value: AnyId): Id {
+	return typeof value === "string" ? fnv1a64(value) : value;
+}
+
+function toBytes(value: Bytes): Uint8Array {
+	if (typeof value === "string") return new TextEncoder().encode(value);
+	// A copy: the script may write to its own bytes before the batch leaves.
+	return value instanceof Uint8Array ? value.slice() : value;
+}

@@ -1,0 +1,122 @@
+/**
+ * The runner: keeps deployed initscripts ready and runs them, each in its cell. It sees the host API that a run is given
+ * and nothing else. The other half is the host's `src/host`; the relay between them is the bridge's.
+ */
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { within } from "./deadline.ts";
+import { JsCell, MAX_SOURCE } from "./js/cell.ts";
+import type { HostApi, Outcome, RunnerService, ScriptExit, ScriptLimits, ScriptModule } from "./protocol.ts";
+import { deadlineEnd, limitEnd } from "./script/end.ts";
+import { cleanExit } from "./script/exit.ts";
+import { describe } from "./script/failure.ts";
+import { HostPort } from "./script/port.ts";
+import { Shelf } from "./shelf.ts";
+import { WasmCell } from "./wasm/cell.ts";
+import { ModuleError } from "./wasm/reader.ts";
+import { StoredModule, type UnsafeEval } from "./wasm/store.ts";
+
+interface Env {
+	UNSAFE_EVAL: UnsafeEval;
+	LOADER: WorkerLoader;
+}
+
+/** A deployed script. */
+type Script = { format: "wasm"; module: StoredModule } | { format: "js"; source: string };
+
+interface RunSpec {
+	digest: string;
+	input: Uint8Array;
+	limits: ScriptLimits;
+}
+
+const scripts = new Shelf<Script>({ items: 512, bytes: 128 << 20 });
+
+export default class Runner extends WorkerEntrypoint<Env> implements RunnerService {
+	/** The bridge's heartbeat. */
+	override fetch(request: Request): Response {
+		if (new URL(request.url).pathname !== "/ping") return new Response("not found\n", { status: 404 });
+		return new Response("ok");
+	}
+
+	async load(module: ScriptModule): Promise<Outcome<{ compileMs: number }>> {
+		const began = performance.now();
+		if (scripts.get(module.digest) !== undefined) return { ok: { compileMs: 0 } };
+		try {
+			const bytes = module.format === "wasm" ? module.bytes : new TextEncoder().encode(module.source);
+			await checkDigest(module.digest, bytes);
+			const script = module.format === "wasm" ? this.#wasm(module.bytes) : await this.#js(module.source);
+			scripts.put(module.digest, script, bytes.byteLength);
+		} catch (thrown) {
+			return { error: { code: "invalidArgument", message: describe(thrown).message } };
+		}
+		return { ok: { compileMs: performance.now() - began } };
+	}
+
+	async unload(digest: string): Promise<void> {
+		scripts.remove(digest);
+	}
+
+	async run({ digest, input, limits }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
+		const script = scripts.get(digest);
+		if (script === undefined) return { error: { code: "unknownModule", message: `${digest} is not loaded` } };
+		const port = new HostPort(host);
+		try {
+			const late = (): ScriptExit => deadlineEnd(limits.deadlineMs);
+			return { ok: await within(limits.deadlineMs, this.#run(script, input, limits, port), late) };
+		} catch (thrown) {
+			return { error: { code: "internal", message: describe(thrown).message } };
+		} finally {
+			port.close();
+		}
+	}
+
+	#wasm(bytes: Uint8Array): Script {
+		return { format: "wasm", module: new StoredModule(bytes, this.env.UNSAFE_EVAL) };
+	}
+
+	async #js(source: string): Promise<Script> {
+		if (source.length > MAX_SOURCE)
+			throw new ModuleError(`the bundle has more than ${MAX_SOURCE} characters`);
+		const reason = await new JsCell(this.env.LOADER, source).check();
+		if (reason !== undefined) throw new ModuleError(reason);
+		return { format: "js", source };
+	}
+
+	async #run(
+		script: Script,
+		input: Uint8Array,
+		{ memoryBytes }: ScriptLimits,
+		port: HostPort,
+	): Promise<ScriptExit> {
+		if (script.format === "wasm") return runWasm(script.module, input, memoryBytes, port);
+		try {
+			return cleanExit(await new JsCell(this.env.LOADER, script.source).run(input, port), port);
+		} catch (thrown) {
+			if (port.breach !== undefined) return limitEnd(port.breach.message);
+			const { message } = describe(thrown);
+			return { ops: [], end: "trap", error: { code: "initscriptTrapped", message } };
+		}
+	}
+}
+
+async function runWasm(
+	stored: StoredModule,
+	input: Uint8Array,
+	memoryBytes: number,
+	port: HostPort,
+): Promise<ScriptExit> {
+	let module: WebAssembly.Module;
+	try {
+		module = stored.within(memoryBytes);
+	} catch (thrown) {
+		if (thrown instanceof ModuleError) return limitEnd(thrown.message);
+		throw thrown;
+	}
+	return new WasmCell(module).run(input, port);
+}
+
+async function checkDigest(digest: string, bytes: Uint8Array): Promise<void> {
+	const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+	const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+	if (hex !== digest) throw new ModuleError(`the module's digest is ${hex}, not ${digest}`);
+}

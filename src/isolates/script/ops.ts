@@ -1,0 +1,94 @@
+/** Checks calls that come from a script's own isolate: exactly the fields of {@link ScriptOp}, each within its bounds. */
+import type { Id, ScriptOp } from "../protocol.ts";
+import { ScriptFailure } from "./failure.ts";
+import { limits } from "./limits.ts";
+
+/** What a call costs of a batch's bytes, beside its own payload. */
+const OVERHEAD = 64;
+
+/** Bytes that a call takes on the wire, roughly. */
+export function opBytes(op: ScriptOp): number {
+	switch (op.op) {
+		case "sendRpc":
+			return OVERHEAD + op.request.byteLength;
+		case "sendMsg":
+			return OVERHEAD + op.data.byteLength;
+		case "connect":
+			return OVERHEAD + 3 * op.address.length;
+		case "log":
+			return OVERHEAD + 3 * op.text.length;
+		default:
+			return OVERHEAD;
+	}
+}
+
+/** A fresh, well-formed call from an untrusted value. Throws `invalidArgument` or `payloadTooLarge`. */
+export function cleanOp(value: unknown): ScriptOp {
+	if (typeof value !== "object" || value === null) throw invalid("a call is an object");
+	const field = (name: string): unknown => (value as Record<string, unknown>)[name];
+	const op = field("op");
+	switch (op) {
+		case "connect":
+			return { op, conn: u32(field("conn")), address: address(field("address")) };
+		case "sendRpc":
+			return { op, conn: u32(field("conn")), rpc: id(field("rpc")), request: bytes(field("request")) };
+		case "sendMsg":
+			return { op, id: id(field("id")), data: bytes(field("data")) };
+		case "sendReply":
+			return { op, id: id(field("id")), rpc: id(field("rpc")) };
+		case "expect":
+			return { op, count: u32(field("count")) };
+		case "expectMsg":
+			return { op, id: id(field("id")) };
+		case "log":
+			return { op, level: level(field("level")), text: text(field("text")).slice(0, limits.logCharacters) };
+		default:
+			throw invalid(`there is no call ${JSON.stringify(op)?.slice(0, 40)}`);
+	}
+}
+
+/** An id as it travels: the low 64 bits of a bigint. */
+export function id(value: unknown): Id {
+	if (typeof value !== "bigint") throw invalid("an id is a bigint or a text");
+	if (value < 0n || value > 0xffffffffffffffffn) throw invalid("an id is an unsigned 64-bit number");
+	return value;
+}
+
+export function u32(value: unknown): number {
+	if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0xffffffff) {
+		throw invalid(`${String(value).slice(0, 40)} is not an unsigned 32-bit number`);
+	}
+	return value;
+}
+
+export function bytes(value: unknown): Uint8Array {
+	if (!(value instanceof Uint8Array)) throw invalid("a request or message is bytes or a text");
+	if (value.byteLength > limits.requestBytes) {
+		throw new ScriptFailure(
+			"payloadTooLarge",
+			`${value.byteLength} bytes: a request or message has at most ${limits.requestBytes}`,
+		);
+	}
+	return value;
+}
+
+export function address(value: unknown): string {
+	if (text(value).length > limits.addressBytes) {
+		throw new ScriptFailure("payloadTooLarge", `an address has at most ${limits.addressBytes} bytes`);
+	}
+	return text(value);
+}
+
+function text(value: unknown): string {
+	if (typeof value !== "string") throw invalid("a text was expected");
+	return value;
+}
+
+function level(value: unknown): "debug" | "info" | "warn" | "error" {
+	if (value === "debug" || value === "info" || value === "warn" || value === "error") return value;
+	throw invalid("a log level is debug, info, warn or error");
+}
+
+function invalid(message: string): ScriptFailure {
+	return new ScriptFailure("invalidArgument", message);
+}

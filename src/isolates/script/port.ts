@@ -1,0 +1,78 @@
+/**
+ * A script's host, with the runner's bounds before it: how much a script may say, and how many of its calls may be in
+ * flight. A script's own isolate is given this object instead of the host's; after the run it answers nothing.
+ */
+import { RpcTarget } from "cloudflare:workers";
+import type { HostApi, Id, Outcome, ScriptOp, ScriptReply } from "../protocol.ts";
+import { LimitReached } from "./failure.ts";
+import { limits } from "./limits.ts";
+import { cleanOp, id, opBytes, u32 } from "./ops.ts";
+import { Slots } from "./slots.ts";
+
+/** Of all scripts of this runner. */
+const runnerSlots = new Slots(limits.runnerCalls);
+
+export class HostPort extends RpcTarget implements HostApi {
+	readonly #host: HostApi;
+	readonly #slots = new Slots(limits.scriptCalls);
+	#ops = 0;
+	#bytes = 0;
+	#open = true;
+	#breach: LimitReached | undefined;
+
+	constructor(host: HostApi) {
+		super();
+		this.#host = host;
+	}
+
+	/** Nothing of the script reaches the host from now on. */
+	close(): void {
+		this.#open = false;
+	}
+
+	submit(ops: ScriptOp[]): Promise<void> {
+		const clean = this.clean(ops);
+		return this.#pass(() => this.#host.submit(clean));
+	}
+
+	recvRpcReply(rpc: Id): Promise<Outcome<ScriptReply>> {
+		const checked = id(rpc);
+		return this.#pass(() => this.#host.recvRpcReply(checked));
+	}
+
+	readReply(rpc: Id, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		const checked = id(rpc);
+		const count = Math.min(u32(length), limits.readBytes);
+		return this.#pass(() => this.#host.readReply(checked, u32(offset), count));
+	}
+
+	/** Which bound the script went over, if it did. */
+	get breach(): LimitReached | undefined {
+		return this.#breach;
+	}
+
+	/** Checks calls and counts them against the script's bounds. */
+	clean(ops: unknown): ScriptOp[] {
+		if (!Array.isArray(ops)) throw new TypeError("calls come as a list");
+		this.#ops += ops.length;
+		if (this.#ops > limits.ops) throw this.#breached(`the initscript made more than ${limits.ops} calls`);
+		const clean = ops.map(cleanOp);
+		const bytes = clean.reduce((sum, op) => sum + opBytes(op), 0);
+		this.#bytes += bytes;
+		if (bytes > limits.batchBytes + limits.requestBytes || this.#bytes > limits.totalBytes) {
+			throw this.#breached(`the initscript's calls take more than ${limits.totalBytes} bytes`);
+		}
+		return clean;
+	}
+
+	#breached(message: string): LimitReached {
+		this.#breach = new LimitReached(message);
+		return this.#breach;
+	}
+
+	/** The call is made at once when there is room for it, so that calls keep their order. */
+	#pass<T>(call: () => Promise<T>): Promise<T> {
+		if (!this.#open) return new Promise(() => {});
+		return this.#slots.use(() => runnerSlots.use(call));
+	}
+}
