@@ -3,11 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Emitter } from "./emitter.ts";
 import { emitErrors } from "./errors.ts";
+import { emitInitscript } from "./initscript/index.ts";
 import { readSchema } from "./model.ts";
 import { emitPython } from "./python.ts";
 import { emitTypeScript } from "./typescript.ts";
 
-const emitters: Emitter[] = [emitTypeScript, emitErrors, emitPython];
+const emitters: Emitter[] = [emitTypeScript, emitErrors, emitPython, emitInitscript];
 
 const root = join(import.meta.dirname, "..", "..");
 const schema = readSchema(join(root, "schema"), [

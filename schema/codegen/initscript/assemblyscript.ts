@@ -1,7 +1,9 @@
 /** Emits the AssemblyScript declarations of the WASM imports. */
+
+import { GENERATED } from "../emitter.ts";
 import type { SchemaModel } from "../model.ts";
 import { errorNames, type Method, readMethods, resultStructs, wasmParameters } from "./mapping.ts";
-import { blockComment, GENERATED } from "./text.ts";
+import { blockComment } from "./text.ts";
 
 /** The text of `initscripts/assemblyscript/generated/imports.ts`. */
 export function emitAssemblyScript(schema: SchemaModel): string {

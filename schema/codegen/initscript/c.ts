@@ -1,7 +1,9 @@
 /** Emits the C declarations of the WASM imports. */
+
+import { GENERATED } from "../emitter.ts";
 import type { SchemaModel } from "../model.ts";
 import { errorNames, type Method, readMethods, resultStructs } from "./mapping.ts";
-import { blockComment, GENERATED, snakeCase } from "./text.ts";
+import { blockComment, snakeCase } from "./text.ts";
 
 /** The text of `initscripts/c/generated/headstart_imports.h`. */
 export function emitC(schema: SchemaModel): string {

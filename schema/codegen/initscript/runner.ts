@@ -1,5 +1,6 @@
 /** Emits the runner's side of the WASM imports: the table that unpacks and packs each call, and their signatures. */
 
+import { GENERATED } from "../emitter.ts";
 import type { SchemaModel } from "../model.ts";
 import {
 	errorNames,
@@ -9,7 +10,7 @@ import {
 	resultStructs,
 	wasmParameters,
 } from "./mapping.ts";
-import { blockComment, GENERATED } from "./text.ts";
+import { blockComment } from "./text.ts";
 
 /** The text of `src/isolates/generated/imports.ts`. */
 export function emitRunner(schema: SchemaModel): string {

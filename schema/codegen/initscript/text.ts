@@ -1,7 +1,5 @@
 /** Small text helpers of the emitters. */
 
-export const GENERATED = "Generated from schema/initscript.capnp by schema/codegen: do not edit.";
-
 /** A block comment with `doc`, one line each, or nothing; ends with a line break. */
 export function blockComment(doc: string, indent = ""): string {
 	if (doc === "") return "";

@@ -1,7 +1,9 @@
 /** Emits the declarations that an initscript in TypeScript is checked against. */
+
+import { GENERATED } from "../emitter.ts";
 import type { SchemaModel } from "../model.ts";
 import { type Method, type Parameter, readMethods, resultStructs } from "./mapping.ts";
-import { blockComment, GENERATED } from "./text.ts";
+import { blockComment } from "./text.ts";
 
 /** The text of `initscripts/typescript/generated/headstart.d.ts`. */
 export function emitTypeScript(schema: SchemaModel): string {
