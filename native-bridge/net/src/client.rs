@@ -1,18 +1,29 @@
-//! The client.
+//! The client: finds a connection, tries, and tries again where that is safe.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use headstart_base::{Error, ErrorCode, Result};
+use tokio::sync::oneshot;
 
 use crate::address::Address;
 use crate::body::BodySink;
 use crate::config::ClientConfig;
+use crate::connect::Connector;
+use crate::exchange::{Answer, Exchange, Route};
+use crate::failure::{Failure, Retry};
 use crate::head::ResponseHead;
+use crate::pool::{Kept, Key, Pool};
 use crate::request::Request;
+use crate::resolve::Resolver;
+use crate::sigv4;
 use crate::store::Store;
+use crate::stream::Stream;
+use crate::tls::Tls;
 
-/// The steps of a request, told as they happen.
+/// The steps of a request, told as they happen; with a second attempt they begin again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There is a connection; `reused` if it was kept from before.
@@ -33,34 +44,191 @@ pub struct Done {
 }
 
 /// Sends requests over connections that it keeps per tenant and destination. Cheap to clone.
+///
+/// A request that is dropped before its end closes its connection.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    resolver: Arc<Resolver>,
+    connector: Connector,
+    pool: Pool,
+    sweeping: AtomicBool,
+}
+
+/// A body from here on is hashed beside the runtime's threads.
+const LARGE_BODY: usize = 256 * 1024;
 
 impl Client {
-    pub fn new(_config: ClientConfig) -> Self {
-        Self {}
+    pub fn new(config: ClientConfig) -> Self {
+        let resolver = Arc::new(Resolver::new(config.dns_ttl));
+        let tls = Tls::new(config.extra_authorities.clone());
+        let connector = Connector { resolver: Arc::clone(&resolver), tls, timeout: config.connect_timeout };
+        let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
+        Self { shared: Arc::new(Shared { config, resolver, connector, pool, sweeping: AtomicBool::new(false) }) }
     }
 
-    /// Begins to open a connection now, unless one is kept or under way. Needs a tokio runtime; never waits.
-    pub fn warm(&self, _tenant: &str, _address: &Address, _store: Option<&Store>) {}
+    /// Begins to open a connection now, unless one is kept or under way. Must be called in a tokio runtime; never waits.
+    /// What fails shows at the requests.
+    pub fn warm(&self, tenant: &str, address: &Address, store: Option<&Store>) {
+        let Ok(route) = Route::new(address, store) else { return };
+        let key = Key { tenant: tenant.to_owned(), endpoint: route.endpoint.clone() };
+        if self.shared.pool.has(&key) {
+            return;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (shared, endpoint) = (Arc::clone(&self.shared), key.endpoint.clone());
+        self.keep(key, Kept::Opening(receiver));
+        tokio::spawn(async move {
+            let opened = shared.connector.open(&endpoint).await;
+            // Nobody waits for it any more: it closes.
+            drop(sender.send(opened));
+        });
+    }
 
     /// Sends a request and receives its answer into `sink`.
+    ///
+    /// An answer of any status is `Done`. Idempotent requests are tried again, at most `max_attempts` times in all, when
+    /// the connection fails or the service answers 500, 502, 503 or 504; a kept connection that turns out to be dead
+    /// counts as no attempt. Errors: `unknownSecret`, `nameNotResolved`, `connectFailed`, `tlsFailed`,
+    /// `connectionReset`, `badReply`, `bodyTruncated`, `rpcTimeout`, and those of the sink.
     #[allow(clippy::too_many_arguments)]
     pub async fn send(
         &self,
-        _tenant: &str,
-        _address: &Address,
-        _store: Option<&Store>,
-        _request: &Request,
-        _deadline: Instant,
-        _sink: &mut dyn BodySink,
-        _progress: &mut (dyn FnMut(Progress) + Send),
+        tenant: &str,
+        address: &Address,
+        store: Option<&Store>,
+        request: &Request,
+        deadline: Instant,
+        sink: &mut dyn BodySink,
+        progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Done> {
-        Err(Error::new(ErrorCode::Unsupported, ""))
+        let route = Route::new(address, store)?;
+        let work = self.attempts(tenant, &route, request, deadline, sink, progress);
+        match tokio::time::timeout_at(deadline.into(), work).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(ErrorCode::RpcTimeout, format!("{} took longer than allowed", request.content))),
+        }
     }
 
-    /// The addresses of a host.
-    pub async fn resolve(&self, _host: &str, _port: u16) -> Result<Vec<SocketAddr>> {
-        Err(Error::new(ErrorCode::Unsupported, ""))
+    /// The addresses of a host, IPv4 first; at least one.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+        self.shared.resolver.resolve(host, port).await
     }
+
+    async fn attempts(
+        &self,
+        tenant: &str,
+        route: &Route<'_>,
+        request: &Request,
+        deadline: Instant,
+        sink: &mut dyn BodySink,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Done> {
+        let config = &self.shared.config;
+        let key = Key { tenant: tenant.to_owned(), endpoint: route.endpoint.clone() };
+        let payload = match route.bucket {
+            Some(_) => hash(request).await?,
+            None => String::new(),
+        };
+        let (mut attempt, mut stale) = (0_u16, 0_u16);
+        let mut backoff = config.backoff;
+        loop {
+            attempt += 1;
+            let may_retry =
+                request.idempotent && attempt - stale < config.max_attempts && Instant::now() + backoff < deadline;
+            let failure = match self.connection(&key, stale > 0).await {
+                Err(error) => {
+                    let retry = match error.code {
+                        ErrorCode::ConnectFailed => Retry::Again,
+                        _ => Retry::Never,
+                    };
+                    Failure { error, retry }
+                }
+                Ok((mut stream, reused)) => {
+                    progress(Progress::Connected { reused });
+                    let exchange = Exchange {
+                        request,
+                        head: route.head(request, &payload),
+                        attempt,
+                        reused,
+                        retry_errors: may_retry,
+                        first_byte: config.first_byte_timeout,
+                        stall: config.stall_timeout,
+                    };
+                    match exchange.run(&mut stream, sink, progress).await {
+                        Ok(Answer { head, length, keep_alive }) => {
+                            if keep_alive && stream.is_quiet().await {
+                                self.keep(key, Kept::Open(stream));
+                            }
+                            return Ok(Done { head, length, attempts: attempt });
+                        }
+                        Err(failure) => failure,
+                    }
+                }
+            };
+            match failure.retry {
+                Retry::Stale if request.idempotent && stale == 0 => stale += 1,
+                Retry::Stale | Retry::Again if may_retry => {
+                    tracing::debug!(content = request.content, attempt, error = %failure.error, "trying again");
+                    tokio::time::sleep(backoff).await;
+                    backoff *= 2;
+                }
+                _ => return Err(failure.error),
+            }
+        }
+    }
+
+    /// A connection, and whether it was kept from before. A kept one is looked at before it is used; with `fresh` none is.
+    async fn connection(&self, key: &Key, fresh: bool) -> Result<(Box<Stream>, bool)> {
+        while !fresh && let Some(kept) = self.shared.pool.take(key) {
+            match kept {
+                Kept::Open(mut stream) => {
+                    if stream.is_quiet().await {
+                        return Ok((stream, true));
+                    }
+                }
+                Kept::Opening(receiver) => {
+                    // What failed while nobody needed it is tried anew below, for an error of now.
+                    if let Ok(Ok(mut stream)) = receiver.await
+                        && stream.is_quiet().await
+                    {
+                        return Ok((Box::new(stream), false));
+                    }
+                }
+            }
+        }
+        Ok((Box::new(self.shared.connector.open(&key.endpoint).await?), false))
+    }
+
+    fn keep(&self, key: Key, kept: Kept) {
+        self.shared.pool.keep(key, kept);
+        if !self.shared.sweeping.swap(true, Ordering::AcqRel) {
+            let shared = Arc::downgrade(&self.shared);
+            let period = self.shared.config.idle_timeout;
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(period).await;
+                    let Some(shared) = shared.upgrade() else { return };
+                    if shared.pool.sweep() == 0 {
+                        shared.sweeping.store(false, Ordering::Release);
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}
+
+async fn hash(request: &Request) -> Result<String> {
+    if request.body.len() < LARGE_BODY {
+        return Ok(sigv4::payload_hash(&request.body));
+    }
+    let body = request.body.clone();
+    tokio::task::spawn_blocking(move || sigv4::payload_hash(&body))
+        .await
+        .map_err(|_| Error::new(ErrorCode::Internal, "hashing the body was cut off"))
 }

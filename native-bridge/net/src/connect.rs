@@ -1,1 +1,57 @@
-//!
+//! Opening connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_base::{Error, ErrorCode, Result};
+use tokio::net::TcpStream;
+
+use crate::address::{Address, Scheme};
+use crate::resolve::Resolver;
+use crate::stream::Stream;
+use crate::tls::Tls;
+
+/// Opens connections to endpoints: name, TCP, TLS.
+pub(crate) struct Connector {
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) tls: Tls,
+    /// For all of one opening.
+    pub(crate) timeout: Duration,
+}
+
+impl Connector {
+    /// Opens a connection to an endpoint (`http` or `https`).
+    ///
+    /// `nameNotResolved`, `connectFailed` or `tlsFailed`.
+    pub(crate) async fn open(&self, endpoint: &Address) -> Result<Stream> {
+        tokio::time::timeout(self.timeout, self.try_open(endpoint)).await.unwrap_or_else(|_| {
+            let ms = self.timeout.as_millis();
+            Err(Error::new(ErrorCode::ConnectFailed, format!("{endpoint} did not accept a connection within {ms} ms")))
+        })
+    }
+
+    async fn try_open(&self, endpoint: &Address) -> Result<Stream> {
+        let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
+        // Each address but the last gets its share of the time, so that one that swallows packets is no end.
+        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let mut failed = Error::new(ErrorCode::NameNotResolved, format!("{endpoint} has no address"));
+        for address in addresses {
+            let why = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return self.secure(endpoint, tcp).await,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            failed = Error::new(ErrorCode::ConnectFailed, format!("cannot connect to {endpoint} ({address}): {why}"));
+        }
+        Err(failed)
+    }
+
+    async fn secure(&self, endpoint: &Address, tcp: TcpStream) -> Result<Stream> {
+        tcp.set_nodelay(true)
+            .map_err(|error| Error::new(ErrorCode::ConnectFailed, format!("cannot set TCP_NODELAY: {error}")))?;
+        match endpoint.scheme {
+            Scheme::Https => Ok(Stream::Tls(Box::new(self.tls.connect(&endpoint.host, tcp).await?))),
+            Scheme::Http | Scheme::S3 => Ok(Stream::Plain(tcp)),
+        }
+    }
+}

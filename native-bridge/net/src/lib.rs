@@ -10,6 +10,7 @@
 mod address;
 mod body;
 mod canonical;
+mod chunk;
 mod client;
 mod config;
 mod connect;
