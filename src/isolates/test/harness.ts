@@ -10,38 +10,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { buildRunner } from "../build.ts";
-import type { Outcome, ScriptExit } from "../protocol.ts";
-
-export interface LoadRequest {
-	digest: string;
-	/** Base64. */
-	wasm?: string;
-	source?: string;
-}
-
-export interface RunRequest {
-	digest: string;
-	input?: string;
-	deadlineMs?: number;
-	memoryBytes?: number;
-	/** By RPC id, "*" for any. `bytes` makes a body of that many sevens. */
-	replies?: Record<
-		string,
-		{ status?: number; body?: string; bytes?: number; delayMs?: number; error?: string }
-	>;
-	/** How long to wait after the end for calls that should not come. */
-	lingerMs?: number;
-}
-
-/** What the host saw. Ids are texts here, bytes are UTF-8 texts. */
-export interface RecordedRun {
-	outcome: Outcome<ScriptExit>;
-	ops: unknown[];
-	/** Sizes of the submitted batches. */
-	batches: number[];
-	reads: number;
-	late: number;
-}
+import type { Outcome } from "../protocol.ts";
+import type { LoadRequest, RecordedRun, RunRequest } from "./fixture/messages.ts";
 
 export type Script = { wasm: Uint8Array } | { source: string };
 
@@ -130,19 +100,22 @@ const agent = new Agent({ keepAlive: true, maxSockets: 8 });
 /** An HTTP request over a unix socket; the answer as JSON. */
 function post(socketPath: string, path: string, body: string): Promise<unknown> {
 	return new Promise((resolve, reject) => {
-		const call = request({ agent, socketPath, path, method: "POST", headers: { host: "test" } }, (response) => {
-			const chunks: Buffer[] = [];
-			response.on("data", (chunk: Buffer) => chunks.push(chunk));
-			response.on("error", reject);
-			response.on("end", () => {
-				const text = Buffer.concat(chunks).toString();
-				try {
-					resolve(JSON.parse(text));
-				} catch {
-					reject(new Error(`${response.statusCode}: ${text}`));
-				}
-			});
-		});
+		const call = request(
+			{ agent, socketPath, path, method: "POST", headers: { host: "test" } },
+			(response) => {
+				const chunks: Buffer[] = [];
+				response.on("data", (chunk: Buffer) => chunks.push(chunk));
+				response.on("error", reject);
+				response.on("end", () => {
+					const text = Buffer.concat(chunks).toString();
+					try {
+						resolve(JSON.parse(text));
+					} catch {
+						reject(new Error(`${response.statusCode}: ${text}`));
+					}
+				});
+			},
+		);
 		call.on("error", reject);
 		call.end(body);
 	});
