@@ -1,0 +1,125 @@
+"""The application's side of headstart: what its initscript sent, calls by way of the bridge, and the handler loop."""
+
+import os
+import sys
+import threading
+
+from headstart import _generated as numbers
+from headstart._protocol import MAX_PAYLOAD
+from headstart.connection import Connection
+from headstart.ids import number
+from headstart.reply import Reply
+
+DEFAULT_SOCKET = "/run/headstart/app.sock"
+VERSION = "0.1.0"
+CONNECT_TIMEOUT = 5.0
+
+
+class Instance:
+    """This program's instance. Threads and forked children may share one: each gets a connection of its own.
+
+    Every method raises a HeadstartError: Miss, Deadline, BridgeLost, … Timeouts are in seconds; None means 30.
+
+    >>> instance = Instance()
+    >>> weights = instance.recv_msg("weights", timeout=5)
+    """
+
+    def __init__(self, path=None):
+        self._path = path or os.environ.get("HEADSTART_SOCKET") or DEFAULT_SOCKET
+        self._local = threading.local()
+
+    @staticmethod
+    def available(path=None):
+        """Whether there is a bridge's socket."""
+        return os.path.exists(path or os.environ.get("HEADSTART_SOCKET") or DEFAULT_SOCKET)
+
+    def connect(self):
+        """Connects this thread now instead of at its first request. Returns the instance's id."""
+        self._connection()
+        return self._local.instance_id
+
+    def close(self):
+        """Closes this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    def recv_msg(self, id, content=None, progressive=False, timeout=None):
+        """Receives message `id` (a number or a text): a read-only memoryview of its bytes, which nothing copied.
+
+        With `progressive` a binary file instead, as soon as the length is known; it reads while the bytes come.
+        `content` says what the caller expects ("GET s3://models/weights"): anything else is a divergence.
+        """
+        reply = self.claim(id, content, progressive, timeout)
+        return reply.stream() if progressive else reply.data
+
+    def claim(self, id, content=None, progressive=False, timeout=None):
+        """As recv_msg, but returns a Reply, which also has the status of the call behind the message."""
+        flags = numbers.FLAG_PROGRESSIVE if progressive else 0
+        payload = (content or "").encode()
+        return self._reply(numbers.OP_RECV_MSG, timeout, id=number(id), flags=flags, payload=payload)
+
+    def call(self, verb, url, headers=(), body=b"", progressive=False, timeout=None):
+        """Has the bridge do a call ("GET", "s3://bucket/key"), with its signature. Returns a Reply."""
+        lines = [f"{verb} {url}", *(f"{name}: {value}" for name, value in headers)]
+        if any("\n" in line or "\r" in line for line in lines):
+            raise ValueError("a line break in the head of a call")
+        head = ("\n".join(lines) + "\n\n").encode()
+        flags = numbers.FLAG_PROGRESSIVE if progressive else 0
+        self.write_outbox(body, timeout)
+        return self._reply(numbers.OP_CALL, timeout, flags=flags, payload=head, b=memoryview(body).nbytes)
+
+    def outbox(self, length, timeout=None):
+        """This thread's writable memory of at least `length` bytes, which the bridge reads."""
+        return memoryview(self._connection().outbox(length, timeout))
+
+    def write_outbox(self, data, timeout=None):
+        """Copies `data` to the front of this thread's outbox."""
+        with memoryview(data).cast("B") as source:
+            if len(source):
+                with self.outbox(len(source), timeout) as target:
+                    target[: len(source)] = source
+
+    def wait(self, segment, offset, length, timeout=None):
+        """Waits until a message in a segment has `length` bytes or is complete. Returns the bridge's Answer."""
+        return self._connection().request(numbers.OP_AWAIT, a=segment, b=offset, c=length, timeout=timeout)
+
+    def mark(self, name):
+        """Stamps a name on the timeline."""
+        self._connection().request(numbers.OP_MARK, payload=name.encode()[:MAX_PAYLOAD])
+
+    def next(self, timeout=None):
+        """Waits for the next invocation. Returns (its number, the event's bytes)."""
+        connection = self._connection()
+        answer = connection.request(numbers.OP_NEXT, timeout=timeout)
+        return answer.id, bytes(connection.bytes_of(answer))
+
+    def respond(self, invocation, *, flags=0, payload=b"", length=0, timeout=None):
+        """One piece of an invocation's answer; `length` bytes of it from the front of the outbox."""
+        self._connection().request(
+            numbers.OP_RESPOND, id=invocation, flags=flags, payload=payload, b=length, timeout=timeout
+        )
+
+    def give_back(self):
+        """Gives memory back whose bytes nobody refers to any more. Calls and claims do so by themselves."""
+        self._connection().give_back()
+
+    def _reply(self, operation, timeout, **fields):
+        self.give_back()
+        connection = self._connection()
+        answer = connection.request(operation, timeout=timeout, **fields)
+        return Reply(self, connection, answer, timeout)
+
+    def _connection(self):
+        connection = getattr(self._local, "connection", None)
+        if connection is not None and not connection.closed:
+            if connection.pid == os.getpid():
+                return connection
+            # After a fork the parent goes on using its connection; here it is only closed.
+            connection.close()
+        connection = Connection(self._path, CONNECT_TIMEOUT)
+        name = "headstart-python {} ({} {}.{}.{})".format(VERSION, sys.implementation.name, *sys.version_info[:3])
+        answer = connection.request(numbers.OP_HELLO, a=os.getpid(), payload=name.encode(), timeout=CONNECT_TIMEOUT)
+        self._local.instance_id = answer.payload.decode(errors="replace")
+        self._local.connection = connection
+        return connection

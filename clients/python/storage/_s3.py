@@ -1,0 +1,104 @@
+"""A client of our own for S3, for where there is no bridge: SigV4, kept connections, retries."""
+
+import hashlib
+import hmac
+import os
+import time
+import urllib.parse
+
+from storage._http import HttpError, Server
+from storage.errors import StorageError, from_answer
+
+USER_AGENT = "headstart-python-direct"
+ATTEMPTS = 3
+FIRST_PAUSE = 0.05
+DEFAULT_TIMEOUT = 30.0
+RETRIED = {500, 502, 503, 504}
+
+
+class Client:
+    """Talks to one endpoint, buckets in the path. Raises StorageError for what the store refuses, OSError for the rest."""
+
+    def __init__(self, endpoint, access_key, secret_key, region="us-east-1", session_token=None):
+        parts = urllib.parse.urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"HEADSTART_S3_ENDPOINT is {endpoint!r}, which is not of the form http://host:port")
+        tls = parts.scheme == "https"
+        self._server = Server(parts.hostname, parts.port or (443 if tls else 80), tls)
+        self._host, self._session_token = parts.netloc, session_token
+        self._access_key, self._secret_key, self._region = access_key, secret_key, region
+
+    @staticmethod
+    def configured():
+        """Whether the environment has credentials."""
+        return "AWS_ACCESS_KEY_ID" in os.environ and "AWS_SECRET_ACCESS_KEY" in os.environ
+
+    @classmethod
+    def from_environment(cls):
+        if not cls.configured():
+            raise StorageError(0, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        env = os.environ
+        region = env.get("AWS_REGION") or "us-east-1"
+        endpoint = env.get("HEADSTART_S3_ENDPOINT") or f"https://s3.{region}.amazonaws.com"
+        return cls(
+            endpoint, env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region, env.get("AWS_SESSION_TOKEN")
+        )
+
+    def get(self, bucket, key, timeout=None):
+        """An object's bytes, as a memoryview."""
+        return self._retry("GET", bucket, key, b"", timeout, read=lambda response: response.read_all())
+
+    def get_stream(self, bucket, key, timeout=None):
+        """An object as a binary file."""
+        return self._retry("GET", bucket, key, b"", timeout, read=lambda response: response)
+
+    def put(self, bucket, key, data, timeout=None):
+        self._retry("PUT", bucket, key, data, timeout, read=lambda response: response.read_all())
+
+    def _retry(self, verb, bucket, key, body, timeout, read):
+        """Requests an object (GET and PUT are idempotent) until an attempt tells something, and reads the answer."""
+        path = f"/{bucket}/{urllib.parse.quote(key.lstrip('/'), safe='/~')}"
+        what = f"{verb} s3:/{path}"
+        payload = hashlib.sha256(body).hexdigest()
+        give_up = time.monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout)
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS or time.monotonic() > give_up
+            try:
+                headers = self._headers(verb, path, payload)
+                response = self._server.request(verb, path, headers, body, max(give_up - time.monotonic(), 0.001))
+                if response.status < 300:
+                    return read(response)
+                failure = from_answer(response.status, response.read_all(), what)
+                if last or response.status not in RETRIED:
+                    raise failure
+            except HttpError:
+                if last:
+                    raise
+            time.sleep(min(FIRST_PAUSE * 2 ** (attempt - 1), max(give_up - time.monotonic(), 0)))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _headers(self, verb, path, payload):
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        headers = {"host": self._host, "x-amz-content-sha256": payload, "x-amz-date": date}
+        if self._session_token:
+            headers["x-amz-security-token"] = self._session_token
+        signature = authorization(verb, path, headers, payload, date, self._access_key, self._secret_key, self._region)
+        return [*headers.items(), ("authorization", signature), ("user-agent", USER_AGENT)]
+
+
+def authorization(verb, path, headers, payload, date, access_key, secret_key, region):
+    """AWS Signature Version 4 of a request without a query: the value of its Authorization header.
+
+    `headers` (lower-case names) are all signed, `payload` is the body's SHA-256 in hex, `date` like 20130524T000000Z.
+    """
+    names = sorted(headers)
+    signed = ";".join(names)
+    lines = [verb, path, "", *(f"{name}:{headers[name].strip()}" for name in names), "", signed, payload]
+    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    key = f"AWS4{secret_key}".encode()
+    for part in (date[:8], region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, digest])
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    return f"AWS4-HMAC-SHA256 Credential={access_key}/{scope},SignedHeaders={signed},Signature={signature}"

@@ -1,0 +1,18 @@
+"""The storage library with results named by a counter: the n-th download is message n, from 0.
+
+The simplest naming (the paper's Figure 4): the initscript sends what the application downloads, in the same order. One that
+sends something else is found out, for a claim says what it expects, and the application goes on by itself.
+
+    import storage.counter as storage
+"""
+
+import itertools
+
+from storage._library import Storage
+
+_default = Storage(name=lambda _content, numbers=itertools.count(): next(numbers))
+
+download = _default.download
+download_stream = _default.download_stream
+upload = _default.upload
+upload_stream = _default.upload_stream
