@@ -19,8 +19,9 @@ export async function packBundle(files: readonly FoundFile[], to: string): Promi
 	const pack = tar.pack();
 	const hash = createHash("sha256");
 	let bytes = 0;
-	async function* counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+	async function* counted(chunks: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
 		for await (const chunk of chunks) {
+			if (!Buffer.isBuffer(chunk)) continue;
 			hash.update(chunk);
 			bytes += chunk.length;
 			yield chunk;

@@ -1,34 +1,26 @@
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
+import { findProgram } from "../find-program.ts";
 import { inRoot, workerd } from "../paths.ts";
 
-/** `RUN/bridge.json`: all that native-bridge is told at its start. Paths are absolute; sizes are bytes. */
+/** `RUN/bridge.json`, what native-bridge is told at its start; what is not here has its defaults (native-bridge/src/config.rs). */
 export interface BridgeConfig {
 	run_dir: string;
 	state_dir: string;
-	secrets: string;
-	/** Programs. A path that does not exist means: that back end is not offered. */
-	workerd: string;
-	runsc: string;
-	bwrap: string;
-	/** The runner's bundle: a folder with config.capnp. */
-	runner_dir: string;
+	secrets_file: string;
+	runner: { workerd: string; config_file: string };
+	runsc?: string;
+	bwrap?: string;
 }
 
 export function bridgeConfig(run: string, state: string): BridgeConfig {
+	const runsc = findProgram("runsc");
+	const bwrap = findProgram("bwrap");
 	return {
 		run_dir: run,
 		state_dir: state,
-		secrets: join(state, "secrets.toml"),
-		workerd,
-		runsc: findProgram("runsc") ?? "/usr/bin/runsc",
-		bwrap: findProgram("bwrap") ?? "/usr/bin/bwrap",
-		runner_dir: inRoot("dist/runner"),
+		secrets_file: join(state, "secrets.toml"),
+		runner: { workerd, config_file: inRoot("dist/runner/config.capnp") },
+		...(runsc === undefined ? {} : { runsc }),
+		...(bwrap === undefined ? {} : { bwrap }),
 	};
-}
-
-/** Where a program is on PATH, also in the directories of system programs. */
-export function findProgram(name: string): string | undefined {
-	const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", "/sbin"];
-	return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }

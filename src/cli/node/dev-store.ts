@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { built, program } from "../paths.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { askSocket, freePort, until } from "./wait.ts";
@@ -23,13 +25,26 @@ export interface DevStore {
 
 const REGION = "us-east-1";
 
+/** On the loopback device, and reached from sandboxes too: where a node's bridge expects services for development. */
+const SERVICES = "10.213.255.1";
+
+/** Gives the machine that address, as the bridge would a moment later. */
+async function addServicesAddress(): Promise<void> {
+	try {
+		await promisify(execFile)("ip", ["address", "add", `${SERVICES}/32`, "dev", "lo"]);
+	} catch (error) {
+		if (!String(error).includes("File exists") && !String(error).includes("already assigned")) throw error;
+	}
+}
+
 /** Starts the store over `.headstart/store` with new credentials, and writes them to `STATE/secrets.toml`. */
 export async function startDevStore(state: string, shaped: boolean, sink: Sink): Promise<DevStore> {
 	const root = join(built, "store");
 	await mkdir(root, { recursive: true });
 	const accessKey = `HSDEV${randomBytes(8).toString("hex").toUpperCase()}`;
 	const secretKey = randomBytes(24).toString("base64url");
-	const direct = `http://127.0.0.1:${await freePort(0)}`;
+	await addServicesAddress();
+	const direct = `http://${SERVICES}:${await freePort(0, SERVICES)}`;
 	const admin = join(state, "store-admin.sock");
 	const store = new Supervised(
 		{
@@ -45,7 +60,7 @@ export async function startDevStore(state: string, shaped: boolean, sink: Sink):
 	let link: Supervised | undefined;
 	let endpoint = direct;
 	if (shaped) {
-		endpoint = `http://127.0.0.1:${await freePort(0)}`;
+		endpoint = `http://${SERVICES}:${await freePort(0, SERVICES)}`;
 		link = new Supervised(
 			{
 				name: "link",

@@ -52,8 +52,8 @@ export function askSocket(
 	});
 }
 
-/** A TCP port of 127.0.0.1 that is free now; `port` itself when it is not 0. Throws when that is taken. */
-export function freePort(port: number): Promise<number> {
+/** A TCP port that is free now; `port` itself when it is not 0. Throws when that is taken. */
+export function freePort(port: number, host = "127.0.0.1"): Promise<number> {
 	return new Promise((resolve, reject) => {
 		const server = createServer();
 		server.on("error", (error: NodeJS.ErrnoException) => {
@@ -64,7 +64,7 @@ export function freePort(port: number): Promise<number> {
 					: error,
 			);
 		});
-		server.listen(port, "127.0.0.1", () => {
+		server.listen(port, host, () => {
 			const address = server.address();
 			server.close(() => resolve(typeof address === "object" && address ? address.port : port));
 		});

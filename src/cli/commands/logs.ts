@@ -1,0 +1,51 @@
+import { Command } from "commander";
+import { NodeClient } from "../client.ts";
+
+/** `headstart logs`: the structured lines of instances, initscripts, runner and bridge. */
+export function logsCommand(): Command {
+	return new Command("logs")
+		.description("Prints what instances, initscripts and the node logged")
+		.option("-f, --follow", "go on with lines as they come")
+		.option("-i, --instance <id>", "only this instance's")
+		.option("--node <url>", "the node's address")
+		.option("--json", "print the lines as they are: one JSON object each")
+		.action(async (options: { follow?: true; instance?: string; node?: string; json?: true }) => {
+			const query = new URLSearchParams();
+			if (options.follow) query.set("follow", "1");
+			if (options.instance) query.set("instance", options.instance);
+			const answer = await new NodeClient(options.node).ask(`/v1/logs?${query}`);
+			for await (const line of lines(answer)) console.log(options.json ? line : readable(line));
+		});
+}
+
+/** The lines of a streamed answer. */
+async function* lines(answer: Response): AsyncGenerator<string> {
+	let rest = "";
+	for await (const chunk of answer.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+		const parts = (rest + chunk).split("\n");
+		rest = parts.pop() ?? "";
+		yield* parts.filter((part) => part !== "");
+	}
+	if (rest) yield rest;
+}
+
+/** A JSON line for people; any other line as it is. */
+export function readable(line: string): string {
+	let record: unknown;
+	try {
+		record = JSON.parse(line);
+	} catch {
+		return line;
+	}
+	if (typeof record !== "object" || record === null) return line;
+	const { timestamp, time, at, level, instance, stream, source, message, text, ...rest } = record as Record<
+		string,
+		unknown
+	>;
+	const fields = Object.entries(rest).map(
+		([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+	);
+	return [timestamp ?? time ?? at, level, instance, source ?? stream, message ?? text, ...fields]
+		.filter((part) => part !== undefined && part !== "")
+		.join(" ");
+}

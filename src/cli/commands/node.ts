@@ -1,0 +1,61 @@
+import { Command } from "commander";
+import { CliError } from "../errors.ts";
+import { startNode } from "../node/node.ts";
+import { runUntilSignal } from "../node/signals.ts";
+
+export interface NodeCommandOptions {
+	run: string;
+	state: string;
+	port: string;
+	devStore?: true;
+	link?: string;
+}
+
+/** `headstart node`: a self-hosted node in the foreground. */
+export function nodeCommand(): Command {
+	return withNodeOptions(new Command("node"))
+		.description("Runs a node: the native bridge with its runner, and the host in workerd")
+		.action(async (options: NodeCommandOptions) => {
+			await runUntilSignal(async () => {
+				const node = await startNode({ ...nodeOptions(options), sink: print });
+				console.log(`headstart node: ${node.url}`);
+				return node;
+			});
+		});
+}
+
+/** The options that `node` and `dev` share. */
+export function withNodeOptions(command: Command): Command {
+	return command
+		.option("--run <dir>", "sockets and configuration", "/run/headstart")
+		.option("--state <dir>", "what survives a restart", "/var/lib/headstart")
+		.option("--port <number>", "port of the HTTP API on 127.0.0.1", "8787")
+		.option("--dev-store", "run an S3 store for development over the example data")
+		.option("--link <profile>", "with --dev-store: put a link before it that is as slow as S3 (s3)");
+}
+
+/** Checks what the command line gave. */
+export function nodeOptions(options: NodeCommandOptions): {
+	run: string;
+	state: string;
+	port: number;
+	devStore?: "plain" | "s3";
+} {
+	const port = Number(options.port);
+	if (!Number.isInteger(port) || port < 0 || port > 65_535)
+		throw new CliError(`--port ${options.port} is no port`);
+	if (options.link !== undefined && (options.link !== "s3" || !options.devStore)) {
+		throw new CliError("--link takes s3, and needs --dev-store");
+	}
+	return {
+		run: options.run,
+		state: options.state,
+		port,
+		...(options.devStore ? { devStore: options.link === undefined ? "plain" : "s3" } : {}),
+	};
+}
+
+/** Lines of the node's programs on stderr. */
+export function print(from: string, line: string): void {
+	process.stderr.write(`${from}: ${line}\n`);
+}

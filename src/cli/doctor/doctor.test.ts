@@ -1,0 +1,100 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { checkMachine, judgeRunsc, lackingControllers, node } from "./checks.ts";
+import { findLeaks, parseInventory, parseMounts } from "./leaks.ts";
+import { nodeTag } from "./tag.ts";
+
+test("an old runsc is told with how to replace it", () => {
+	expect(judgeRunsc("runsc version 0.0~20221219.0\nspec: 1.0.2\n")).toMatchObject({
+		state: "missing",
+		found: "0.0~20221219.0 is too old",
+		mend: expect.stringContaining("setup/runsc.sh"),
+	});
+	expect(judgeRunsc("runsc version 0.0~20240729.0\nspec: 1.1.0-rc.1\n").state).toBe("ok");
+	expect(judgeRunsc(undefined).state).toBe("missing");
+});
+
+test("an old Node is told", () => {
+	expect(["20.20.2", "22.17.1", "22.18.0", "24.0.0"].map((version) => node(version).state)).toEqual([
+		"missing",
+		"missing",
+		"ok",
+		"ok",
+	]);
+});
+
+test("controllers may be in either version of cgroups", () => {
+	expect(
+		lackingControllers("cgroup /c cgroup rw,memory 0 0\ncgroup /d cgroup rw,cpu,cpuacct 0 0\n", ""),
+	).toEqual(["pids"]);
+	expect(lackingControllers("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", "cpu io memory pids\n")).toEqual([]);
+});
+
+test("each check says how to mend what it misses", async () => {
+	for (const check of await checkMachine()) {
+		if (check.state !== "ok") expect(check.mend).toBeTruthy();
+	}
+});
+
+test("tags are those of the bridge", () => {
+	expect(nodeTag("/run/headstart")).toMatch(/^[0-9a-f]{5}$/);
+	expect(nodeTag("")).toBe(
+		((0xcbf29ce484222325n ^ (0xcbf29ce484222325n >> 20n) ^ (0xcbf29ce484222325n >> 40n)) & 0xfffffn)
+			.toString(16)
+			.padStart(5, "0"),
+	);
+});
+
+test("mount points with spaces", () => {
+	expect(parseMounts("36 35 98:0 / /state/with\\040space rw - ext4 /dev/root rw\n")).toEqual([
+		"/state/with space",
+	]);
+});
+
+let run: string;
+let state: string;
+
+beforeEach(async () => {
+	run = await mkdtemp(join(tmpdir(), "hs-run-"));
+	state = await mkdtemp(join(tmpdir(), "hs-state-"));
+	await mkdir(join(run, "instances/i-live"), { recursive: true });
+	await mkdir(join(run, "instances/i-gone"), { recursive: true });
+	await mkdir(join(state, "sandboxes/i-gone"), { recursive: true });
+});
+
+afterEach(async () => {
+	await rm(run, { recursive: true });
+	await rm(state, { recursive: true });
+});
+
+test("what no live instance owns is a leak", async () => {
+	const bridge = createServer((_request, response) =>
+		response.end(JSON.stringify({ instances: [{ id: "i-live", pids: [1] }], sandboxes: { mounts: [] } })),
+	);
+	await new Promise<void>((resolve) => bridge.listen(join(run, "bridge.sock"), resolve));
+	try {
+		expect(await findLeaks(run, state)).toEqual([
+			{ kind: "socket", name: join(run, "instances/i-gone") },
+			{ kind: "sandbox", name: join(state, "sandboxes/i-gone") },
+		]);
+	} finally {
+		bridge.close();
+	}
+});
+
+test("without a bridge nothing is owned, and without a node there is nothing", async () => {
+	expect(await findLeaks(run, state)).toHaveLength(3);
+	expect(await findLeaks("/nowhere/run", "/nowhere/state")).toEqual([]);
+});
+
+test("the inventory may nest as it likes", () => {
+	const owned = parseInventory({
+		runner: { pid: 7 },
+		sandboxes: [{ id: "i-a", pids: [1, 2], cgroup: "headstart/x/i-a" }],
+	});
+	expect([...owned.pids]).toEqual([7, 1, 2]);
+	expect(owned.cgroups.has("headstart/x/i-a")).toBe(true);
+});

@@ -1,0 +1,221 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile, readlink, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { askSocket } from "../node/wait.ts";
+import { nodeTag } from "./tag.ts";
+
+/** Something of a node that no live instance owns. */
+export interface Leak {
+	kind: "process" | "mount" | "namespace" | "link" | "memfd" | "sandbox" | "socket" | "cgroup" | "table";
+	/** What it is called: a path, a name, or a process id with its command. */
+	name: string;
+	/** Who holds it, where that is known. */
+	by?: string;
+}
+
+/** What the bridge owns now (`GET /inventory`), as far as it is needed here. Empty: no bridge runs. */
+export interface Owned {
+	instances: Set<string>;
+	pids: Set<number>;
+	namespaces: Set<string>;
+	links: Set<string>;
+	mounts: Set<string>;
+	cgroups: Set<string>;
+	folders: Set<string>;
+}
+
+/**
+ * Lists everything on this machine that carries the name of the node on `run` and `state`, less what its bridge says that it
+ * owns. Reads /proc, /sys and the node's directories; changes nothing.
+ */
+export async function findLeaks(run: string, state: string): Promise<Leak[]> {
+	const where = { run: await resolved(run), state: await resolved(state) };
+	const tag = nodeTag(where.run);
+	const owned = await inventory(where.run);
+	const found = await Promise.all([
+		namespaces(tag, owned),
+		links(tag, owned),
+		mounts(where, owned),
+		cgroups(tag, owned),
+		folders(join(where.run, "instances"), "socket", owned),
+		folders(join(where.state, "sandboxes"), "sandbox", owned),
+		processes(where, tag, owned),
+	]);
+	return found.flat();
+}
+
+async function resolved(path: string): Promise<string> {
+	return existsSync(path) ? realpath(path) : path;
+}
+
+/** Asks the bridge; nothing is owned when none answers. */
+async function inventory(run: string): Promise<Owned> {
+	try {
+		const { status, body } = await askSocket(join(run, "bridge.sock"), "/inventory");
+		if (status === 200) return parseInventory(JSON.parse(body));
+	} catch {
+		// no bridge: whatever is there is a leak
+	}
+	return parseInventory({});
+}
+
+/** Collects every name in the bridge's answer, wherever it stands: instances by id, the rest by the key that it is under. */
+export function parseInventory(json: unknown): Owned {
+	const owned: Owned = {
+		instances: new Set(),
+		pids: new Set(),
+		namespaces: new Set(),
+		links: new Set(),
+		mounts: new Set(),
+		cgroups: new Set(),
+		folders: new Set(),
+	};
+	const visit = (value: unknown, key: string): void => {
+		if (Array.isArray(value)) {
+			for (const item of value) visit(item, key);
+		} else if (typeof value === "object" && value !== null) {
+			for (const [name, item] of Object.entries(value)) visit(item, name);
+		} else if (typeof value === "number") {
+			if (key === "pid" || key === "pids") owned.pids.add(value);
+		} else if (typeof value === "string") {
+			SETS[key]?.(owned).add(value);
+		}
+	};
+	visit(json, "");
+	return owned;
+}
+
+const SETS: Record<string, ((owned: Owned) => Set<string>) | undefined> = {
+	id: ({ instances }) => instances,
+	instances: ({ instances }) => instances,
+	namespace: ({ namespaces }) => namespaces,
+	namespaces: ({ namespaces }) => namespaces,
+	links: ({ links }) => links,
+	mounts: ({ mounts }) => mounts,
+	cgroup: ({ cgroups }) => cgroups,
+	folder: ({ folders }) => folders,
+};
+
+async function names(folder: string): Promise<string[]> {
+	try {
+		return await readdir(folder);
+	} catch {
+		return [];
+	}
+}
+
+async function namespaces(tag: string, owned: Owned): Promise<Leak[]> {
+	return (await names("/run/netns"))
+		.filter((name) => name.startsWith(`hs-${tag}-`) && !owned.namespaces.has(name))
+		.map((name) => ({ kind: "namespace", name }));
+}
+
+async function links(tag: string, owned: Owned): Promise<Leak[]> {
+	return (await names("/sys/class/net"))
+		.filter((name) => name.startsWith(`hsv${tag}`) && !owned.links.has(name))
+		.map((name) => ({ kind: "link", name }));
+}
+
+async function mounts({ run, state }: { run: string; state: string }, owned: Owned): Promise<Leak[]> {
+	const points = parseMounts(await readFile("/proc/self/mountinfo", "utf8"));
+	return points
+		.filter(
+			(point) => [run, state].some((folder) => point.startsWith(`${folder}/`)) && !owned.mounts.has(point),
+		)
+		.map((name) => ({ kind: "mount", name }));
+}
+
+/** The mount points in /proc/self/mountinfo. */
+export function parseMounts(mountinfo: string): string[] {
+	return mountinfo
+		.split("\n")
+		.flatMap((line) => line.split(" ")[4] ?? [])
+		.map((point) =>
+			point.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+		);
+}
+
+async function cgroups(tag: string, owned: Owned): Promise<Leak[]> {
+	const hierarchies = [
+		"/sys/fs/cgroup",
+		...(await names("/sys/fs/cgroup")).map((name) => join("/sys/fs/cgroup", name)),
+	];
+	const leaks = await Promise.all(
+		hierarchies.map(async (hierarchy) => {
+			const parent = join(hierarchy, "headstart", tag);
+			const children = await folderNames(parent);
+			return children
+				.filter((child) => !owned.cgroups.has(`headstart/${tag}/${child}`))
+				.map((child): Leak => ({ kind: "cgroup", name: join(parent, child) }));
+		}),
+	);
+	return leaks.flat();
+}
+
+async function folderNames(folder: string): Promise<string[]> {
+	try {
+		const entries = await readdir(folder, { withFileTypes: true });
+		return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+	} catch {
+		return [];
+	}
+}
+
+async function folders(parent: string, kind: "socket" | "sandbox", owned: Owned): Promise<Leak[]> {
+	return (await names(parent))
+		.filter((name) => !owned.instances.has(name) && !owned.folders.has(join(parent, name)))
+		.map((name) => ({ kind, name: join(parent, name) }));
+}
+
+/** Processes in the node's cgroups or with its directories in their command, and memory segments that anyone holds. */
+async function processes(where: { run: string; state: string }, tag: string, owned: Owned): Promise<Leak[]> {
+	const bridge = await bridgePid(where.run);
+	const leaks: Leak[] = [];
+	for (const name of await names("/proc")) {
+		const pid = Number(name);
+		if (!Number.isInteger(pid) || pid === process.pid) continue;
+		const command = (await readQuietly(`/proc/${pid}/cmdline`)).replaceAll("\0", " ").trim();
+		const groups = await readQuietly(`/proc/${pid}/cgroup`);
+		const group = new RegExp(`/headstart/${tag}/([^/\\s]+)`).exec(groups)?.[1];
+		const sandboxed =
+			group !== undefined || (command.includes(`${where.state}/`) && /runsc|bwrap/.test(command));
+		if (sandboxed && !owned.pids.has(pid) && !owned.cgroups.has(`headstart/${tag}/${group}`)) {
+			leaks.push({ kind: "process", name: `${pid} ${command.slice(0, 120)}` });
+		}
+		leaks.push(...(await memfds(pid, bridge, owned)));
+	}
+	return leaks;
+}
+
+async function bridgePid(run: string): Promise<number | undefined> {
+	try {
+		const { body } = await askSocket(join(run, "bridge.sock"), "/healthz");
+		const pid: unknown = JSON.parse(body).pid;
+		return typeof pid === "number" ? pid : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+/** Segments of instances (memfds "headstart:<id>") that are open in a process though their instance has ended. */
+async function memfds(pid: number, bridge: number | undefined, owned: Owned): Promise<Leak[]> {
+	const open = await Promise.all(
+		(await names(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")),
+	);
+	const ids = open.flatMap((target) => /^\/memfd:headstart:(i-[a-z0-9]+)/.exec(target)?.[1] ?? []);
+	return [...new Set(ids)]
+		.filter((id) => !owned.instances.has(id))
+		.map((id) => ({
+			kind: "memfd",
+			name: `headstart:${id}`,
+			by: pid === bridge ? "the bridge" : `process ${pid}`,
+		}));
+}
+
+async function readQuietly(path: string): Promise<string> {
+	try {
+		return await readFile(path, "utf8");
+	} catch {
+		return "";
+	}
+}

@@ -1,0 +1,43 @@
+import { Command } from "commander";
+import { benchCommand } from "./commands/bench.ts";
+import { deployCommand } from "./commands/deploy.ts";
+import { devCommand } from "./commands/dev.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import { initCommand } from "./commands/init.ts";
+import { invokeCommand } from "./commands/invoke.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { nodeCommand } from "./commands/node.ts";
+import { setupCommand } from "./commands/setup.ts";
+import { traceCommand } from "./commands/trace.ts";
+import { describe } from "./errors.ts";
+
+const commands = [
+	initCommand,
+	devCommand,
+	nodeCommand,
+	deployCommand,
+	invokeCommand,
+	traceCommand,
+	logsCommand,
+	benchCommand,
+	doctorCommand,
+	setupCommand,
+];
+
+const program = new Command("headstart")
+	.description("Runs the initialization of a cloud function during its setup.")
+	.version("0.1.0")
+	.showHelpAfterError();
+for (const command of commands) program.addCommand(command());
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+	if (error.code === "EPIPE") process.exit(0);
+	throw error;
+});
+
+try {
+	await program.parseAsync();
+} catch (error) {
+	process.stderr.write(`headstart: ${describe(error)}\n`);
+	process.exitCode = 1;
+}
