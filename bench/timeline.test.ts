@@ -1,16 +1,17 @@
 import { expect, it } from "vitest";
+import type { TraceEvent } from "../src/shared/record.ts";
 import {
 	appCalls,
-	type Edge,
 	fetchMs,
 	firstRpcMs,
 	IncompleteTimeline,
 	loadMs,
 	startMs,
+	type TraceEvent,
 	transfer,
 } from "./timeline.ts";
 
-const edges: Edge[] = [
+const edges: TraceEvent[] = [
 	{ kind: "received", at: 1_000_000 },
 	{ kind: "started", at: 1_500_000 },
 	{ kind: "rpcSent", at: 2_600_000 },
@@ -40,7 +41,10 @@ it("says what is missing", () => {
 
 it("refuses a start whose fetch failed", () => {
 	expect(() => fetchMs([...edges, { kind: "rpcDone", at: 3e8, status: 403 }])).toThrow(/status 403/);
-	expect(() => fetchMs([...edges, { kind: "rpcDone", at: 3e8, status: 0, error: "bodyTruncated" }])).toThrow(
-		/bodyTruncated/,
-	);
+	expect(() =>
+		fetchMs([
+			...edges,
+			{ kind: "rpcDone", at: 3e8, status: 0, error: { code: "bodyTruncated", message: "" } },
+		]),
+	).toThrow(/bodyTruncated/);
 });

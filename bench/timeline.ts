@@ -1,16 +1,4 @@
-/** One stamped edge of an instance's life, as far as the benchmarks read it. `at`: ns of CLOCK_MONOTONIC. */
-export interface Edge {
-	at: number;
-	kind: string;
-	/** The text of a mark or note. */
-	text?: string;
-	/** The HTTP status of an rpcDone. */
-	status?: number;
-	/** Bytes of an rpcDone's body. */
-	bytes?: number;
-	/** The code of the error that a span ended with. */
-	error?: string;
-}
+import type { TraceEvent } from "../src/shared/record.ts";
 
 /** The marks that apps/imgrec prints (docs/benchmarks.md). */
 export const BYTES_READY = "mark: bytes ready";
@@ -21,13 +9,13 @@ export class IncompleteTimeline extends Error {
 	override name = "IncompleteTimeline";
 }
 
-function first(edges: readonly Edge[], kind: string): Edge {
+function first(edges: readonly TraceEvent[], kind: string): TraceEvent {
 	const edge = edges.find((candidate) => candidate.kind === kind);
 	if (edge === undefined) throw new IncompleteTimeline(`no ${kind} event among ${edges.length}`);
 	return edge;
 }
 
-function mark(edges: readonly Edge[], text: string): Edge {
+function mark(edges: readonly TraceEvent[], text: string): TraceEvent {
 	const edge = edges.find((candidate) => candidate.kind === "mark" && candidate.text?.startsWith(text));
 	if (edge === undefined) {
 		const marks = edges.filter((candidate) => candidate.kind === "mark").map((candidate) => candidate.text);
@@ -36,24 +24,24 @@ function mark(edges: readonly Edge[], text: string): Edge {
 	return edge;
 }
 
-const ms = (from: Edge, to: Edge): number => (to.at - from.at) / 1e6;
+const ms = (from: TraceEvent, to: TraceEvent): number => (to.at - from.at) / 1e6;
 
 /** The start: the caller's request → the app begins inference, milliseconds. */
-export function startMs(edges: readonly Edge[]): number {
+export function startMs(edges: readonly TraceEvent[]): number {
 	return ms(first(edges, "received"), mark(edges, INFERENCE_BEGINS));
 }
 
 /** What only the app can do once its bytes are there, milliseconds. */
-export function loadMs(edges: readonly Edge[]): number {
+export function loadMs(edges: readonly TraceEvent[]): number {
 	return ms(mark(edges, BYTES_READY), mark(edges, INFERENCE_BEGINS));
 }
 
 /** The caller's request → the last reply of the initscript is complete, milliseconds. */
-export function fetchMs(edges: readonly Edge[]): number {
+export function fetchMs(edges: readonly TraceEvent[]): number {
 	const done = edges.filter((edge) => edge.kind === "rpcDone");
 	const failed = done.find((edge) => edge.error !== undefined || edge.status !== 200);
 	if (failed !== undefined) {
-		throw new IncompleteTimeline(`an RPC ended with ${failed.error ?? `status ${failed.status}`}`);
+		throw new IncompleteTimeline(`an RPC ended with ${failed.error?.code ?? `status ${failed.status}`}`);
 	}
 	const last = done.at(-1);
 	if (last === undefined) throw new IncompleteTimeline("no rpcDone event");
@@ -61,18 +49,19 @@ export function fetchMs(edges: readonly Edge[]): number {
 }
 
 /** The caller's request → the first byte of the first RPC is with the kernel, milliseconds. */
-export function firstRpcMs(edges: readonly Edge[]): number {
+export function firstRpcMs(edges: readonly TraceEvent[]): number {
 	return ms(first(edges, "received"), first(edges, "rpcSent"));
 }
 
 /** The only RPC: its first byte with the kernel → its last byte in the segment. */
-export function transfer(edges: readonly Edge[]): { bytes: number; seconds: number } {
+export function transfer(edges: readonly TraceEvent[]): { bytes: number; seconds: number } {
 	const done = first(edges, "rpcDone");
-	if (done.status !== 200) throw new IncompleteTimeline(`the RPC ended with ${done.error ?? done.status}`);
+	if (done.status !== 200)
+		throw new IncompleteTimeline(`the RPC ended with ${done.error?.code ?? `status ${done.status}`}`);
 	return { bytes: done.bytes ?? 0, seconds: ms(first(edges, "rpcSent"), done) / 1000 };
 }
 
 /** How many calls the app asked the bridge for, because the initscript had not sent what it wanted. */
-export function appCalls(edges: readonly Edge[]): number {
+export function appCalls(edges: readonly TraceEvent[]): number {
 	return edges.filter((edge) => edge.kind === "called").length;
 }

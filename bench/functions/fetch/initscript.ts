@@ -1,0 +1,6 @@
+/// <reference path="../../../initscripts/typescript/generated/headstart.d.ts" />
+import { connect, recvRpcReply, sendRpc } from "headstart";
+
+const bench = connect("s3://bench");
+sendRpc(bench, "body", "GET /fetch\n\n");
+await recvRpcReply(bench, "body");
