@@ -1,15 +1,6 @@
 import { expect, it } from "vitest";
 import type { TraceEvent } from "../src/shared/record.ts";
-import {
-	appCalls,
-	fetchMs,
-	firstRpcMs,
-	IncompleteTimeline,
-	loadMs,
-	startMs,
-	type TraceEvent,
-	transfer,
-} from "./timeline.ts";
+import { appCalls, fetchMs, firstRpcMs, IncompleteTimeline, loadMs, startMs, transfer } from "./timeline.ts";
 
 const edges: TraceEvent[] = [
 	{ kind: "received", at: 1_000_000 },

@@ -1,6 +1,8 @@
 /// <reference path="../../../initscripts/typescript/generated/headstart.d.ts" />
 import { connect, recvRpcReply, sendRpc } from "headstart";
 
-const bench = connect("s3://bench");
-sendRpc(bench, "body", "GET /fetch\n\n");
-await recvRpcReply(bench, "body");
+export default async function main(): Promise<void> {
+	const bench = connect("s3://bench");
+	sendRpc(bench, "body", "GET /fetch\n\n");
+	await recvRpcReply(bench, "body");
+}
