@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { HeadstartError } from "./error.ts";
+import { parseManifest } from "./manifest.ts";
+
+const least = { name: "imgrec", app: { command: ["python3"] } };
+
+function refusal(input: unknown): { code: string; message: string; hint: string } {
+	try {
+		parseManifest(input);
+	} catch (error) {
+		if (error instanceof HeadstartError) return error.body();
+		throw error;
+	}
+	throw new Error("it was accepted");
+}
+
+test("defaults are filled in; sizes become bytes and durations milliseconds", () => {
+	const manifest = parseManifest({ ...least, initscript: { main: "a.ts", limits: { deadline: "1.5s" } } });
+	expect(manifest.app).toMatchObject({ isolation: "gvisor", base: "host", keep_alive: 60_000 });
+	expect(manifest.app.limits).toMatchObject({ memory: 512 << 20, timeout: 30_000, cpu: 2 });
+	expect(manifest.initscript).toMatchObject({
+		on_failure: "fallback",
+		limits: { deadline: 1500, memory: 16 << 20 },
+	});
+});
+
+test("an unknown key is refused with the nearest known one", () => {
+	expect(refusal({ ...least, egres: {} })).toMatchObject({
+		code: "invalidArgument",
+		message: "unknown key egres",
+		hint: 'Did you mean "egress"?',
+	});
+	expect(refusal({ name: "x", app: { command: ["a"], limits: { memroy: "1MiB" } } })).toMatchObject({
+		message: "unknown key app.limits.memroy",
+		hint: 'Did you mean "memory"?',
+	});
+	expect(refusal({ ...least, initscript: { main: "a.ts", zzzzzz: 1 } }).hint).toContain("on_failure");
+});
+
+test.each([
+	[{ app: { command: ["a"] } }, "name is missing"],
+	[{ name: "x", app: {} }, "app.command is missing"],
+	[{ name: "X", app: { command: ["a"] } }, "name: 1 to 63"],
+	[{ name: "x", app: { command: [] } }, "app.command: the program"],
+	[
+		{ name: "x", app: { command: ["a"], limits: { memory: "12 parsecs" } } },
+		"app.limits.memory: a size from",
+	],
+	[{ name: "x", app: { command: ["a"], limits: { timeout: 3 } } }, "app.limits.timeout: a duration"],
+	[{ name: "x", app: { command: ["a"], isolation: "docker" } }, "app.isolation"],
+	[{ name: "x", app: { command: ["a"], isolation: "wasm" } }, 'app.isolation: "wasm" is not supported'],
+	["nonsense", "headstart.toml"],
+])("%j is refused by name", (input, message) => {
+	expect(refusal(input).message).toContain(message);
+});

@@ -1,0 +1,179 @@
+/**
+ * headstart.toml: its shape, its defaults and its bounds, defined once for the command line and the host. Sizes and
+ * durations are written as texts ("512MiB", "30s") and become bytes and milliseconds here.
+ */
+import * as v from "valibot";
+import { HeadstartError } from "./error.ts";
+import { nearest } from "./nearest.ts";
+import { parseBytes, parseDuration } from "./units.ts";
+
+const name = v.pipe(
+	v.string(),
+	v.regex(
+		/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+		"1 to 63 lower-case letters, digits and inner hyphens are allowed",
+	),
+);
+const shortText = v.pipe(v.string(), v.maxLength(4096, "at most 4096 characters are allowed"));
+const isolation = v.picklist(["gvisor", "bubblewrap", "wasm", "snapshot"]);
+
+function size(least: string, most: string, fallback: string) {
+	const [low, high] = [parseBytes(least) ?? 0, parseBytes(most) ?? 0];
+	return v.optional(
+		v.pipe(
+			v.string(`a size such as "${fallback}" was expected`),
+			v.transform((text) => parseBytes(text) ?? Number.NaN),
+			v.check(
+				(bytes) => bytes >= low && bytes <= high,
+				`a size from ${least} to ${most} was expected, such as "${fallback}"`,
+			),
+		),
+		fallback,
+	);
+}
+
+function duration(least: string, most: string, fallback: string) {
+	const [low, high] = [parseDuration(least) ?? 0, parseDuration(most) ?? 0];
+	return v.optional(
+		v.pipe(
+			v.string(`a duration such as "${fallback}" was expected`),
+			v.transform((text) => parseDuration(text) ?? Number.NaN),
+			v.check(
+				(ms) => ms >= low && ms <= high,
+				`a duration from ${least} to ${most} was expected, such as "${fallback}"`,
+			),
+		),
+		fallback,
+	);
+}
+
+function count(most: number, fallback: number) {
+	return v.optional(
+		v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(most, `at most ${most} is allowed`)),
+		fallback,
+	);
+}
+
+const appLimits = v.strictObject({
+	memory: size("16MiB", "64GiB", "512MiB"),
+	/** CPUs: 1 is a whole one. */
+	cpu: v.optional(v.pipe(v.number(), v.minValue(0.05), v.maxValue(64)), 2),
+	pids: count(65_536, 256),
+	/** Of one invocation. */
+	timeout: duration("1ms", "1h", "30s"),
+	/** Of an invocation's body. */
+	event: size("1KiB", "64MiB", "8MiB"),
+	/** Of an answer. */
+	answer: size("1KiB", "1GiB", "64MiB"),
+});
+
+const app = v.strictObject({
+	isolation: v.optional(isolation, "gvisor"),
+	base: v.optional(shortText, "host"),
+	image: v.optional(shortText),
+	command: v.pipe(v.array(shortText), v.minLength(1, "the program to run is missing"), v.maxLength(256)),
+	env: v.optional(v.record(v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)), shortText), {}),
+	/** A line of output that begins with one of these is a mark on the timeline. */
+	marks: v.optional(v.pipe(v.array(shortText), v.maxLength(64)), ["mark: "]),
+	/** Whether the application itself may reach the [egress] list, without the bridge. */
+	network: v.optional(v.boolean(), false),
+	/** How long an idle instance is kept for the next invocation. */
+	keep_alive: duration("0s", "1h", "60s"),
+	limits: v.optional(appLimits, {}),
+});
+
+const scriptLimits = v.strictObject({
+	/** CPU time; WASM is metered, TypeScript is bounded with its runner. */
+	cpu: duration("1ms", "60s", "50ms"),
+	memory: size("64KiB", "1GiB", "16MiB"),
+	/** Wall clock. */
+	deadline: duration("1ms", "10m", "10s"),
+	/** Bytes of all replies of an instance. */
+	results: size("1KiB", "64GiB", "1GiB"),
+	rpcs: count(65_536, 1024),
+	connections: count(1024, 64),
+	messages: count(65_536, 1024),
+	/** Of one RPC. */
+	rpc_timeout: duration("1ms", "10m", "30s"),
+});
+
+const initscript = v.strictObject({
+	main: shortText,
+	on_failure: v.optional(v.picklist(["fallback", "fail"]), "fallback"),
+	limits: v.optional(scriptLimits, {}),
+});
+
+const manifestSchema = v.strictObject({
+	name,
+	app,
+	initscript: v.optional(initscript),
+	egress: v.optional(
+		v.strictObject({ allow: v.optional(v.pipe(v.array(shortText), v.maxLength(256)), []) }),
+		{},
+	),
+	/** Scheme → the store's name in the node's secrets file. */
+	secrets: v.optional(v.record(v.pipe(v.string(), v.regex(/^[a-z][a-z0-9]{0,15}$/)), shortText), {}),
+});
+
+/** headstart.toml as it is written. */
+export type ManifestInput = v.InferInput<typeof manifestSchema>;
+/** With defaults filled in; sizes are bytes, durations are milliseconds. */
+export type Manifest = v.InferOutput<typeof manifestSchema>;
+export type ScriptLimits = v.InferOutput<typeof scriptLimits>;
+
+/** The limits of a function without an initscript: the application's own calls have some, too. */
+export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = v.parse(scriptLimits, {});
+
+/** Reads a parsed headstart.toml. Throws `invalidArgument` naming the first wrong value and how to mend it. */
+export function parseManifest(input: unknown): Manifest {
+	const result = v.safeParse(manifestSchema, input, { abortEarly: true });
+	if (!result.success) throw manifestError(result.issues[0]);
+	const manifest = result.output;
+	if (manifest.app.isolation === "wasm" || manifest.app.isolation === "snapshot") {
+		throw new HeadstartError(
+			"sandboxUnsupported",
+			`app.isolation: "${manifest.app.isolation}" is not supported`,
+			{
+				hint: 'Use "gvisor" or "bubblewrap".',
+			},
+		);
+	}
+	if (manifest.app.image !== undefined) {
+		throw new HeadstartError("sandboxUnsupported", "app.image: OCI images are not supported", {
+			hint: 'Use base = "host".',
+		});
+	}
+	return manifest;
+}
+
+function manifestError(issue: v.BaseIssue<unknown>): HeadstartError {
+	const path = v.getDotPath(issue) ?? "headstart.toml";
+	if (issue.type === "strict_object" && issue.expected === "never") {
+		const known = knownKeys(issue.path?.slice(0, -1).map((item) => String(item.key)) ?? []);
+		const key = String(issue.path?.at(-1)?.key ?? "");
+		const similar = nearest(key, known);
+		const hint =
+			similar === undefined ? `Known keys here: ${known.join(", ")}.` : `Did you mean "${similar}"?`;
+		return new HeadstartError("invalidArgument", `unknown key ${path}`, { hint });
+	}
+	if (issue.type === "strict_object" && issue.received === "undefined") {
+		return new HeadstartError("invalidArgument", `${path} is missing`);
+	}
+	return new HeadstartError("invalidArgument", `${path}: ${issue.message}`);
+}
+
+/** The keys that the table at a path may have. */
+function knownKeys(path: string[]): string[] {
+	let at: unknown = manifestSchema;
+	for (const key of path) at = unwrap(entriesOf(at)[key]);
+	return Object.keys(entriesOf(at));
+}
+
+function entriesOf(schema: unknown): Record<string, unknown> {
+	if (typeof schema !== "object" || schema === null || !("entries" in schema)) return {};
+	return { ...(schema.entries as Record<string, unknown>) };
+}
+
+function unwrap(schema: unknown): unknown {
+	return typeof schema === "object" && schema !== null && "wrapped" in schema ? schema.wrapped : schema;
+}

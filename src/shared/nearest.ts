@@ -1,0 +1,28 @@
+/** The one of `candidates` that is most like `text`, unless more than half of its letters differ. */
+export function nearest(text: string, candidates: Iterable<string>): string | undefined {
+	let best: string | undefined;
+	let least = Math.ceil(text.length / 2) + 1;
+	for (const candidate of candidates) {
+		if (Math.abs(candidate.length - text.length) >= least) continue;
+		const steps = distance(text, candidate);
+		if (steps < least) {
+			best = candidate;
+			least = steps;
+		}
+	}
+	return best;
+}
+
+/** Levenshtein's distance: how many letters to put in, leave out or change. */
+function distance(a: string, b: string): number {
+	let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+	for (let i = 0; i < a.length; i++) {
+		const next = [i + 1];
+		for (let j = 0; j < b.length; j++) {
+			const changed = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
+			next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+		}
+		row = next;
+	}
+	return row[b.length] ?? 0;
+}

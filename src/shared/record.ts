@@ -1,0 +1,90 @@
+/** What the HTTP API tells of an instance: `GET /v1/instances/:id`. */
+import type { ErrorValue } from "./error.ts";
+
+/**
+ * One stamped edge of an instance's life. `at`: nanoseconds of the node's CLOCK_MONOTONIC, whole. The other fields are
+ * there for the kinds that have them (schema/bridge.capnp, struct Event).
+ */
+export interface TraceEvent {
+	at: number;
+	kind: string;
+	/** The RPC or the message that it is about, in decimal; of an invocation its number. */
+	id?: string;
+	/** "GET s3://bucket/key". */
+	content?: string;
+	/** The content that was published under a claim's id, when it is another. */
+	diverges?: string;
+	text?: string;
+	bytes?: number;
+	/** The HTTP status of a reply; the exit status of the sandbox. */
+	status?: number;
+	/** How long the application waited for it, or how long a call took, ns. */
+	nanos?: number;
+	/** Whether an RPC found its connection open. */
+	reused?: boolean;
+	/** How often the request was sent. */
+	attempts?: number;
+	error?: ErrorValue;
+}
+
+export type InstanceState = "running" | "warm" | "ended" | "failed" | "interrupted";
+
+/** What was fetched or sent, and never claimed. */
+export interface Unclaimed {
+	id: string;
+	content: string;
+	bytes: number;
+}
+
+/** What the application asked for in vain. */
+export interface Missed {
+	id: string;
+	content: string;
+	/** `miss`, `diverged`, `deadline`, … */
+	code: string;
+	/** What the initscript did send that is most like it. */
+	nearest?: string;
+}
+
+/** A line that the initscript logged, or something that it did wrong. `at`: Unix milliseconds. */
+export interface ScriptLine {
+	at: number;
+	level: "debug" | "info" | "warn" | "error";
+	text: string;
+}
+
+export interface InstanceSummary {
+	id: string;
+	function: string;
+	digest: string;
+	/** "normal", "noInitscript", "initscriptOnly", "direct". */
+	mode: string;
+	state: InstanceState;
+	/** Unix milliseconds. */
+	startedAt: number;
+	endedAt?: number;
+	invocations: number;
+	/** Why it failed. */
+	error?: ErrorValue;
+}
+
+export interface InstanceRecord extends InstanceSummary {
+	/** How the initscript ended: "exit 0", or its error's code. Absent while it runs, and where there is none. */
+	script?: { end: string; error?: ErrorValue; stack?: string };
+	events: TraceEvent[];
+	scriptLines: ScriptLine[];
+	unclaimed: Unclaimed[];
+	missed: Missed[];
+	divergences: number;
+}
+
+/** The answer to `?only=initscript`. */
+export interface ScriptRun {
+	instance: string;
+	end: string;
+	error?: ErrorValue;
+	rpcs: number;
+	messages: number;
+	bytes: number;
+	events: TraceEvent[];
+}
