@@ -7,6 +7,8 @@ const TICKS = 100;
 export interface ProcessStat {
 	pid: number;
 	parent: number;
+	/** Of its program, at most 15 characters. */
+	name: string;
 	/** CPU seconds of its own threads, user and system; without its children's. */
 	seconds: number;
 }
@@ -20,7 +22,8 @@ export function parseStat(line: string): ProcessStat | undefined {
 	const user = Number(fields[11]);
 	const system = Number(fields[12]);
 	if (end < 0 || Number.isNaN(pid) || parent === undefined || Number.isNaN(user + system)) return undefined;
-	return { pid, parent: Number(parent), seconds: (user + system) / TICKS };
+	const name = line.slice(line.indexOf("(") + 1, end);
+	return { pid, parent: Number(parent), name, seconds: (user + system) / TICKS };
 }
 
 function readStat(pid: string): ProcessStat | undefined {
