@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a TypeScript file with a Node that is new enough:  sh setup/with-node.sh FILE.ts [ARGUMENT...]
-# The machine's own Node, or the one that `npm ci` brings; where there is neither yet, `npm ci` is run first.
+# The machine's own Node, or the one that `npm install` brings; where there is neither yet, `npm install` is run first.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -30,8 +30,10 @@ if ! find_node; then
 		echo "headstart is not set up here: run 'npm run headstart -- setup' in $root, then this again." >&2
 		exit 1
 	fi
-	echo "Installing the npm packages (about 750 MB, 1 minute): the machine's Node is older than 22.18, they bring another." >&2
-	(cd "$root" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+	echo "Installing the npm packages (about 250 MB to download, 1 minute): the machine's Node is older than 22.18, they bring another." >&2
+	HEADSTART_NPM_INSTALLED=1
+	export HEADSTART_NPM_INSTALLED
+	(cd "$root" && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
 	if ! find_node; then
 		echo "headstart needs Node.js 22.18 or newer, and its npm package is for x86-64 Linux only: install one from nodejs.org." >&2
 		exit 1

@@ -1,0 +1,67 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { promisify } from "node:util";
+import { command } from "../command.ts";
+import { SetupError, type Step } from "../step.ts";
+
+const run = promisify(execFile);
+
+/** Debian package → what shows that it is there. */
+const PACKAGES = {
+	capnproto: "/usr/bin/capnp",
+	bubblewrap: "/usr/bin/bwrap",
+	nftables: "/usr/sbin/nft",
+	iproute2: "/usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip",
+	clang: "/usr/bin/clang",
+	lld: "/usr/bin/wasm-ld",
+	python3: "/usr/bin/python3",
+	"python3-pip": "/usr/lib/python3/dist-packages/pip /usr/bin/pip3",
+	curl: "/usr/bin/curl",
+	"ca-certificates": "/etc/ssl/certs",
+} as const;
+
+export const debian: Step = {
+	name: "Debian packages",
+	cost: { downloadMb: 130, diskMb: 700, minutes: 1 },
+	done: async () => missing().length === 0,
+	async run() {
+		const names = missing();
+		needApt(names);
+		const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+		await command(this.name, "apt-get", ["update", "-q"], { env });
+		const install = ["install", "-y", "-q", "--no-install-recommends", ...names];
+		await command(this.name, "apt-get", install, { env });
+	},
+};
+
+export const gvisor: Step = {
+	name: "gVisor",
+	cost: { downloadMb: 15, diskMb: 35, minutes: 1 },
+	async done() {
+		try {
+			const { stdout } = await run("runsc", ["--version"]);
+			return (/(\d{8})/.exec(stdout)?.[1] ?? "99999999") >= "20230601";
+		} catch {
+			return false;
+		}
+	},
+	async run() {
+		needApt(["runsc (2023 or later)"]);
+		await command(this.name, "sh", ["setup/runsc.sh"]);
+	},
+};
+
+function missing(): string[] {
+	return Object.entries(PACKAGES).flatMap(([name, paths]) => (paths.split(" ").some(existsSync) ? [] : [name]));
+}
+
+/** Throws unless this is Debian and we may install. */
+function needApt(names: readonly string[]): void {
+	const wanted = names.join(" ");
+	if (!existsSync("/etc/debian_version")) {
+		throw new SetupError(`this is not Debian: install these by your system's own means, then run this again: ${wanted}`);
+	}
+	if (process.getuid?.() !== 0) {
+		throw new SetupError(`not root: run this as root, or first: sudo apt-get install ${wanted}`);
+	}
+}

@@ -1,0 +1,31 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { command } from "../command.ts";
+import { root, Stamp } from "../stamp.ts";
+import type { Step } from "../step.ts";
+
+/** Written by npm when it has finished. */
+const INSTALLED = "node_modules/.package-lock.json";
+const stamp = new Stamp("npm", ["package.json", "package-lock.json"], [INSTALLED, "node_modules/wrangler/package.json"]);
+
+export const npm: Step = {
+	name: "npm packages",
+	cost: { downloadMb: 250, diskMb: 1050, minutes: 1 },
+	// The first run on a machine with an old Node has installed them before this one could start (with-node.sh).
+	done: async () => (await stamp.fresh()) || (justInstalled() && (await stamp.set(), true)),
+	async run() {
+		await command(this.name, "npm", [
+			"install",
+			"--no-save", // not `ci`: it fails where a registry lacks an optional package for a foreign platform
+			"--ignore-scripts",
+			"--no-audit",
+			"--no-fund",
+			"--loglevel=error",
+		]);
+		await stamp.set();
+	},
+};
+
+function justInstalled(): boolean {
+	return process.env.HEADSTART_NPM_INSTALLED === "1" && existsSync(join(root, INSTALLED));
+}
