@@ -1,0 +1,141 @@
+//! The gVisor back end: `runsc run` with an OCI configuration.
+//!
+//! One command makes, starts and waits (`create` and `start` would be two more Go programs). The container has a
+//! `--root` of its own, so its state is removed as a folder and no `runsc delete` has to run.
+
+use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::failure::failed;
+use crate::job::Job;
+use headstart_base::Result;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// gVisor's own kernel, file server and stubs: processes and threads on the host that are no process of the app.
+pub(crate) const OWN_PIDS: u32 = 64;
+
+/// `runsc run` for a job. The process must be put into its network namespace and cgroup.
+pub(crate) fn command(runsc: &Path, base: &Base, job: &Job) -> Result<Command> {
+    let file = job.folder.join("config.json");
+    let config = serde_json::to_vec(&config(base, job)).map_err(|error| failed("config.json", error))?;
+    fs::write(&file, config).map_err(|error| failed(file.display(), error))?;
+    let mut command = Command::new(runsc);
+    command
+        .arg(format!("--root={}", job.folder.join("root").display()))
+        .args([
+            "--platform=systrap",
+            "--network=host",
+            "--host-uds=open",
+            "--file-access=exclusive",
+            "--file-access-mounts=shared",
+            "--ignore-cgroups",
+            "--overlay2=none",
+            "--rootless=false",
+            "--log=/dev/null",
+            "run",
+        ])
+        .arg(format!("--bundle={}", job.folder.display()))
+        .arg(&job.spec.id)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/");
+    Ok(command)
+}
+
+fn config(base: &Base, job: &Job) -> Config {
+    let mut mounts = vec![
+        Mount::new("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        Mount::new("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]),
+        Mount::new("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
+        Mount::new("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        Mount::new("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
+        Mount::new(APP, "bind", &job.spec.bundle.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"]),
+        Mount::new(SOCKETS, "bind", &job.spec.socket_dir.to_string_lossy(), &["bind", "nosuid", "nodev"]),
+    ];
+    if let Some(hosts) = &job.hosts {
+        mounts.push(Mount::new("/etc/hosts", "bind", &hosts.to_string_lossy(), &["bind", "ro"]));
+    }
+    Config {
+        oci_version: "1.0.2",
+        process: Process {
+            user: User { uid: NOBODY, gid: NOBODY },
+            args: job.spec.command.clone(),
+            env: job.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            cwd: APP,
+            capabilities: Capabilities {},
+            no_new_privileges: true,
+        },
+        root: Root { path: base.root().to_path_buf(), readonly: true },
+        hostname: "headstart",
+        mounts,
+        // No network namespace here: the process is in ours already, and gVisor uses its host's network, which that is.
+        linux: Linux { namespaces: ["pid", "ipc", "uts", "mount"].map(|kind| Namespace { kind }) },
+    }
+}
+
+/// The part of the OCI runtime specification that is used.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    oci_version: &'static str,
+    process: Process,
+    root: Root,
+    hostname: &'static str,
+    mounts: Vec<Mount>,
+    linux: Linux,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    user: User,
+    args: Vec<String>,
+    env: Vec<String>,
+    cwd: &'static str,
+    capabilities: Capabilities,
+    no_new_privileges: bool,
+}
+
+#[derive(Serialize)]
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+/// None at all.
+#[derive(Serialize)]
+struct Capabilities {}
+
+#[derive(Serialize)]
+struct Root {
+    path: PathBuf,
+    readonly: bool,
+}
+
+#[derive(Serialize)]
+struct Mount {
+    destination: String,
+    #[serde(rename = "type")]
+    kind: String,
+    source: String,
+    options: Vec<String>,
+}
+
+impl Mount {
+    fn new(destination: &str, kind: &str, source: &str, options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self { destination: destination.into(), kind: kind.into(), source: source.into(), options }
+    }
+}
+
+#[derive(Serialize)]
+struct Linux {
+    namespaces: [Namespace; 4],
+}
+
+#[derive(Serialize)]
+struct Namespace {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}

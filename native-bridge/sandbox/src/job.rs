@@ -1,0 +1,107 @@
+//! A checked [`Spec`], with the files that its sandbox needs on the host.
+
+use crate::base::{HOSTS, NOBODY};
+use crate::failure::{failed, invalid, unsupported};
+use crate::names::is_plain;
+use crate::spec::Spec;
+use headstart_base::Result;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const MAX_TEXTS: usize = 4096;
+const MAX_TEXT_BYTES: usize = 128 * 1024;
+const MAX_EGRESS: usize = 1024;
+
+/// A sandbox about to start.
+pub(crate) struct Job {
+    pub(crate) spec: Spec,
+    /// `STATE/sandboxes/<id>`, which is removed at the end.
+    pub(crate) folder: PathBuf,
+    /// The sandbox's own /etc/hosts, if it has one.
+    pub(crate) hosts: Option<PathBuf>,
+}
+
+impl Job {
+    /// Refuses what no sandbox can be made of.
+    pub(crate) fn check(spec: &Spec) -> Result<()> {
+        if !is_plain(&spec.id) {
+            return Err(invalid(format!("instance id {:?}: letters, digits, - and _ only, at most 64", spec.id)));
+        }
+        if spec.base != "host" {
+            return Err(unsupported(format!("base {:?}: this node has the base \"host\" only", spec.base)));
+        }
+        if spec.command.first().is_none_or(|program| program.is_empty() || program.contains('=')) {
+            return Err(invalid("the command needs a program, whose name has no ="));
+        }
+        let texts = spec.command.len() + spec.env.len() + spec.hosts.len();
+        if texts > MAX_TEXTS || spec.egress.len() > MAX_EGRESS {
+            return Err(invalid("too many arguments, environment variables, hosts or destinations"));
+        }
+        let names = spec.env.iter().map(|(name, _)| name);
+        if let Some(name) = names.clone().find(|name| name.is_empty() || name.contains('=')) {
+            return Err(invalid(format!("environment variable {name:?} has no proper name")));
+        }
+        let values = spec.env.iter().map(|(_, value)| value);
+        if names.chain(values).chain(&spec.command).any(|text| text.contains('\0') || text.len() > MAX_TEXT_BYTES) {
+            return Err(invalid("an argument or environment variable has a zero byte or is longer than 128 KiB"));
+        }
+        let bad_host =
+            |name: &String| name.is_empty() || name.len() > 253 || !name.bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some((name, _)) = spec.hosts.iter().find(|(name, _)| bad_host(name)) {
+            return Err(invalid(format!("host name {name:?}")));
+        }
+        Ok(())
+    }
+
+    /// Makes the sandbox's folder. Blocks for a moment.
+    pub(crate) fn prepare(spec: Spec, folder: PathBuf) -> Result<Self> {
+        if !spec.bundle.is_dir() {
+            return Err(invalid(format!("the application's files are not at {}", spec.bundle.display())));
+        }
+        let broken = |error: io::Error| failed(format_args!("sandbox {}", spec.id), error);
+        fs::create_dir(&folder).map_err(broken)?;
+        open_sockets(&spec.socket_dir).map_err(broken)?;
+        let mut hosts = None;
+        if !spec.hosts.is_empty() {
+            let mut text = HOSTS.to_owned();
+            for (name, address) in &spec.hosts {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{address} {name}");
+            }
+            let path = folder.join("hosts");
+            fs::write(&path, text).map_err(broken)?;
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).map_err(broken)?;
+            hosts = Some(path);
+        }
+        Ok(Self { spec, folder, hosts })
+    }
+
+    /// The environment: ours, then the function's, which may replace it.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let ours = [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+        ];
+        let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let replaced = |name: &String| self.spec.env.iter().any(|(other, _)| other == name);
+        ours.into_iter().filter(|(name, _)| !replaced(name)).chain(self.spec.env.iter().cloned()).collect()
+    }
+}
+
+/// Lets the sandbox's user connect: the folders above keep others on the host out.
+fn open_sockets(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_socket() {
+            fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o666))?;
+            std::os::unix::fs::lchown(entry.path(), Some(NOBODY), Some(NOBODY))?;
+        }
+    }
+    Ok(())
+}

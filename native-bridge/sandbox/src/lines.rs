@@ -1,0 +1,117 @@
+//! A process's output as lines: stamped when read, bounded in length and in number.
+
+use crate::spec::{Line, Stream};
+use headstart_base::now;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+/// Reads `source` to its end. Never waits for the receiver: what does not fit its queue is dropped and counted, and the
+/// count is a line of its own once there is room.
+pub async fn forward(mut source: impl AsyncRead + Unpin, stream: Stream, lines: mpsc::Sender<Line>) {
+    let mut sender = LineSender { stream, lines, dropped: 0 };
+    let mut buffer = vec![0_u8; Line::MAX_BYTES];
+    let mut filled = 0;
+    loop {
+        let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) else {
+            sender.send(&buffer);
+            filled = 0;
+            continue;
+        };
+        match source.read(space).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => filled += count,
+        }
+        let mut begin = 0;
+        while let Some(length) = buffer[begin..filled].iter().position(|byte| *byte == b'\n') {
+            sender.send(&buffer[begin..begin + length]);
+            begin += length + 1;
+        }
+        buffer.copy_within(begin..filled, 0);
+        filled -= begin;
+    }
+    if filled > 0 {
+        sender.send(&buffer[..filled]);
+    }
+    sender.tell_dropped();
+}
+
+struct LineSender {
+    stream: Stream,
+    lines: mpsc::Sender<Line>,
+    dropped: u64,
+}
+
+impl LineSender {
+    fn send(&mut self, bytes: &[u8]) {
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if !self.tell_dropped() || !self.push(String::from_utf8_lossy(bytes).into_owned()) {
+            self.dropped += 1;
+        }
+    }
+
+    /// Says how many lines were lost; false when there is no room to.
+    fn tell_dropped(&mut self) -> bool {
+        if self.dropped > 0 {
+            if !self.push(format!("[{} lines dropped]", self.dropped)) {
+                return false;
+            }
+            self.dropped = 0;
+        }
+        true
+    }
+
+    fn push(&self, text: String) -> bool {
+        let line = Line { at: now(), stream: self.stream, text };
+        // A receiver that is gone wants no lines: they count as taken.
+        !matches!(self.lines.try_send(line), Err(TrySendError::Full(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines_of(input: &[u8], room: usize) -> Vec<String> {
+        let (sender, mut receiver) = mpsc::channel(room);
+        forward(input, Stream::Stdout, sender).await;
+        let mut lines = Vec::new();
+        while let Some(line) = receiver.recv().await {
+            lines.push(line.text);
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_at_breaks_and_the_last_needs_none() {
+        assert_eq!(lines_of(b"one\r\n\ntwo\nthree", 9).await, ["one", "", "two", "three"]);
+        assert_eq!(lines_of(b"\xff\n", 9).await, ["\u{fffd}"]);
+        assert!(lines_of(b"", 9).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_comes_in_pieces() {
+        let lengths: Vec<usize> = lines_of(&vec![b'x'; 20_000], 9).await.iter().map(String::len).collect();
+        assert_eq!(lengths, [8192, 8192, 3616]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_lines_and_the_reader_never_waits() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        forward(&b"1\n2\n3\n4\n"[..], Stream::Stderr, sender.clone()).await;
+        assert_eq!(receiver.recv().await.map(|line| line.text).as_deref(), Some("1"));
+        assert_eq!(receiver.recv().await.map(|line| line.text).as_deref(), Some("2"));
+        assert!(receiver.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn dropped_lines_are_counted_once_there_is_room() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let mut lines = LineSender { stream: Stream::Stdout, lines: sender, dropped: 0 };
+        for text in [b"a", b"b", b"c"] {
+            lines.send(text);
+        }
+        assert_eq!(receiver.try_recv().map(|line| line.text).as_deref(), Ok("a"));
+        assert!(lines.tell_dropped());
+        assert_eq!(receiver.try_recv().map(|line| line.text).as_deref(), Ok("[2 lines dropped]"));
+    }
+}
