@@ -26,7 +26,7 @@ APP_REQUIREMENTS = HERE.parent.parent / "apps" / "imgrec" / "requirements.txt"
 BUILD_REQUIREMENTS = HERE / "requirements.txt"
 PRODUCTS = ["models/efficientnet-lite0.onnx", "inputs/chelsea.png", "inputs/coffee.png", "site-packages/numpy"]
 DOWNLOAD_MB = 110
-DISK_MB = 175
+DISK_MB = 165
 
 # Parts of packages that inference does not import: they would only make the application's bundle larger.
 UNUSED = [
@@ -92,11 +92,10 @@ def build(out, recipe):
     shutil.rmtree(site_packages, ignore_errors=True)
     install(APP_REQUIREMENTS, site_packages)
     prune(site_packages)
-    precompile(site_packages)
     install(BUILD_REQUIREMENTS, tools)
     path = os.pathsep.join([str(site_packages), str(tools)])
     command = [sys.executable, str(HERE / "convert.py"), str(out)]
-    if subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode != 0:
+    if subprocess.run(command, env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}).returncode != 0:
         raise BuildFailed("the model or the photos could not be made: see the lines above")
     shutil.rmtree(tools)
     (out / "recipe").write_text(recipe)
@@ -121,14 +120,6 @@ def prune(site_packages):
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
-
-
-def precompile(folder):
-    """Compiles the sources once. Unchecked: bundles are read-only, and packing may change modification times."""
-    mode = ["--invalidation-mode", "unchecked-hash"]
-    result = subprocess.run([sys.executable, "-m", "compileall", "-q", "-j", "0", *mode, str(folder)])
-    if result.returncode != 0:
-        raise BuildFailed(f"the sources in {folder} could not be compiled: see the lines above")
 
 
 if __name__ == "__main__":
