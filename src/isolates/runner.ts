@@ -4,7 +4,8 @@
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { within } from "./deadline.ts";
-import { JsCell, MAX_SOURCE } from "./js/cell.ts";
+import { JsCell } from "./js/cell.ts";
+import { MAX_SOURCE } from "./js/limits.ts";
 import type { HostApi, Outcome, RunnerService, ScriptExit, ScriptLimits, ScriptModule } from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";

@@ -5,9 +5,6 @@ import shimSource from "isolate:shim";
 import type { HostApi, ScriptExit } from "../protocol.ts";
 import { API_MODULE, MAIN_MODULE, SCRIPT_MODULE } from "./stack.ts";
 
-/** UTF-16 units of a bundle. */
-export const MAX_SOURCE = 1 << 20;
-
 const COMPATIBILITY_DATE = "2026-11-01";
 
 /** What js/shim.ts answers to. */

@@ -5,6 +5,7 @@
 import type { HostApi, Id, ScriptExit } from "../protocol.ts";
 import { runToEnd } from "../script/end.ts";
 import { fnv1a64 } from "../script/id.ts";
+import { escapePath } from "../script/path.ts";
 import { Session } from "../script/session.ts";
 import { forwardConsole } from "./console.ts";
 import { scriptStack } from "./stack.ts";
@@ -17,8 +18,13 @@ type Bytes = Uint8Array | string;
 /** An isolate runs its script once. */
 let session: Session | undefined;
 
+/** Addresses by connection, for what is content of a request. */
+const addresses = new Map<number, string>();
+
 export function connect(address: string): number {
-	return current().connect(address);
+	const conn = current().connect(address);
+	addresses.set(conn, address);
+	return conn;
 }
 
 export function sendRpc(conn: number, rpc: AnyId, request: Bytes): void {
@@ -69,12 +75,12 @@ export function inputJson(): unknown {
 }
 
 /**
- * Fetches an object ahead for the application's storage library: the reply is passed on while it is still in flight,
- * under the id that the library claims. `address` is the `s3://bucket` that `conn` was connected to.
+ * Fetches an object ahead: the reply is passed on, while it is still in flight, under the id that the application's storage
+ * library claims: the hash of "GET s3://bucket/key". Gives that id.
  */
-export function s3Get(conn: number, address: string, key: string): Id {
-	const path = key.startsWith("/") ? key : `/${key}`;
-	const id = fnv1a64(`GET ${address}${path}`);
+export function s3Get(conn: number, key: string): Id {
+	const path = escapePath(key);
+	const id = fnv1a64(`GET ${addresses.get(conn) ?? ""}${path}`);
 	sendRpc(conn, id, `GET ${path}\n\n`);
 	sendReply(id, id);
 	return id;

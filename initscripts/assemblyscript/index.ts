@@ -1,0 +1,135 @@
+/**
+ * headstart in AssemblyScript: a thin layer over the imports (generated/imports.ts).
+ *
+ * @example
+ * import { connect, s3Get } from "headstart";
+ *
+ * export function headstart_main(): i32 {
+ *   s3Get(connect("s3://models"), "weights.onnx");
+ *   return 0;
+ * }
+ *
+ * Functions that give an i32 give a value ≥ 0, or an error's number negated (ErrorCode).
+ */
+import * as imports from "./generated/imports";
+
+export { ErrorCode, ReplyInfo } from "./generated/imports";
+export { jsonText } from "./json";
+
+/** A connection and the address that it was made for; `handle` is an error's number, negated, when that failed. */
+@final
+export class Connection {
+	constructor(
+		public handle: i32,
+		public address: string,
+	) {}
+}
+
+/** Connects to an address such as "s3://bucket". Never waits. */
+export function connect(address: string): Connection {
+	const bytes = String.UTF8.encode(address);
+	const handle = imports.connect(<u32>changetype<usize>(bytes), <u32>bytes.byteLength);
+	return new Connection(handle, address);
+}
+
+/** Sends an RPC in the protocol's own form: "VERB path\nname: value\n\nbody". */
+export function sendRpc(connection: Connection, rpc: u64, request: string): i32 {
+	if (connection.handle < 0) return connection.handle;
+	const bytes = String.UTF8.encode(request);
+	return imports.sendRpc(connection.handle, rpc, <u32>changetype<usize>(bytes), <u32>bytes.byteLength);
+}
+
+/** Waits until a reply is complete. */
+export function recvRpcReply(connection: Connection, rpc: u64, reply: imports.ReplyInfo): i32 {
+	return imports.recvRpcReply(connection.handle, rpc, <u32>changetype<usize>(reply));
+}
+
+/** Bytes of a complete reply, from offset: the whole length, of which as much is written as there is room. */
+export function readReply(rpc: u64, offset: u32, target: ArrayBuffer): i32 {
+	return imports.readReply(rpc, offset, <u32>changetype<usize>(target), <u32>target.byteLength);
+}
+
+/** Sends bytes of the script's own to the application. */
+export function sendMsg(id: u64, data: ArrayBuffer): i32 {
+	return imports.sendMsg(id, <u32>changetype<usize>(data), <u32>data.byteLength);
+}
+
+/** Passes a reply on, also one that is still in flight. */
+export function sendReply(id: u64, rpc: u64): i32 {
+	return imports.sendReply(id, rpc);
+}
+
+/** Announces that this many more messages will be sent. */
+export function expect(count: u32): i32 {
+	return imports.expect(count);
+}
+
+/** Announces one message by its id. */
+export function expectMsg(id: u64): i32 {
+	return imports.expectMsg(id);
+}
+
+/** The invocation's input for the initscript. */
+export function input(): string {
+	const length = imports.input(0, 0);
+	const bytes = new ArrayBuffer(length);
+	imports.input(<u32>changetype<usize>(bytes), <u32>length);
+	return String.UTF8.decode(bytes);
+}
+
+export function log(text: string): void {
+	const bytes = String.UTF8.encode(text);
+	imports.log(<u32>changetype<usize>(bytes), <u32>bytes.byteLength);
+}
+
+/** Ends the script. RPCs already sent run on. */
+export function exit(status: u32): void {
+	imports.exit(status);
+}
+
+/** FNV-1a 64 of a text's UTF-8 bytes: its id. */
+export function fnv1a64(text: string): u64 {
+	const bytes = String.UTF8.encode(text);
+	let hash: u64 = 0xcbf29ce484222325;
+	for (let at = changetype<usize>(bytes), end = at + bytes.byteLength; at < end; at++) {
+		hash = (hash ^ load<u8>(at)) * 0x100000001b3;
+	}
+	return hash;
+}
+
+/**
+ * Fetches an object ahead: the reply is passed on, while it is still in flight, under the id that the application's storage
+ * library claims: the hash of "GET s3://bucket/key". Gives that id.
+ */
+export function s3Get(bucket: Connection, key: string): u64 {
+	const path = escapePath(key);
+	const id = fnv1a64("GET " + bucket.address + path);
+	sendRpc(bucket, id, "GET " + path + "\n\n");
+	sendReply(id, id);
+	return id;
+}
+
+/** A key as the path of its URL: percent-encoded once, with one slash before it. */
+function escapePath(key: string): string {
+	const bytes = String.UTF8.encode(key);
+	let at = changetype<usize>(bytes);
+	const end = at + bytes.byteLength;
+	while (at < end && load<u8>(at) == 0x2f) at++;
+	let path = "/";
+	for (; at < end; at++) {
+		const byte = load<u8>(at);
+		path += isPlain(byte) ? String.fromCharCode(byte) : "%" + hex(byte >> 4) + hex(byte & 15);
+	}
+	return path;
+}
+
+function isPlain(byte: u8): bool {
+	const lower = byte | 0x20;
+	if (lower >= 0x61 && lower <= 0x7a) return true;
+	// - . / and digits; _ and ~
+	return (byte >= 0x2d && byte <= 0x39) || byte == 0x5f || byte == 0x7e;
+}
+
+function hex(digit: u8): string {
+	return String.fromCharCode(digit < 10 ? 0x30 + digit : 0x37 + digit);
+}

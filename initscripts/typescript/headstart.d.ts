@@ -1,0 +1,24 @@
+/**
+ * Module `headstart` of an initscript in TypeScript: the calls of the API (generated/headstart.d.ts) and a small library
+ * over them. The runner has it in each script's isolate (src/isolates/js/headstart.ts); a bundle does not.
+ */
+/// <reference path="./generated/headstart.d.ts" />
+
+declare module "headstart" {
+	/** The invocation's input as a JSON value; undefined when it is empty. Throws SyntaxError. */
+	export function inputJson<T = unknown>(): T;
+
+	/** FNV-1a 64 of a text's UTF-8 bytes: its id. */
+	export function fnv1a64(text: string): bigint;
+
+	/**
+	 * Fetches an object ahead: the reply is passed on, while it is still in flight, under the id that the application's
+	 * storage library claims: the hash of "GET s3://bucket/key". Gives that id.
+	 *
+	 * @example s3Get(connect("s3://models"), "weights.onnx");
+	 */
+	export function s3Get(conn: number, key: string): bigint;
+
+	/** The second argument of `main`: the same calls, for those who rather pass them on than import them. */
+	export type Api = typeof import("headstart");
+}

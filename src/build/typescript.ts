@@ -1,0 +1,37 @@
+/** TypeScript and JavaScript initscripts: one minified module. The API, module `headstart`, is the runner's. */
+import { dirname, resolve } from "node:path";
+import { type BuildFailure, build, formatMessages } from "esbuild";
+import { BuildError } from "./error.ts";
+
+export async function buildTypeScript(path: string): Promise<{ source: string; sourceMap: string }> {
+	try {
+		const { outputFiles } = await build({
+			entryPoints: [resolve(path)],
+			absWorkingDir: dirname(resolve(path)),
+			bundle: true,
+			write: false,
+			minify: true,
+			format: "esm",
+			target: "es2024",
+			platform: "neutral",
+			mainFields: ["module", "main"],
+			external: ["headstart"],
+			sourcemap: "external",
+			legalComments: "none",
+			outfile: "script.js",
+			logLevel: "silent",
+			tsconfigRaw: {},
+		});
+		const text = (ending: string): string =>
+			outputFiles.find((file) => file.path.endsWith(ending))?.text ?? "";
+		return { source: text(".js"), sourceMap: text(".map") };
+	} catch (thrown) {
+		if (!isBuildFailure(thrown)) throw thrown;
+		const messages = await formatMessages(thrown.errors, { kind: "error", color: false });
+		throw new BuildError(`${path} does not compile:`, messages.join(""));
+	}
+}
+
+function isBuildFailure(thrown: unknown): thrown is BuildFailure {
+	return thrown instanceof Error && "errors" in thrown && Array.isArray(thrown.errors);
+}
