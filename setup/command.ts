@@ -31,7 +31,10 @@ export async function command(
 	const live = process.stderr.isTTY === true;
 	const show = (): void => {
 		const last = kept.at(-1)?.trim() ?? "";
-		if (live) process.stderr.write(`\r\x1b[K${`  ${name} ${elapsed()}  ${last}`.slice(0, process.stderr.columns - 1)}`);
+		if (live)
+			process.stderr.write(
+				`\r\x1b[K${`  ${name} ${elapsed()}  ${last}`.slice(0, process.stderr.columns - 1)}`,
+			);
 		else process.stderr.write(`  ${name}: ${elapsed()}\n`);
 	};
 	const timer = setInterval(show, live ? 200 : BEAT);

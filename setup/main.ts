@@ -1,6 +1,7 @@
 /** `setup`, `demo` and `test`: the set-up that they share, then the thing itself. Starts on a checkout without node_modules. */
-import { SetupError } from "./step.ts";
+
 import { setUp } from "./setup.ts";
+import { SetupError } from "./step.ts";
 
 const [verb, ...args] = process.argv.slice(2);
 
@@ -28,6 +29,8 @@ try {
 	}
 } catch (error) {
 	const known = error instanceof SetupError || (error instanceof Error && error.name === "CliError");
-	process.stderr.write(`${known && error instanceof Error ? error.message : error instanceof Error ? error.stack : error}\n`);
+	process.stderr.write(
+		`${known && error instanceof Error ? error.message : error instanceof Error ? error.stack : error}\n`,
+	);
 	process.exitCode = 1;
 }

@@ -1,9 +1,9 @@
+import type { Step } from "./step.ts";
 import { assets, seed } from "./steps/assets.ts";
 import { generate, host, runner } from "./steps/bundles.ts";
 import { debian, gvisor } from "./steps/debian.ts";
 import { npm } from "./steps/npm.ts";
 import { rust } from "./steps/rust.ts";
-import type { Step } from "./step.ts";
 
 const steps: Step[] = [npm, debian, gvisor, generate, rust, runner, host, assets, seed];
 

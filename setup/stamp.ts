@@ -43,7 +43,9 @@ async function add(digest: ReturnType<typeof createHash>, path: string): Promise
 	const full = join(root, path);
 	if (!existsSync(full)) return;
 	if ((await stat(full)).isDirectory()) {
-		const names = (await readdir(full)).filter((name) => !/^\.|^(target|dist|node_modules|__pycache__)$/.test(name));
+		const names = (await readdir(full)).filter(
+			(name) => !/^\.|^(target|dist|node_modules|__pycache__)$/.test(name),
+		);
 		for (const name of names.sort()) await add(digest, join(path, name));
 	} else {
 		const content = await readFile(full);

@@ -26,10 +26,6 @@ if ! find_node; then
 		echo "headstart needs Node.js: install Debian's packages first (apt-get install nodejs npm), then run this again." >&2
 		exit 1
 	fi
-	if [ "${HEADSTART_NO_SETUP:-}" ]; then
-		echo "headstart is not set up here: run 'npm run headstart -- setup' in $root, then this again." >&2
-		exit 1
-	fi
 	echo "Installing the npm packages (about 250 MB to download, 1 minute): the machine's Node is older than 22.18, they bring another." >&2
 	HEADSTART_NPM_INSTALLED=1
 	export HEADSTART_NPM_INSTALLED

@@ -29,7 +29,11 @@ export const assets: Step = {
 const seeded = new Stamp(
 	"seed",
 	["setup/assets", "setup/steps/assets.ts"],
-	[".headstart/store/models/efficientnet-lite0.onnx", ".headstart/store/inputs/chelsea.png", ".headstart/store/results"],
+	[
+		".headstart/store/models/efficientnet-lite0.onnx",
+		".headstart/store/inputs/chelsea.png",
+		".headstart/store/results",
+	],
 );
 
 /** The development store's buckets: models and inputs with what was just made, results empty. */

@@ -40,7 +40,15 @@ export const runner: Step = {
 
 const hostStamp = new Stamp(
 	"host",
-	["src/host", "src/durable", "src/bridge", "src/shared", "src/isolates/protocol.ts", "schema", "package-lock.json"],
+	[
+		"src/host",
+		"src/durable",
+		"src/bridge",
+		"src/shared",
+		"src/isolates/protocol.ts",
+		"schema",
+		"package-lock.json",
+	],
 	["dist/host/worker.js"],
 );
 

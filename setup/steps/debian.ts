@@ -52,14 +52,18 @@ export const gvisor: Step = {
 };
 
 function missing(): string[] {
-	return Object.entries(PACKAGES).flatMap(([name, paths]) => (paths.split(" ").some(existsSync) ? [] : [name]));
+	return Object.entries(PACKAGES).flatMap(([name, paths]) =>
+		paths.split(" ").some(existsSync) ? [] : [name],
+	);
 }
 
 /** Throws unless this is Debian and we may install. */
 function needApt(names: readonly string[]): void {
 	const wanted = names.join(" ");
 	if (!existsSync("/etc/debian_version")) {
-		throw new SetupError(`this is not Debian: install these by your system's own means, then run this again: ${wanted}`);
+		throw new SetupError(
+			`this is not Debian: install these by your system's own means, then run this again: ${wanted}`,
+		);
 	}
 	if (process.getuid?.() !== 0) {
 		throw new SetupError(`not root: run this as root, or first: sudo apt-get install ${wanted}`);

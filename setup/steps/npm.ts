@@ -6,13 +6,20 @@ import type { Step } from "../step.ts";
 
 /** Written by npm when it has finished. */
 const INSTALLED = "node_modules/.package-lock.json";
-const stamp = new Stamp("npm", ["package.json", "package-lock.json"], [INSTALLED, "node_modules/wrangler/package.json"]);
+const stamp = new Stamp(
+	"npm",
+	["package.json", "package-lock.json"],
+	[INSTALLED, "node_modules/wrangler/package.json"],
+);
 
 export const npm: Step = {
 	name: "npm packages",
 	cost: { downloadMb: 250, diskMb: 1050, minutes: 1 },
-	// The first run on a machine with an old Node has installed them before this one could start (with-node.sh).
-	done: async () => (await stamp.fresh()) || (justInstalled() && (await stamp.set(), true)),
+	async done() {
+		// The first run on a machine with an old Node installs them before this one can start (with-node.sh).
+		if (process.env.HEADSTART_NPM_INSTALLED === "1" && existsSync(join(root, INSTALLED))) await stamp.set();
+		return stamp.fresh();
+	},
 	async run() {
 		await command(this.name, "npm", [
 			"install",
@@ -25,7 +32,3 @@ export const npm: Step = {
 		await stamp.set();
 	},
 };
-
-function justInstalled(): boolean {
-	return process.env.HEADSTART_NPM_INSTALLED === "1" && existsSync(join(root, INSTALLED));
-}

@@ -1,3 +1,5 @@
+import { HeadstartError } from "../shared/error.ts";
+
 /** What a person has to know and mend: printed as one line, without a stack. */
 export class CliError extends Error {
 	override name = "CliError";
@@ -17,6 +19,7 @@ export function systemCode(error: unknown): string | undefined {
 /** The line that an error is printed as: known system errors are said in words, with what to do. */
 export function describe(error: unknown): string {
 	if (error instanceof CliError) return error.hint ? `${error.message}: ${error.hint}` : error.message;
+	if (error instanceof HeadstartError) return `${error.message}: ${error.body().hint}`;
 	switch (systemCode(error)) {
 		case "ENOSPC":
 			return "the disk is full: free some space, then try again";

@@ -7,7 +7,6 @@ import { initCommand } from "./commands/init.ts";
 import { invokeCommand } from "./commands/invoke.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { nodeCommand } from "./commands/node.ts";
-import { setupCommand } from "./commands/setup.ts";
 import { traceCommand } from "./commands/trace.ts";
 import { describe } from "./errors.ts";
 
@@ -21,7 +20,6 @@ const commands = [
 	logsCommand,
 	benchCommand,
 	doctorCommand,
-	setupCommand,
 ];
 
 const program = new Command("headstart")

@@ -17,7 +17,7 @@ export interface Check {
 }
 
 const run = promisify(execFile);
-const SETUP = "run `npm run headstart -- setup`";
+const SETUP = "run `npm run setup`";
 
 /** Looks at the machine. Changes nothing, and waits at most a few seconds. */
 export async function checkMachine(): Promise<Check[]> {

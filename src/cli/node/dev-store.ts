@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { built, program } from "../paths.ts";
 import { type Sink, Supervised } from "./child.ts";
-import { askSocket, freePort, until } from "./wait.ts";
+import { freePort, until } from "./wait.ts";
 
 /** The S3 store for development, and the shaped link before it where one was asked for. */
 export interface DevStore {
@@ -16,7 +16,7 @@ export interface DevStore {
 	region: string;
 	accessKey: string;
 	secretKey: string;
-	/** Unix socket of the store's admin listener: request counts and faults. */
+	/** URL of the store's admin listener: `GET /-/stats`, `POST /-/reset`, `POST /-/fault`. */
 	admin: string;
 	store: Supervised;
 	link: Supervised | undefined;
@@ -45,15 +45,16 @@ export async function startDevStore(state: string, shaped: boolean, sink: Sink):
 	const secretKey = randomBytes(24).toString("base64url");
 	await addServicesAddress();
 	const direct = `http://${SERVICES}:${await freePort(0, SERVICES)}`;
-	const admin = join(state, "store-admin.sock");
+	const admin = `http://127.0.0.1:${await freePort(0)}`;
 	const store = new Supervised(
 		{
 			name: "store",
 			command: program("headstart-store"),
-			args: ["--listen", direct.slice(7), "--root", root, "--admin", admin, "--region", REGION],
-			options: {
-				env: { ...process.env, HEADSTART_STORE_ACCESS_KEY: accessKey, HEADSTART_STORE_SECRET_KEY: secretKey },
-			},
+			args: [
+				...["--dir", root, "--listen", direct.slice(7), "--admin", admin.slice(7)],
+				...["--access-key", accessKey],
+			],
+			options: { env: { ...process.env, HEADSTART_STORE_SECRET_KEY: secretKey } },
 		},
 		sink,
 	);
@@ -76,8 +77,9 @@ export async function startDevStore(state: string, shaped: boolean, sink: Sink):
 	};
 	try {
 		await until("the development store", 10_000, async () => {
-			const { status } = await askSocket(admin, "/stats");
-			return status === 200 || undefined;
+			const answer = await fetch(`${admin}/-/stats`, { signal: AbortSignal.timeout(2_000) });
+			await answer.arrayBuffer();
+			return answer.ok || undefined;
 		});
 		await writeFile(
 			join(state, "secrets.toml"),

@@ -131,7 +131,7 @@ function checkPaths(run: string): void {
 		inRoot("dist/runner/config.capnp"),
 	]) {
 		if (!existsSync(needed)) {
-			throw new CliError(`${needed} is missing`, "run `npm run headstart -- setup` in the checkout first");
+			throw new CliError(`${needed} is missing`, "run `npm run setup` in the checkout first");
 		}
 	}
 }

@@ -1,4 +1,4 @@
-import type { TraceEvent } from "./record.ts";
+import type { TraceEvent } from "../../shared/record.ts";
 import { beginning, ending, type Span, spans } from "./spans.ts";
 
 /**

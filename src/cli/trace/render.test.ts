@@ -1,8 +1,6 @@
 import { expect, test } from "vitest";
+import type { InstanceRecord, TraceEvent } from "../../shared/record.ts";
 import { criticalPath } from "./critical.ts";
-import { findings } from "./findings.ts";
-import { nearest } from "./nearest.ts";
-import type { Trace, TraceEvent } from "./record.ts";
 import { bar, renderTrace } from "./render.ts";
 
 const model = "GET s3://models/weights.onnx";
@@ -32,7 +30,20 @@ const events: TraceEvent[] = [
 	at(230, "answerBegun"),
 	at(231, "answerEnded"),
 ];
-const trace: Trace = { id: "i-abc", function: "imgrec", mode: "normal", state: "ended", events };
+const trace: InstanceRecord = {
+	id: "i-abc",
+	function: "imgrec",
+	digest: "0".repeat(64),
+	mode: "normal",
+	state: "ended",
+	startedAt: 0,
+	invocations: 1,
+	events,
+	scriptLines: [],
+	unclaimed: [{ id: "2", content: photo, bytes: 4_900_000 }],
+	missed: [{ id: "3", content: "GET s3://inputs/dog.png", code: "miss", nearest: photo }],
+	divergences: 0,
+};
 
 test("a waterfall has a line for each span", () => {
 	expect(renderTrace(trace, { width: 100, color: false })).toMatchInlineSnapshot(`
@@ -73,14 +84,6 @@ test("the critical path goes through the setup when nothing was waited for", () 
 		"call GET s3://inputs/dog.png",
 		"application",
 	]);
-});
-
-test("says what was fetched in vain and what was missed", () => {
-	expect(findings(events)).toEqual({
-		unclaimed: [{ content: photo, bytes: 4_900_000 }],
-		missed: [{ content: "GET s3://inputs/dog.png", why: "miss", nearest: photo }],
-	});
-	expect(nearest("GET s3://a/b", ["PUT redis://elsewhere:6379/something"])).toBeUndefined();
 });
 
 test("bars keep to their columns", () => {

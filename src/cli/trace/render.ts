@@ -1,6 +1,5 @@
+import type { InstanceRecord, TraceEvent } from "../../shared/record.ts";
 import { criticalPath } from "./critical.ts";
-import { findings } from "./findings.ts";
-import type { Trace, TraceEvent } from "./record.ts";
 import { beginning, ending, type Span, size, spans } from "./spans.ts";
 
 /** How a waterfall is drawn. */
@@ -16,7 +15,7 @@ const COLORS = { setup: 36, script: 35, rpc: 33, app: 32 } as const;
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] as const;
 
 /** An instance's waterfall with its critical path and what was fetched or asked in vain, as lines for a terminal. */
-export function renderTrace(trace: Trace, style: Style): string {
+export function renderTrace(trace: InstanceRecord, style: Style): string {
 	const lines = [
 		`${trace.id}  ${trace.function}  ${trace.mode}  ${trace.state}`,
 		"",
@@ -28,13 +27,16 @@ export function renderTrace(trace: Trace, style: Style): string {
 		const steps = path.map(({ name, begin, end }) => `${name} ${ms(end - begin)}`);
 		lines.push("", `critical path, ${ms(total)}: ${steps.join(" → ")}`);
 	}
-	const { unclaimed, missed } = findings(trace.events);
-	for (const { content, bytes } of unclaimed)
+	for (const { content, bytes } of trace.unclaimed) {
 		lines.push(`fetched and never claimed: ${content} (${size(bytes)})`);
-	for (const { content, why, nearest } of missed) {
-		const hint = nearest ? `; the initscript sent ${nearest}` : "";
-		lines.push(`asked and missed (${why}): ${content}${hint}`);
 	}
+	for (const { content, code, nearest } of trace.missed) {
+		lines.push(`asked and missed (${code}): ${content}${nearest ? `; the initscript sent ${nearest}` : ""}`);
+	}
+	if (trace.script?.error)
+		lines.push(`the initscript ended: ${trace.script.error.message} (${trace.script.error.code})`);
+	if (trace.script?.stack) lines.push(trace.script.stack);
+	if (trace.error) lines.push(`failed: ${trace.error.message} (${trace.error.code})`);
 	return lines.join("\n");
 }
 
@@ -76,7 +78,7 @@ export function ms(nanos: number): string {
 }
 
 /** The spans of a trace for programs. */
-export function traceJson(trace: Trace): unknown {
+export function traceJson(trace: InstanceRecord): unknown {
 	const from = beginning(trace.events);
 	const relative = ({ lane, name, begin, end, note }: Span): unknown => ({
 		lane,
@@ -89,6 +91,5 @@ export function traceJson(trace: Trace): unknown {
 		...trace,
 		spans: spans(trace.events).map(relative),
 		critical_path: criticalPath(trace.events).map(relative),
-		...findings(trace.events),
 	};
 }

@@ -1,4 +1,4 @@
-import type { TraceEvent } from "./record.ts";
+import type { TraceEvent } from "../../shared/record.ts";
 
 /** A bar of the waterfall. Times in ns. */
 export interface Span {

@@ -1,0 +1,47 @@
+import { Command } from "commander";
+import { NodeClient } from "../client.ts";
+import { deploy } from "../deploy/deploy.ts";
+import { readManifest } from "../deploy/manifest.ts";
+import { wranglerHost } from "../dev/host.ts";
+import { watchFolder } from "../dev/watch.ts";
+import { describe } from "../errors.ts";
+import { startNode } from "../node/node.ts";
+import { runUntilSignal } from "../node/signals.ts";
+import { summary } from "./deploy.ts";
+import { type NodeCommandOptions, nodeOptions, print, withNodeOptions } from "./node.ts";
+
+/** `headstart dev [DIR…]`: a node with the host in `wrangler dev`, and these applications deployed anew as they change. */
+export function devCommand(): Command {
+	return withNodeOptions(new Command("dev"))
+		.description("Runs a node for development, with a store, and deploys applications as they change")
+		.argument("[dirs...]", "applications' folders")
+		.action(async (dirs: string[], options: NodeCommandOptions) => {
+			for (const dir of dirs) await readManifest(dir);
+			await runUntilSignal(async () => {
+				const settings = nodeOptions({ ...options, devStore: true });
+				const node = await startNode({ ...settings, sink: print, host: wranglerHost });
+				console.log(`headstart dev: ${node.url}`);
+				const client = new NodeClient(node.url);
+				const ended = new AbortController();
+				const watching = dirs.map(async (dir) => {
+					await redeploy(dir, client);
+					await watchFolder(dir, () => redeploy(dir, client), ended.signal);
+				});
+				const stop = async (): Promise<void> => {
+					ended.abort();
+					await Promise.all(watching);
+					await node.stop();
+				};
+				return { ...node, stop };
+			});
+		});
+}
+
+/** Deploys; what is wrong is printed, and mended by the next change. Instances that run are not touched. */
+async function redeploy(dir: string, client: NodeClient): Promise<void> {
+	try {
+		console.log(summary(await deploy(dir, client)));
+	} catch (error) {
+		print(dir, describe(error));
+	}
+}

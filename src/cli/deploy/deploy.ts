@@ -1,0 +1,78 @@
+import { createReadStream } from "node:fs";
+import { resolve } from "node:path";
+import { Readable } from "node:stream";
+import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
+import type { ManifestInput } from "../../shared/manifest.ts";
+import type { NodeClient } from "../client.ts";
+import { withBundle } from "./bundle.ts";
+import { readManifest } from "./manifest.ts";
+import type { Bundle } from "./tar.ts";
+
+/** What a deployment came to. Sizes are bytes. */
+export interface Deployed {
+	name: string;
+	/** Hex SHA-256 of the bundle. */
+	bundle: string;
+	bundleBytes: number;
+	/** Whether the node had the bundle already. */
+	bundleKnown: boolean;
+	initscript: { language: string; bytes: number } | undefined;
+}
+
+/** Builds an application's folder and gives it to a node. Nothing is sent unless all of it builds. */
+export async function deploy(folder: string, client: NodeClient): Promise<Deployed> {
+	const { input, manifest } = await readManifest(folder);
+	const main = manifest.initscript?.main;
+	const script =
+		main === undefined
+			? undefined
+			: await buildInitscript(resolve(folder, main), {
+					memoryBytes: manifest.initscript?.limits.memory ?? 16 << 20,
+				});
+	return withBundle(folder, main, async (bundle) => {
+		const bundleKnown = await sendBundle(client, bundle);
+		await client.ask(`/v1/functions/${manifest.name}`, {
+			method: "PUT",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify({
+				manifest: withLibrary(input),
+				bundle: `sha256:${bundle.digest}`,
+				...(script && { initscript: sent(script) }),
+			}),
+		});
+		return {
+			name: manifest.name,
+			bundle: bundle.digest,
+			bundleBytes: bundle.bytes,
+			bundleKnown,
+			initscript: script && { language: script.language, bytes: script.size },
+		};
+	});
+}
+
+/** Sends the bundle unless the node has it. Returns whether it had. */
+async function sendBundle(client: NodeClient, bundle: Bundle): Promise<boolean> {
+	const path = `/v1/bundles/${bundle.digest}`;
+	const known = await client.send(path, { method: "HEAD" });
+	if (known.ok) return true;
+	await client.ask(path, {
+		method: "PUT",
+		headers: { "content-type": "application/x-tar", "content-length": String(bundle.bytes) },
+		body: Readable.toWeb(createReadStream(bundle.path)) as ReadableStream<Uint8Array>,
+		duplex: "half",
+	});
+	return false;
+}
+
+/** The manifest with Python told where the bundle's `lib/` is, unless the author said otherwise. */
+function withLibrary(input: ManifestInput): ManifestInput {
+	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...input.app.env } } };
+}
+
+/** The initscript as it travels. */
+function sent(script: BuiltInitscript): unknown {
+	const { digest, language } = script;
+	return script.format === "wasm"
+		? { digest, language, format: "wasm", bytes: Buffer.from(script.bytes).toString("base64") }
+		: { digest, language, format: "js", source: script.source, sourceMap: script.sourceMap };
+}

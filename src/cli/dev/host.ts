@@ -1,0 +1,23 @@
+import { join } from "node:path";
+import { type Sink, Supervised } from "../node/child.ts";
+import { root, wrangler } from "../paths.ts";
+
+/** The host in `wrangler dev`, in place of plain workerd: it reloads when its sources change. */
+export function wranglerHost(
+	{ port, run, state }: { port: number; run: string; state: string },
+	sink: Sink,
+): Supervised {
+	const options = ["--port", String(port), "--inspector-port", "0", "--persist-to", join(state, "wrangler")];
+	return new Supervised(
+		{
+			name: "wrangler",
+			command: process.execPath,
+			args: [wrangler, "dev", ...options, "--show-interactive-dev-session=false"],
+			options: {
+				cwd: root,
+				env: { ...process.env, HEADSTART_RUN: run, WRANGLER_SEND_METRICS: "false", CI: "1" },
+			},
+		},
+		sink,
+	);
+}
