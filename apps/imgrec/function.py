@@ -8,6 +8,7 @@ import io
 import numpy
 import onnxruntime
 from PIL import Image
+
 import storage
 
 MODEL = ("models", "efficientnet-lite0.onnx")
@@ -46,7 +47,7 @@ def classify(model, photo):
 
 
 def load(model):
-    """The model was optimised when it was made; one thread, for the function's share of the machine is about one core."""
+    """The model was optimised when it was made, so not again here. One thread: more do not pay for one photo."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

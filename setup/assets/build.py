@@ -8,8 +8,8 @@ writes
     models/efficientnet-lite0.onnx EfficientNet-Lite0 with ImageNet weights and class names, fp32
     inputs/chelsea.png, coffee.png photographs of a cat and of a cup of espresso, about 5 MB each
 
-Does nothing when they are there and their recipe (this folder and the application's requirements) has not changed: then it
-needs no network. `--describe` says what it would do and how much that downloads.
+Does nothing when they are there and their recipe (this folder and the application's requirements) has not changed: then
+it needs no network. `--describe` says what it would do and how much that downloads.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def main():
 
 
 def recipe_digest():
-    """Changes when the assets have to be made again: with any file of this folder, the requirements, or the interpreter."""
+    """Changes when the assets have to be made again: with a file of this folder, the requirements, or Python."""
     digest = hashlib.sha256(sys.version.encode())
     for path in [*sorted(HERE.glob("*.py")), BUILD_REQUIREMENTS, APP_REQUIREMENTS]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -87,7 +87,7 @@ def build(out, recipe):
     (out / "recipe").unlink(missing_ok=True)
     tools = out / "build"
     shutil.rmtree(tools, ignore_errors=True)
-    print(f"assets: installing Python packages and making model and photos in {out} (about {DOWNLOAD_MB} MB to download)")
+    print(f"assets: making packages, model and photos in {out} (about {DOWNLOAD_MB} MB to download)", flush=True)
     site_packages = out / "site-packages"
     shutil.rmtree(site_packages, ignore_errors=True)
     install(APP_REQUIREMENTS, site_packages)

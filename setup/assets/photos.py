@@ -1,8 +1,8 @@
 """The example photographs: chelsea.png and coffee.png of scikit-image, enlarged.
 
 Both are CC0: Chelsea the cat by Stefan van der Walt, the cup of espresso by Rachel Michetti. The originals are 0.2 and
-0.5 MB. Enlarging alone adds no detail, so the result would compress to a fraction of what a camera's picture of that size
-takes; grain as a sensor has it (always the same) brings each to about TARGET_BYTES.
+0.5 MB. Enlarging alone adds no detail, so the result would compress to a fraction of what a camera's picture of that
+size takes; grain as a sensor has it (always the same) brings each to about TARGET_BYTES.
 """
 
 import io

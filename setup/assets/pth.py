@@ -2,8 +2,8 @@
 
 Such a file is five pickles one after the other (magic number, protocol version, system information, the state dict, the
 names of the storages) and then each storage's bytes: its number of elements as an int64, then the elements. The state
-dict's tensors refer to storages by name. The unpickler knows the four names that such a file needs and refuses all others,
-so that nothing in the file can run.
+dict's tensors refer to storages by name. The unpickler knows the four names that such a file needs and refuses all
+others, so that nothing in the file can run.
 """
 
 import collections

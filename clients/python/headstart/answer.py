@@ -18,15 +18,17 @@ def parse(data):
 def normalise(result):
     """Returns (status, headers, pieces) of a handler's result.
 
-    bytes and str are the body; a dict, list, number or bool its JSON; None an empty body; (status, headers, body) all three,
-    headers a dict or a list of pairs; any other iterable is sent piece by piece. Raises TypeError for anything else.
+    bytes and str are the body; a dict, list, number or bool its JSON; None an empty body; (status, headers, body) all
+    three, headers a dict or a list of pairs; any other iterable is sent piece by piece. Raises TypeError for anything
+    else.
     """
     status, headers = 200, []
     if isinstance(result, tuple):
         if len(result) != 3 or not isinstance(result[0], int) or not 100 <= result[0] <= 599:
             raise TypeError("a handler returns a body, or a tuple (status, headers, body)")
         status, headers, result = result
-        headers = [(str(name), str(value)) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        headers = [(str(name), str(value)) for name, value in pairs]
     kind, pieces = body(result)
     if kind is not None and not any(name.lower() == "content-type" for name, _ in headers):
         headers = [*headers, ("content-type", kind)]

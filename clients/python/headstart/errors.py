@@ -6,7 +6,7 @@ _NUMBERS = {code: number for number, (code, _, _) in ERRORS.items()}
 
 
 class HeadstartError(OSError):
-    """`code` is the error's name in schema/errors.capnp, `errno` its number for the C library, `hint` how to mend it."""
+    """`code` is its name in schema/errors.capnp, `errno` its number for the C library, `hint` how to mend it."""
 
     code = "internal"
 

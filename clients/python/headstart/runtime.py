@@ -1,7 +1,7 @@
 """The handler loop: `python3 -m headstart.runtime module:handler`.
 
-Connects first, so that the platform sees the program early, then imports the module, then takes events and answers them with
-what the handler returns. `--event FILE` calls the handler once, without headstart, and prints its answer.
+Connects first, so that the platform sees the program early, then imports the module, then takes events and answers them
+with what the handler returns. `--event FILE` calls the handler once, without headstart, and prints its answer.
 
     def handler(event):      # parsed JSON, or bytes if it is none
         return {"ok": True}  # see docs/python.md for what else

@@ -4,14 +4,15 @@
 
     weights = storage.download("models", "resnet50.onnx")
 
-In a headstart sandbox, what the initscript fetched ahead is there at once and without a copy; whatever it did not fetch, the
-bridge fetches, with credentials that this program never sees. Elsewhere (or with HEADSTART_DIRECT=1) a client of its own
-does the work, configured by HEADSTART_S3_ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.
+In a headstart sandbox, what the initscript fetched ahead is there at once and without a copy; whatever it did not
+fetch, the bridge fetches, with credentials that this program never sees. Elsewhere (or with HEADSTART_DIRECT=1) a
+client of its own does the work, configured by HEADSTART_S3_ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_REGION.
 
 Functions raise StorageError (NotFound, Forbidden), which are OSErrors.
 """
 
-from storage._library import NotFound, Forbidden, Storage, StorageError
+from storage._library import Forbidden, NotFound, Storage, StorageError
 
 _default = Storage()
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 over a kept connection: just what an object store needs.
 
-Not http.client: importing that takes longer than importing numpy's core. Bodies are received into the memory they stay in.
+Not http.client: importing that takes longer than importing numpy's core. Bodies are received into the memory they stay
+in.
 """
 
 import io
@@ -165,6 +166,7 @@ class _Connection:
     def __init__(self, address, tls, deadline):
         self.deadline = deadline
         self._ahead = b""
+        self._socket = None
         try:
             self._socket = socket.create_connection(address, timeout=self._remaining())
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -175,8 +177,13 @@ class _Connection:
         except OSError as error:
             raise HttpError(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
 
+    def __del__(self):
+        # Of a client that nobody uses any more; socket's own finalizer would warn.
+        self.close()
+
     def close(self):
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def is_drained(self):
         """Whether nothing came after the answer's end."""
@@ -217,9 +224,11 @@ class _Connection:
         with memoryview(scratch) as view:
             while mark not in data:
                 count = self.read_into(view)
-                if count == 0 or len(data) > most:
-                    raise HttpError("the server closed the connection" if count == 0 else "the answer's head is too long")
+                if count == 0:
+                    raise HttpError("the server closed the connection")
                 data += view[:count]
+                if len(data) > most:
+                    raise HttpError("the answer's head is too long")
         head, _, rest = data.partition(mark)
         self._ahead = rest + self._ahead
         return head

@@ -44,7 +44,7 @@ class Storage:
             return self._direct().get(bucket, key, timeout)
 
     def download_stream(self, bucket, key, timeout=None):
-        """The object as a binary file that can be read while its bytes come. Errors in mid-body are raised by read()."""
+        """The object as a binary file that can be read while its bytes come. read() raises what ends them early."""
         content = f"GET {url(bucket, key)}"
         instance = self._bridge()
         if instance is None:

@@ -17,7 +17,7 @@ RETRIED = {500, 502, 503, 504}
 
 
 class Client:
-    """Talks to one endpoint, buckets in the path. Raises StorageError for what the store refuses, OSError for the rest."""
+    """One endpoint, buckets in the path. Raises StorageError for what the store refuses, HttpError for the rest."""
 
     def __init__(self, endpoint, access_key, secret_key, region="us-east-1", session_token=None):
         parts = urllib.parse.urlsplit(endpoint)

@@ -26,8 +26,8 @@ def answer(request, payload=b"", *, flags=0, id=None, segment=0, offset=0, lengt
     """Packs an answer to `request`."""
     id = request.id if id is None else id
     code = CODES[error] if isinstance(error, str) else error
-    fields = (request.operation, request.sequence, flags, len(payload), id, segment, offset, length, code, status, total)
-    return HEADER.pack(numbers.VERSION, *fields) + payload
+    head = (numbers.VERSION, request.operation, request.sequence, flags, len(payload), id)
+    return HEADER.pack(*head, segment, offset, length, code, status, total) + payload
 
 
 def memfd(data):

@@ -1,6 +1,5 @@
 import gc
 import os
-import socket
 import threading
 import time
 import unittest
@@ -89,7 +88,7 @@ class ReceiveTest(unittest.TestCase):
             before = open_fds()
             gc.collect()
             self.assertEqual(instance.recv_msg(2), b"second")
-            self.assertEqual(open_fds(), before)
+            self.assertLessEqual(open_fds(), before)
 
     def test_a_large_segment_is_given_back_when_nobody_looks_at_it(self):
         data = bytes(connection.KEEP_BYTES + 1)
@@ -198,6 +197,7 @@ class ProgressiveTest(unittest.TestCase):
 
     def test_a_mark_that_lies_is_refused(self):
         for length in (1, 4, 1 << 40, (1 << 64) - 1):
+
             def handle(request, _, length=length):
                 if request.operation == OP_RECV_MSG:
                     return segment(request, b"part....", length=4, total=8, flags=FLAG_LENGTH_KNOWN | FLAG_FD)
@@ -255,9 +255,8 @@ class CallTest(unittest.TestCase):
         instance = Instance("/nonexistent")
         with self.assertRaises(ValueError):
             instance.call("GET", "s3://models/a\nx-amz-acl: public")
-        with FakeBridge(lambda request, _: answer(request)) as bridge:
-            with self.assertRaises(ValueError):
-                Instance(bridge.path).call("GET", "s3://models/" + "a" * MAX_PACKET_BYTES)
+        with FakeBridge(lambda request, _: answer(request)) as bridge, self.assertRaises(ValueError):
+            Instance(bridge.path).call("GET", "s3://models/" + "a" * MAX_PACKET_BYTES)
 
     def test_mark(self):
         with FakeBridge(lambda request, _: answer(request)) as bridge:
@@ -266,7 +265,7 @@ class CallTest(unittest.TestCase):
 
 
 class HostileTest(unittest.TestCase):
-    """Whatever comes, the answer is a typed error at once, no fd stays open, and the next request gets a new connection."""
+    """Whatever comes: a typed error at once, no fd stays open, and the next request gets a new connection."""
 
     def refused(self, handle, kind=ProtocolError):
         once = []
