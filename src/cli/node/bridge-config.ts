@@ -10,9 +10,16 @@ export interface BridgeConfig {
 	runner: { workerd: string; config_file: string };
 	runsc?: string;
 	bwrap?: string;
+	memory?: BridgeMemory;
 }
 
-export function bridgeConfig(run: string, state: string): BridgeConfig {
+/** Which segments the bridge keeps ready, their pages prefaulted, and the bytes of all segments together. */
+export interface BridgeMemory {
+	pool?: { bytes: number; count: number }[];
+	node_bytes?: number;
+}
+
+export function bridgeConfig(run: string, state: string, memory?: BridgeMemory): BridgeConfig {
 	const runsc = findProgram("runsc");
 	const bwrap = findProgram("bwrap");
 	return {
@@ -22,5 +29,6 @@ export function bridgeConfig(run: string, state: string): BridgeConfig {
 		runner: { workerd, config_file: inRoot("dist/runner/config.capnp") },
 		...(runsc === undefined ? {} : { runsc }),
 		...(bwrap === undefined ? {} : { bwrap }),
+		...(memory === undefined ? {} : { memory }),
 	};
 }

@@ -3,7 +3,7 @@ import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { inRoot, program, workerd } from "../paths.ts";
-import { bridgeConfig } from "./bridge-config.ts";
+import { type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
 import { type DevStore, startDevStore } from "./dev-store.ts";
@@ -19,6 +19,10 @@ export interface NodeOptions {
 	port: number;
 	/** Run a store for development, with its credentials in `STATE/secrets.toml`; "s3": behind a link shaped like S3. */
 	devStore?: "plain" | "s3";
+	/** The store's folder, bucket by bucket; by default the example data that the set-up made. */
+	storeDir?: string;
+	/** The bridge's memory, where its defaults do not fit. */
+	memory?: BridgeMemory;
 	/** What the programs print. */
 	sink: Sink;
 	/** Runs in place of workerd with the host in it: `wrangler dev`. */
@@ -60,9 +64,9 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		const port = await freePort(options.port);
 		const url = `http://127.0.0.1:${port}`;
 		await recordNode(run, { pid: process.pid, url, state });
-		const store = options.devStore && (await startDevStore(state, options.devStore === "s3", options.sink));
+		const store = options.devStore && (await startDevStore(state, options));
 		if (store) stops.push(() => store.stop());
-		const bridge = await startBridge(run, state, options.sink);
+		const bridge = await startBridge(run, state, options);
 		stops.push(() => bridge.stop(DRAIN));
 		const host = options.host
 			? options.host({ port, run, state }, options.sink)
@@ -80,9 +84,9 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 	}
 }
 
-async function startBridge(run: string, state: string, sink: Sink): Promise<Supervised> {
+async function startBridge(run: string, state: string, { memory, sink }: NodeOptions): Promise<Supervised> {
 	const config = join(run, "bridge.json");
-	await writeFile(config, JSON.stringify(bridgeConfig(run, state), undefined, "\t"), { mode: 0o600 });
+	await writeFile(config, JSON.stringify(bridgeConfig(run, state, memory), undefined, "\t"), { mode: 0o600 });
 	const socket = join(run, "bridge.sock");
 	await rm(socket, { force: true });
 	const bridge = new Supervised(
