@@ -10,7 +10,8 @@ export async function buildTypeScript(path: string): Promise<{ source: string; s
 			absWorkingDir: dirname(resolve(path)),
 			bundle: true,
 			write: false,
-			minify: true,
+			minifySyntax: true,
+			minifyWhitespace: true, // names stay: they make stacks readable
 			format: "esm",
 			target: "es2024",
 			platform: "neutral",

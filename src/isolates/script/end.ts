@@ -14,7 +14,9 @@ export async function runToEnd(
 ): Promise<ScriptExit> {
 	let end: ScriptExit;
 	try {
-		end = { ops: [], end: "exit", status: await body() };
+		const status = await body();
+		// A script that caught its own exit has ended all the same.
+		end = { ops: [], end: "exit", status: session.ended?.status ?? status };
 	} catch (thrown) {
 		end = endOf(session, thrown, stackOf);
 	}
