@@ -33,10 +33,7 @@ impl S3 for Backend {
             }
             done => {
                 done?;
-                Ok(S3Response::new(CreateBucketOutput {
-                    location: Some(format!("/{bucket}")),
-                    ..CreateBucketOutput::default()
-                }))
+                Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")) }))
             }
         }
     }
