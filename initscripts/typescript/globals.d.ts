@@ -9,7 +9,7 @@ declare const console: {
 	error(...values: unknown[]): void;
 };
 
-declare function setTimeout(callback: () => void, milliseconds?: number): number;
+declare function setTimeout(callback: (value?: unknown) => void, milliseconds?: number): number;
 declare function clearTimeout(timer: number): void;
 
 declare class TextEncoder {
