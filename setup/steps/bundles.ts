@@ -6,7 +6,12 @@ import type { Step } from "../step.ts";
 const generated = new Stamp(
 	"generated",
 	["schema"],
-	["src/shared/generated/errors.ts", "src/isolates/generated", "src/bridge/generated"],
+	[
+		"src/shared/generated/errors.ts",
+		"src/isolates/generated",
+		"src/bridge/generated",
+		"clients/python/headstart/_generated.py",
+	],
 );
 
 /** Code made from the schemas. */

@@ -25,6 +25,7 @@ const commands = [
 const program = new Command("headstart")
 	.description("Runs the initialization of a cloud function during its setup.")
 	.version("0.1.0")
+	.enablePositionalOptions()
 	.showHelpAfterError();
 for (const command of commands) program.addCommand(command());
 

@@ -37,9 +37,17 @@ async function addServicesAddress(): Promise<void> {
 	}
 }
 
-/** Starts the store over `.headstart/store` with new credentials, and writes them to `STATE/secrets.toml`. */
-export async function startDevStore(state: string, shaped: boolean, sink: Sink): Promise<DevStore> {
-	const root = join(built, "store");
+export interface DevStoreOptions {
+	/** "s3": with the shaped link before it. */
+	devStore?: "plain" | "s3";
+	storeDir?: string;
+	sink: Sink;
+}
+
+/** Starts the store with new credentials, and writes them to `STATE/secrets.toml`. */
+export async function startDevStore(state: string, options: DevStoreOptions): Promise<DevStore> {
+	const { devStore, storeDir: root = join(built, "store"), sink } = options;
+	const shaped = devStore === "s3";
 	await mkdir(root, { recursive: true });
 	const accessKey = `HSDEV${randomBytes(8).toString("hex").toUpperCase()}`;
 	const secretKey = randomBytes(24).toString("base64url");

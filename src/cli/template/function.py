@@ -1,6 +1,6 @@
 """Says hello, and how large the example photo is."""
 
-from storage import storage
+import storage
 
 
 def handler(event):

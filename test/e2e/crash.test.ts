@@ -1,0 +1,115 @@
+import { readdir, readFile } from "node:fs/promises";
+import { expect, inject, test } from "vitest";
+import { until } from "../../src/cli/node/wait.ts";
+import { deployProbe, invoke } from "../harness/probe.ts";
+import { useNode } from "../harness/suite.ts";
+
+const node = useNode(async (node) => {
+	await deployProbe(node, { name: "probe", isolation: "bubblewrap" });
+	await deployProbe(node, { name: "guarded", isolation: "gvisor" });
+	await node.put("inputs", "a", "contents of a");
+});
+
+const event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
+const answered = { status: 200, steps: [{ head: "contents of a" }] };
+
+/** Invokes until that works again. */
+function recovers(name = "probe"): Promise<unknown> {
+	return until("an invocation", 30_000, async () => {
+		const { status, steps } = await invoke(node(), name, event);
+		return status === 200 ? { status, steps } : undefined;
+	});
+}
+
+/** Processes whose parent is `pid`, and theirs. */
+async function descendants(pid: number): Promise<{ pid: number; command: string }[]> {
+	const parents = new Map<number, number[]>();
+	for (const name of await readdir("/proc")) {
+		const stat = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
+		const parent = Number(/\) \S (\d+)/.exec(stat)?.[1]);
+		if (parent) parents.set(parent, [...(parents.get(parent) ?? []), Number(name)]);
+	}
+	const below = (of: number): number[] =>
+		(parents.get(of) ?? []).flatMap((child) => [child, ...below(child)]);
+	return Promise.all(
+		below(pid).map(async (child) => ({
+			pid: child,
+			command: await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => ""),
+		})),
+	);
+}
+
+function kill(pid: number | undefined): void {
+	if (pid === undefined) throw new Error("there is no such process");
+	process.kill(pid, "SIGKILL");
+}
+
+async function runnerPid(): Promise<number> {
+	const below = await descendants(node().node.bridge.pid ?? 0);
+	const runner = below.findLast(
+		({ command }) => /workerd/.test(command) && !/bwrap/.test(command.split("\0")[0] ?? ""),
+	);
+	if (!runner) throw new Error("there is no runner");
+	return runner.pid;
+}
+
+test("a killed runner is replaced", async () => {
+	await recovers();
+	const before = await runnerPid();
+	kill(before);
+	expect(await recovers()).toMatchObject(answered);
+	expect(await until("a new runner", 5_000, runnerPid)).not.toBe(before);
+});
+
+test("a runner that dies under an initscript leaves the application to itself", async () => {
+	const running = invoke(node(), "probe", {
+		script: [["sleep", 5_000]],
+		app: [
+			["sleep", 1],
+			["download", "inputs", "a"],
+		],
+	});
+	await new Promise((resolve) => setTimeout(resolve, 300));
+	kill(await runnerPid());
+	expect(await running).toMatchObject({ status: 200, steps: [null, { head: "contents of a" }] });
+});
+
+test.each(["probe", "guarded"])("a killed application of %s is an appExited", async (name) => {
+	const running = invoke(node(), name, { app: [["sleep", 8]] });
+	const victim = await until("the application", 10_000, async () => {
+		const below = await descendants(node().node.bridge.pid ?? 0);
+		return below.find(({ command }) => /function:handler|runsc-sandbox|boot/.test(command));
+	});
+	await new Promise((resolve) => setTimeout(resolve, 500));
+	kill(victim.pid);
+	const { status, body, instance } = await running;
+	expect({ status, code: body.code }).toEqual({ status: 502, code: "appExited" });
+	await node().ended(instance);
+	expect(await node().leaks()).toEqual([]);
+});
+
+test("after a killed bridge the next invocation works, and nothing of the old one is left", async () => {
+	const running = invoke(node(), "guarded", { app: [["sleep", 5]] });
+	const lost = expect(running).resolves.toMatchObject({ status: 503 });
+	await new Promise((resolve) => setTimeout(resolve, 1_500));
+	kill(node().node.bridge.pid);
+	await lost;
+	expect(await recovers("guarded")).toMatchObject(answered);
+	expect(node().node.bridge.restarts).toBe(1);
+	expect(await node().leaks()).toEqual([]);
+});
+
+test("after a killed host its functions are there, and what was in flight is interrupted", async () => {
+	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
+	const instance = await until("the instance", 10_000, async () => (await node().live())[0]);
+	await new Promise((resolve) => setTimeout(resolve, 500));
+	const host = node().node.host.pid;
+	if (inject("host") === "wrangler") {
+		for (const { pid, command } of await descendants(host ?? 0)) if (command.includes("workerd")) kill(pid);
+	}
+	kill(host);
+	await running;
+	expect(await recovers()).toMatchObject(answered);
+	expect(await node().ended(instance.id)).toMatchObject({ state: "interrupted" });
+	expect(await node().leaks()).toEqual([]);
+});

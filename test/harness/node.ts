@@ -1,0 +1,130 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { NodeClient } from "../../src/cli/client.ts";
+import { wranglerHost } from "../../src/cli/dev/host.ts";
+import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
+import { type RunningNode, startNode } from "../../src/cli/node/node.ts";
+import { until } from "../../src/cli/node/wait.ts";
+import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
+
+/** What runs the host: plain workerd, or `wrangler dev`. */
+export type HostKind = "workerd" | "wrangler";
+
+/** How long an instance may take to be reaped, ms. */
+const REAPED = 15_000;
+
+/** A fault for the store's next requests like `request`, "GET inputs/a" (dev/store/src/fault.rs). */
+export type Fault = { request: string; times?: number } & (
+	| { kind: "reset" | "short"; after: number }
+	| { kind: "long" }
+	| { kind: "status"; status: number }
+	| { kind: "slow"; ms: number }
+);
+
+/** A node of its own for a test file: temporary directories, a free port, a store with the objects that the tests put. */
+export class TestNode {
+	readonly node: RunningNode;
+	readonly client: NodeClient;
+	/** What the node's programs printed. */
+	readonly lines: string[];
+	readonly #folder: string;
+
+	private constructor(node: RunningNode, lines: string[], folder: string) {
+		this.node = node;
+		this.client = new NodeClient(node.url);
+		this.lines = lines;
+		this.#folder = folder;
+	}
+
+	static async start(kind: HostKind): Promise<TestNode> {
+		const folder = await mkdtemp(join(tmpdir(), "hst-"));
+		for (const bucket of ["inputs", "results"])
+			await mkdir(join(folder, "store", bucket), { recursive: true });
+		const lines: string[] = [];
+		try {
+			const node = await startNode({
+				run: join(folder, "run"),
+				state: join(folder, "state"),
+				storeDir: join(folder, "store"),
+				port: 0,
+				devStore: "plain",
+				sink: (from, line) => void lines.push(`${from}: ${line}`),
+				...(kind === "wrangler" ? { host: wranglerHost } : {}),
+			});
+			return new TestNode(node, lines, folder);
+		} catch (error) {
+			await rm(folder, { recursive: true, force: true });
+			throw new Error(`the node did not start:\n${lines.join("\n")}`, { cause: error });
+		}
+	}
+
+	/** Puts an object into the store. */
+	async put(bucket: string, key: string, content: string | Buffer): Promise<void> {
+		const path = join(this.#folder, "store", bucket, key);
+		await mkdir(dirname(path), { recursive: true });
+		await writeFile(path, content);
+	}
+
+	/** An object of the store. */
+	get(bucket: string, key: string): Promise<string> {
+		return readFile(join(this.#folder, "store", bucket, key), "utf8");
+	}
+
+	async fault(fault: Fault): Promise<void> {
+		await this.#admin("/-/fault", fault);
+	}
+
+	/** Forgets faults and counts. */
+	async resetStore(): Promise<void> {
+		await this.#admin("/-/reset", {});
+	}
+
+	/** How often the store was asked: "GET inputs/a" → times. */
+	async requests(): Promise<Record<string, number>> {
+		const answer = await fetch(`${this.node.store?.admin}/-/stats`);
+		const { counts } = (await answer.json()) as { counts: Record<string, number> };
+		return counts;
+	}
+
+	async #admin(path: string, body: unknown): Promise<void> {
+		const answer = await fetch(this.node.store?.admin + path, { method: "POST", body: JSON.stringify(body) });
+		if (!answer.ok) throw new Error(`the store: ${await answer.text()}`);
+	}
+
+	record(id: string): Promise<InstanceRecord> {
+		return this.client.json<InstanceRecord>(`/v1/instances/${id}`);
+	}
+
+	/** The instance's record once it has ended and is reaped. */
+	ended(id: string): Promise<InstanceRecord> {
+		return until(`the end of ${id}`, REAPED, async () => {
+			const record = await this.record(id);
+			return record.state === "running" || record.state === "warm" ? undefined : record;
+		});
+	}
+
+	/** Instances that have not ended. */
+	async live(): Promise<InstanceSummary[]> {
+		const { instances } = await this.client.json<{ instances: InstanceSummary[] }>("/v1/instances");
+		return instances.filter(({ state }) => state === "running" || state === "warm");
+	}
+
+	/** What is left of ended instances, once there is nothing or after the time that reaping may take. */
+	async leaks(): Promise<Leak[]> {
+		const end = Date.now() + REAPED;
+		for (;;) {
+			const leaks = await findLeaks(this.node.run, this.node.state);
+			if (leaks.length === 0 || Date.now() > end) return leaks;
+			await new Promise((resolve) => setTimeout(resolve, 100));
+		}
+	}
+
+	/** Stops the node and removes its directories. Returns what it left on the machine. */
+	async stop(): Promise<Leak[]> {
+		await this.node.stop();
+		const leaks = await this.leaks();
+		await rm(this.#folder, { recursive: true, force: true });
+		return leaks;
+	}
+}
