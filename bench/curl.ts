@@ -30,6 +30,7 @@ export async function curlGet(store: StoreAccess, path: string): Promise<Transfe
 		[
 			`url = "${store.endpoint}/${path}"`,
 			`aws-sigv4 = "aws:amz:${store.region}:s3"`,
+			'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"',
 			`user = "${store.accessKey}:${store.secretKey}"`,
 			'output = "/dev/null"',
 			'noproxy = "*"',

@@ -74,7 +74,7 @@ export async function startDevStore(state: string, options: DevStoreOptions): Pr
 			{
 				name: "link",
 				command: program("headstart-link"),
-				args: ["--listen", endpoint.slice(7), "--to", direct.slice(7), "--profile", "s3"],
+				args: ["--listen", endpoint.slice(7), "--to", direct.slice(7)],
 			},
 			sink,
 		);
