@@ -7,7 +7,7 @@ import io
 
 import numpy
 import onnxruntime
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin  # noqa: F401 (decoders, before the first photo needs them)
 
 import storage
 
@@ -52,6 +52,7 @@ def load(model):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
 
 

@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 APP_REQUIREMENTS = HERE.parent.parent / "apps" / "imgrec" / "requirements.txt"
 BUILD_REQUIREMENTS = HERE / "requirements.txt"
 PRODUCTS = ["models/efficientnet-lite0.onnx", "inputs/chelsea.png", "inputs/coffee.png", "site-packages/numpy"]
-DOWNLOAD_MB = 110
-DISK_MB = 165
+DOWNLOAD_MB = 90
+DISK_MB = 130
 
 # Parts of packages that inference does not import: they would only make the application's bundle larger.
 UNUSED = [

@@ -13,7 +13,7 @@ import numpy
 from PIL import Image
 
 SOURCES = {"chelsea": "chelsea.png", "coffee": "coffee.png"}
-WIDTH = 2200
+WIDTH = 2050
 TARGET_BYTES = 4_900_000
 TOLERANCE = 0.02
 

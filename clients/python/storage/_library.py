@@ -2,11 +2,11 @@
 
 import os
 import threading
-import urllib.parse
 
 from headstart.client import Instance
 from headstart.errors import BridgeLost, HeadstartError
 from headstart.ids import fnv1a64
+from storage._address import url
 from storage._s3 import Client
 from storage.errors import Forbidden, NotFound, StorageError, from_answer
 
@@ -91,11 +91,6 @@ class Storage:
 
 def direct():
     return os.environ.get("HEADSTART_DIRECT") == "1"
-
-
-def url(bucket, key):
-    """The canonical address of an object: what the store is asked for, percent-encoded once."""
-    return f"s3://{bucket}/{urllib.parse.quote(key.lstrip('/'), safe='/~')}"
 
 
 def checked(reply, what):

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 import os
 import time
-import urllib.parse
 
+from storage import _address as address
 from storage._http import HttpError, Server
 from storage.errors import StorageError, from_answer
 
@@ -20,12 +20,9 @@ class Client:
     """One endpoint, buckets in the path. Raises StorageError for what the store refuses, HttpError for the rest."""
 
     def __init__(self, endpoint, access_key, secret_key, region="us-east-1", session_token=None):
-        parts = urllib.parse.urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"HEADSTART_S3_ENDPOINT is {endpoint!r}, which is not of the form http://host:port")
-        tls = parts.scheme == "https"
-        self._server = Server(parts.hostname, parts.port or (443 if tls else 80), tls)
-        self._host, self._session_token = parts.netloc, session_token
+        tls, host, port = address.endpoint(endpoint)
+        self._server = Server(host, port, tls)
+        self._host, self._session_token = endpoint.partition("://")[2].rstrip("/"), session_token
         self._access_key, self._secret_key, self._region = access_key, secret_key, region
 
     @staticmethod
@@ -57,7 +54,7 @@ class Client:
 
     def _retry(self, verb, bucket, key, body, timeout, read):
         """Requests an object (GET and PUT are idempotent) until an attempt tells something, and reads the answer."""
-        path = f"/{bucket}/{urllib.parse.quote(key.lstrip('/'), safe='/~')}"
+        path = f"/{bucket}/{address.encode(key)}"
         what = f"{verb} s3:/{path}"
         payload = hashlib.sha256(body).hexdigest()
         give_up = time.monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout)

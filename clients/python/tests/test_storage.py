@@ -9,6 +9,7 @@ import storage
 import storage.counter
 from headstart import BridgeLost, Instance, fnv1a64
 from headstart._generated import FLAG_DONE, FLAG_FD, FLAG_INLINE, FLAG_LENGTH_KNOWN, OP_CALL, OP_OUTBOX, OP_RECV_MSG
+from storage import _address as address
 from storage._http import HttpError
 from storage._library import Storage
 from storage._s3 import Client, authorization
@@ -254,6 +255,31 @@ class DirectTest(unittest.TestCase):
             port = listener.getsockname()[1]
         with self.assertRaisesRegex(HttpError, "cannot connect"):
             Client(f"http://127.0.0.1:{port}", "a", "s").get("b", "k")
+
+
+class AddressTest(unittest.TestCase):
+    def test_keys_are_encoded_once_as_the_bridge_does(self):
+        for key, encoded in {
+            "a b+c/d": "a%20b%2Bc/d",
+            "/k": "k",
+            "é?#": "%C3%A9%3F%23",
+            "%2e": "%252e",
+            "~-._": "~-._",
+        }.items():
+            self.assertEqual(address.encode(key), encoded)
+
+    def test_endpoints(self):
+        for text, expected in {
+            "http://h:9000": (False, "h", 9000),
+            "https://s3.eu-west-1.amazonaws.com/": (True, "s3.eu-west-1.amazonaws.com", 443),
+            "http://127.0.0.1": (False, "127.0.0.1", 80),
+            "http://[::1]:9000": (False, "::1", 9000),
+            "https://[::1]": (True, "::1", 443),
+        }.items():
+            self.assertEqual(address.endpoint(text), expected)
+        for text in ("", "h:9000", "ftp://h", "http://", "http://:80", "http://h:x", "http://h/path"):
+            with self.assertRaises(ValueError):
+                address.endpoint(text)
 
 
 class SignatureTest(unittest.TestCase):
