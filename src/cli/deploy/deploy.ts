@@ -69,10 +69,9 @@ function withLibrary(input: ManifestInput): ManifestInput {
 	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...input.app.env } } };
 }
 
-/** The initscript as it travels. */
+/** The initscript as it travels (src/host/deploy.ts). */
 function sent(script: BuiltInitscript): unknown {
-	const { digest, language } = script;
 	return script.format === "wasm"
-		? { digest, language, format: "wasm", bytes: Buffer.from(script.bytes).toString("base64") }
-		: { digest, language, format: "js", source: script.source, sourceMap: script.sourceMap };
+		? { format: "wasm", bytes: Buffer.from(script.bytes).toString("base64") }
+		: { format: "js", bytes: Buffer.from(script.source).toString("base64"), source_map: script.sourceMap };
 }

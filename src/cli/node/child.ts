@@ -1,6 +1,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { findProgram } from "../find-program.ts";
 
 /** A line that a program of the node printed, and the program's short name. */
 export type Sink = (from: string, line: string) => void;
@@ -45,13 +46,16 @@ export class Supervised {
 
 	#start(): ChildProcess {
 		const { name, command, args, options } = this.#program;
-		const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+		const child = spawn(...withParent(command, args), { ...options, stdio: ["ignore", "pipe", "pipe"] });
 		const began = Date.now();
 		for (const output of [child.stdout, child.stderr]) {
 			if (output) createInterface(output).on("line", (line) => this.#sink(name, line));
 		}
-		child.on("error", (error) => this.#sink(name, `cannot start: ${error.message}`));
-		child.on("close", (status, signal) => this.#died(status, signal, Date.now() - began));
+		child.on("error", (error) => {
+			this.#sink(name, `cannot start: ${error.message}`);
+			if (child.pid === undefined) this.#died(127, null, 0);
+		});
+		child.on("exit", (status, signal) => this.#died(status, signal, Date.now() - began));
 		return child;
 	}
 
@@ -77,10 +81,18 @@ export class Supervised {
 	}
 }
 
+/** The command, so that the kernel ends it when this process is killed: nothing must be left that nobody supervises. */
+function withParent(command: string, args: readonly string[]): [string, string[]] {
+	const setpriv = findProgram("setpriv");
+	return setpriv === undefined
+		? [command, [...args]]
+		: [setpriv, ["--pdeathsig", "TERM", "--", command, ...args]];
+}
+
 /** Ends a child: SIGTERM, and SIGKILL when it still runs after `grace` milliseconds. */
 export async function endChild(child: ChildProcess, grace: number): Promise<void> {
 	if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-	const ended = once(child, "close");
+	const ended = once(child, "exit");
 	child.kill("SIGTERM");
 	const timer = setTimeout(() => child.kill("SIGKILL"), grace);
 	await ended;
