@@ -1,0 +1,259 @@
+import { DurableObject } from "cloudflare:workers";
+import { Bridge, type InstanceMode } from "../bridge/bridge.ts";
+import type { Env } from "../shared/env.ts";
+import { type ErrorValue, HeadstartError, isErrorCode } from "../shared/error.ts";
+import { errorResponse } from "../shared/error-response.ts";
+import { type DeployedFunction, TENANT } from "../shared/function.ts";
+import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
+import { BOOT, functions, pool } from "./node.ts";
+import { readEvent } from "./transcript/event-body.ts";
+import { Run } from "./transcript/run.ts";
+import { serverTiming } from "./transcript/timing.ts";
+
+/** How an invocation is to run: headers that the API puts on the request for its object. */
+export const HEADER = {
+	digest: "x-headstart-digest",
+	mode: "x-headstart-mode",
+	cold: "x-headstart-cold",
+	sent: "x-headstart-sent",
+	instance: "x-headstart-instance",
+} as const;
+
+/** How long an object tries to reach the bridge. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+/**
+ * An instance's transcript: the place where all that happens to it is put in order (docs/transcript.md). A spare one holds
+ * an open stream to the bridge and an instance without a function; after its instance's end it becomes a spare again.
+ *
+ * It is never evicted, because it holds a stream, and touches no storage, because that delays its next write.
+ */
+export class Transcript extends DurableObject<Env> {
+	readonly #name: string;
+	#bridge: Bridge | undefined;
+	#run: Run | undefined;
+	#deployed: DeployedFunction | undefined;
+	#keep = false;
+	#resting: ReturnType<typeof setTimeout> | null = null;
+
+	constructor(ctx: DurableObjectState, env: Env) {
+		super(ctx, env);
+		this.#name = ctx.id.toString();
+	}
+
+	/** Becomes a spare. Rejects when the bridge cannot be reached. */
+	async prepare(): Promise<void> {
+		if (this.#run !== undefined) return;
+		const bridge = await this.#connected();
+		const run = await Run.create(bridge, TENANT, {
+			reconnect: () => this.#connected(),
+			answered: (error) => this.#answered(run, error),
+			exited: () => run.stop("the application has ended"),
+			ended: () => this.#ended(run),
+		});
+		this.#run = run;
+	}
+
+	/** Runs an invocation: cold in a spare, warm where the instance has its function already. */
+	override async fetch(request: Request): Promise<Response> {
+		try {
+			return await this.#invoke(request);
+		} catch (thrown) {
+			return errorResponse(HeadstartError.from(thrown), this.#run?.id);
+		}
+	}
+
+	/** What is known of the instance by now. */
+	record(): InstanceRecord | undefined {
+		return this.#run?.record;
+	}
+
+	summary(): InstanceSummary | undefined {
+		return this.#run?.summary;
+	}
+
+	/** Ends the instance. */
+	stop(reason: string): void {
+		this.#run?.stop(reason);
+	}
+
+	async #invoke(request: Request): Promise<Response> {
+		const { headers } = request;
+		const digest = headers.get(HEADER.digest) ?? "";
+		const deployed = this.#deployed ?? functions.version(digest);
+		if (deployed === undefined)
+			throw new HeadstartError("unknownFunction", `no function has digest ${digest}`);
+		if (this.#deployed !== undefined) return this.#invokeWarm(request, deployed);
+
+		await this.prepare();
+		const run = this.#run;
+		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
+		this.#deployed = deployed;
+		pool.setLive(run.id, this.#name);
+		const mode = (headers.get(HEADER.mode) ?? "normal") as InstanceMode;
+		this.#keep =
+			headers.get(HEADER.cold) === null && mode === "normal" && deployed.manifest.app.keep_alive > 0;
+
+		const started = run.start({ deployed, mode, receivedAt: parseSent(headers.get(HEADER.sent)) });
+		started.catch(() => undefined);
+		this.#log(run);
+		const event = await this.#event(request, run, deployed);
+		run.startScript(this.env.RUNNER, event);
+		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
+		return this.#answer(request, run, event);
+	}
+
+	async #invokeWarm(request: Request, deployed: DeployedFunction): Promise<Response> {
+		clearTimeout(this.#resting);
+		const run = this.#run;
+		if (run === undefined || !run.usable)
+			throw new HeadstartError("instanceClosed", "the instance has just ended");
+		const [event] = await Promise.all([this.#event(request, run, deployed), run.again()]);
+		return this.#answer(request, run, event);
+	}
+
+	/** The invocation's body. When it is too long or breaks off, the instance goes. */
+	async #event(request: Request, run: Run, deployed: DeployedFunction): Promise<Uint8Array<ArrayBuffer>> {
+		try {
+			return await readEvent(request, deployed.manifest.app.limits.event);
+		} catch (thrown) {
+			run.stop("its event could not be read");
+			throw thrown;
+		}
+	}
+
+	async #answer(request: Request, run: Run, event: Uint8Array<ArrayBuffer>): Promise<Response> {
+		const headers = new Headers();
+		const type = request.headers.get("content-type");
+		if (type !== null) headers.set("content-type", type);
+		let answer: Response;
+		try {
+			answer = await this.env.BRIDGE.fetch(`http://bridge/instances/${run.id}/invocations`, {
+				method: "POST",
+				body: event,
+				headers,
+				signal: request.signal,
+			});
+		} catch (thrown) {
+			if (request.signal.aborted) {
+				run.stop("the caller went away");
+				throw new HeadstartError("cancelled", "the caller went away");
+			}
+			throw run.failure === undefined
+				? HeadstartError.from(thrown, "bridgeLost")
+				: new HeadstartError(run.failure.code, run.failure.message);
+		}
+		const invocation = answer.headers.get("x-headstart-invocation");
+		if (invocation === null) {
+			const error = run.failure ?? (await bridgeError(answer));
+			run.stop(error.code);
+			throw new HeadstartError(error.code, error.message);
+		}
+		const answered = new Response(answer.body, answer);
+		answered.headers.set(HEADER.instance, run.id);
+		answered.headers.set("server-timing", serverTiming(run.events));
+		return answered;
+	}
+
+	/** Answers when the script and all its RPCs have ended. */
+	async #scriptOnly(run: Run, started: Promise<void>): Promise<Response> {
+		await started;
+		await run.scriptEnded;
+		await run.settled();
+		const { events, script, ...record } = run.record;
+		const rpcs = [...run.state.rpcs.values()];
+		const summary: ScriptRun = {
+			instance: run.id,
+			end: script?.end ?? "no initscript",
+			...(script?.error === undefined ? {} : { error: script.error }),
+			rpcs: rpcs.length,
+			messages: run.state.messages.size,
+			bytes: rpcs.reduce((sum, { outcome }) => sum + (outcome && "ok" in outcome ? outcome.ok.length : 0), 0),
+			events,
+		};
+		run.stop("its initscript has ended");
+		return Response.json(summary, { headers: { [HEADER.instance]: record.id } });
+	}
+
+	/** The answer is complete: the instance rests for the next one, or goes. */
+	#answered(run: Run, error: ErrorValue | undefined): void {
+		const deployed = this.#deployed;
+		if (!this.#keep || error !== undefined || !run.usable || deployed === undefined) {
+			run.stop(error?.code ?? "its invocation has ended");
+			return;
+		}
+		if (functions.version(deployed.digest) === undefined) {
+			run.stop("another version was deployed");
+			return;
+		}
+		run.rest();
+		pool.addWarm(deployed.digest, this.#name);
+		this.#resting = setTimeout(() => {
+			if (pool.removeWarm(deployed.digest, this.#name)) run.stop("nobody invoked it again");
+		}, deployed.manifest.app.keep_alive);
+	}
+
+	/** The instance is reaped: its record goes to the log, and this object is free again. */
+	#ended(run: Run): void {
+		clearTimeout(this.#resting);
+		pool.removeSpare(this.#name);
+		const deployed = this.#deployed;
+		this.#run = undefined;
+		this.#deployed = undefined;
+		if (deployed === undefined) {
+			pool.addIdle(this.#name);
+			return;
+		}
+		pool.removeWarm(deployed.digest, this.#name);
+		this.#finish(run.record).catch((error: unknown) => console.error("the log did not take a record", error));
+	}
+
+	async #finish(record: InstanceRecord): Promise<void> {
+		try {
+			await this.env.LOG.getByName("log").finish(BOOT, record);
+		} finally {
+			pool.endLive(record.id);
+			pool.addIdle(this.#name);
+		}
+	}
+
+	/** Notes the start, off its path. */
+	#log(run: Run): void {
+		setTimeout(() => {
+			this.env.LOG.getByName("log")
+				.begin(BOOT, run.summary)
+				.catch((error: unknown) => console.error("the log did not take a start", error));
+		}, 0);
+	}
+
+	async #connected(): Promise<Bridge> {
+		if (this.#bridge?.alive) return this.#bridge;
+		const bridge = Bridge.connect(this.env.BRIDGE);
+		const late = setTimeout(() => bridge[Symbol.dispose](), CONNECT_TIMEOUT_MS);
+		try {
+			await bridge.hello();
+		} finally {
+			clearTimeout(late);
+		}
+		this.#bridge = bridge;
+		return bridge;
+	}
+}
+
+function parseSent(text: string | null): bigint {
+	return text !== null && /^\d{1,19}$/.test(text) ? BigInt(text) : 0n;
+}
+
+/** The error in an answer of the bridge that is not the application's. */
+async function bridgeError(answer: Response): Promise<ErrorValue> {
+	try {
+		const body: unknown = await answer.json();
+		if (typeof body === "object" && body !== null && "code" in body && "message" in body) {
+			const code = String(body.code);
+			return { code: isErrorCode(code) ? code : "internal", message: String(body.message) };
+		}
+	} catch {
+		// Not JSON: said below.
+	}
+	return { code: "internal", message: `the bridge answered ${answer.status}` };
+}

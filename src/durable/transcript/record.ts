@@ -1,0 +1,101 @@
+/** Makes the record of an instance: the timeline and the findings, as the HTTP API gives them. */
+import type { Event } from "../../bridge/bridge.ts";
+import type { ErrorValue } from "../../shared/error.ts";
+import { nearest } from "../../shared/nearest.ts";
+import type { Missed, TraceEvent, Unclaimed } from "../../shared/record.ts";
+import type { State } from "./state.ts";
+
+/** One edge of the timeline. */
+export function traceEvent(event: Event): TraceEvent {
+	const base = { at: Number(event.at), kind: event.which };
+	switch (event.which) {
+		case "sandboxCreated":
+			return { ...base, id: String(event.sandboxCreated) };
+		case "appConnected":
+			return { ...base, text: event.appConnected };
+		case "invocationTaken":
+			return { ...base, id: String(event.invocationTaken) };
+		case "answerBegun":
+			return { ...base, id: String(event.answerBegun) };
+		case "answerEnded": {
+			const { invocation, bytes, error } = event.answerEnded;
+			return { ...base, id: String(invocation), bytes: Number(bytes), ...failure(error) };
+		}
+		case "mark":
+			return { ...base, text: event.mark };
+		case "noted":
+			return { ...base, text: event.noted };
+		case "log":
+			return { ...base, id: event.log.stream, text: event.log.text };
+		case "sandboxExited": {
+			const { status, signal, error } = event.sandboxExited;
+			return { ...base, status, ...(signal > 0 ? { text: `signal ${signal}` } : {}), ...failure(error) };
+		}
+		case "rpcAccepted":
+			return { ...base, id: String(event.rpcAccepted.rpc), content: event.rpcAccepted.content };
+		case "rpcSent": {
+			const { rpc, reused, attempt } = event.rpcSent;
+			return { ...base, id: String(rpc), reused, attempts: attempt };
+		}
+		case "rpcFirstByte":
+			return { ...base, id: String(event.rpcFirstByte) };
+		case "rpcDone": {
+			const { rpc, reply, error } = event.rpcDone;
+			const { status, length, attempts } = reply;
+			return { ...base, id: String(rpc), status, bytes: Number(length), attempts, ...failure(error) };
+		}
+		case "claimed": {
+			const { id, content, diverges } = event.claimed;
+			return { ...base, id: String(id), content, ...(diverges === "" ? {} : { diverges }) };
+		}
+		case "served": {
+			const { id, bytes, waitedNanos, error } = event.served;
+			return { ...base, id: String(id), bytes: Number(bytes), nanos: Number(waitedNanos), ...failure(error) };
+		}
+		case "called": {
+			const { content, status, bytes, nanos, error } = event.called;
+			return { ...base, content, status, bytes: Number(bytes), nanos: Number(nanos), ...failure(error) };
+		}
+		case "published":
+			return { ...base, id: String(event.published) };
+		case "messageFailed":
+			return { ...base, id: String(event.messageFailed.id), ...failure(event.messageFailed.error) };
+		case "ended":
+			return { ...base, text: event.ended.reason, bytes: Number(event.ended.unclaimedBytes) };
+		default:
+			return base;
+	}
+}
+
+/** Fetched or sent, and never claimed. */
+export function unclaimed(state: State): Unclaimed[] {
+	const found: Unclaimed[] = [];
+	for (const [id, message] of state.messages) {
+		if (message.phase !== "sent" && message.phase !== "voided") continue;
+		const rpc = message.rpc === undefined ? undefined : state.rpcs.get(message.rpc);
+		found.push({
+			id: String(id),
+			content: rpc?.content ?? "",
+			bytes: rpcBytes(rpc?.outcome) ?? message.bytes,
+		});
+	}
+	return found;
+}
+
+/** The misses, each with what was sent that is most like it. */
+export function missed(state: State): Missed[] {
+	const sent = new Set<string>();
+	for (const { content } of state.rpcs.values()) if (content !== "") sent.add(content);
+	return state.missed.map((it) => {
+		const similar = it.content === "" ? undefined : nearest(it.content, sent);
+		return similar === undefined ? it : { ...it, nearest: similar };
+	});
+}
+
+function rpcBytes(outcome: { ok: { length: number } } | { error: unknown } | undefined): number | undefined {
+	return outcome !== undefined && "ok" in outcome ? outcome.ok.length : undefined;
+}
+
+function failure(error: ErrorValue): { error?: ErrorValue } {
+	return error.code === "ok" ? {} : { error };
+}

@@ -1,0 +1,385 @@
+/**
+ * One instance from spare to reaped: drives the reducer with what the script, the bridge and the clock say, and does what
+ * it answers. Touches no storage.
+ */
+import {
+	type Bridge,
+	type Event,
+	type Instance,
+	type InstanceMode,
+	MAX_EVENT_WAIT_MS,
+	type Op,
+} from "../../bridge/bridge.ts";
+import type { Outcome, RunnerService, ScriptReply } from "../../isolates/protocol.ts";
+import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
+import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
+import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
+import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from "../../shared/record.ts";
+import { ScriptHost, type ScriptPort } from "./host-api.ts";
+import { missed, traceEvent, unclaimed } from "./record.ts";
+import { type Input, reduce } from "./reducer.ts";
+import { runScript, type ScriptEnd } from "./script-run.ts";
+import { initialState, type State } from "./state.ts";
+
+/** How many edges of the timeline are kept. */
+const MAX_EVENTS = 10_000;
+/** Bytes of one read of a reply: the bridge's own bound. */
+const MAX_READ = 1 << 20;
+
+/** What its owner hears of a run. */
+export interface RunListener {
+	/** The answer to the invocation under way is complete, or it failed. */
+	answered(error: ErrorValue | undefined): void;
+	/** The application is gone. */
+	exited(): void;
+	/** All is reaped, or out of reach. */
+	ended(): void;
+	/** A new stream to the bridge, in the place of one that broke. */
+	reconnect(): Promise<Bridge>;
+}
+
+export interface Begin {
+	deployed: DeployedFunction;
+	mode: InstanceMode;
+	/** CLOCK_MONOTONIC ns when the request left its caller, or 0. */
+	receivedAt: bigint;
+}
+
+export class Run implements ScriptPort {
+	readonly id: string;
+	/** Resolves when the script has ended; at once where there is none. */
+	scriptEnded: Promise<void> = Promise.resolve();
+	readonly #listener: RunListener;
+	readonly #events: TraceEvent[] = [];
+	readonly #waiters = new Map<number, (outcome: Outcome<ScriptReply>) => void>();
+	#bridge: Bridge;
+	#instance: Instance;
+	#begin: Begin | undefined;
+	#state: State = initialState({
+		script: false,
+		onFailure: "fallback",
+		maxRpcs: 0,
+		maxConnections: 0,
+		maxMessages: 0,
+	});
+	#phase: InstanceState = "running";
+	#startedAt = 0;
+	#endedAt: number | undefined;
+	#invocations = 0;
+	#seq = 0n;
+	#nextWaiter = 0;
+	/** How many batches the bridge has not acknowledged. */
+	#unacknowledged = 0;
+	/** Ops that wait for the bridge to have the instance's function; undefined once it has. */
+	#held: Op[] | undefined = [];
+	#script: ScriptEnd | undefined;
+	#failure: ErrorValue | undefined;
+	#stopping = false;
+	#ended = false;
+	#settled: (() => void)[] = [];
+
+	private constructor(bridge: Bridge, instance: Instance, id: string, listener: RunListener) {
+		this.#bridge = bridge;
+		this.#instance = instance;
+		this.id = id;
+		this.#listener = listener;
+		void this.#pump();
+	}
+
+	/** A spare: an instance with no function in it, whose events are already waited for. */
+	static async create(bridge: Bridge, tenant: string, listener: RunListener): Promise<Run> {
+		const instance = bridge.createInstance(tenant);
+		return new Run(bridge, instance, await instance.id, listener);
+	}
+
+	get summary(): InstanceSummary {
+		const deployed = this.#begin?.deployed;
+		return {
+			id: this.id,
+			function: deployed?.manifest.name ?? "",
+			digest: deployed?.digest ?? "",
+			mode: this.#begin?.mode ?? "normal",
+			state: this.#phase,
+			startedAt: this.#startedAt,
+			invocations: this.#invocations,
+			...(this.#endedAt === undefined ? {} : { endedAt: this.#endedAt }),
+			...(this.#failure === undefined ? {} : { error: this.#failure }),
+		};
+	}
+
+	get record(): InstanceRecord {
+		const { end, error, stack } = this.#script ?? {};
+		return {
+			...this.summary,
+			...(end === undefined
+				? {}
+				: { script: { end, ...(error && { error }), ...(stack !== undefined && { stack }) } }),
+			events: this.#events,
+			scriptLines: this.#state.lines,
+			unclaimed: unclaimed(this.#state),
+			missed: missed(this.#state),
+			divergences: this.#state.divergences,
+		};
+	}
+
+	get state(): State {
+		return this.#state;
+	}
+
+	/** Why the run as a whole has failed. */
+	get failure(): ErrorValue | undefined {
+		return this.#failure;
+	}
+
+	get events(): readonly TraceEvent[] {
+		return this.#events;
+	}
+
+	get usable(): boolean {
+		return !this.#stopping && !this.#ended && this.#failure === undefined;
+	}
+
+	/** Gives the instance its function. The message leaves at once; what is wrong shows as `failure`. */
+	start(begin: Begin): Promise<void> {
+		const { manifest, script } = begin.deployed;
+		const limits = manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
+		const scripted = script !== undefined && (begin.mode === "normal" || begin.mode === "initscriptOnly");
+		this.#begin = begin;
+		this.#startedAt = Date.now();
+		this.#invocations = 1;
+		this.#state = initialState({
+			script: scripted,
+			onFailure: manifest.initscript?.on_failure ?? "fallback",
+			maxRpcs: limits.rpcs,
+			maxConnections: limits.connections,
+			maxMessages: limits.messages,
+		});
+		return this.#start(begin).then(
+			() => {
+				const held = this.#held ?? [];
+				this.#held = undefined;
+				this.#submit(held);
+			},
+			(thrown) => {
+				this.#fail(HeadstartError.from(thrown).value());
+				throw thrown;
+			},
+		);
+	}
+
+	/** Runs the function's initscript, if this run has one. The call leaves at once. */
+	startScript(runner: RunnerService, input: Uint8Array): void {
+		const { deployed } = this.#begin ?? {};
+		const script = deployed?.script;
+		if (script === undefined || this.#state.script !== "running") return;
+		const limits = deployed?.manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
+		const host = new ScriptHost(this);
+		const untouched = (): boolean => this.#state.rpcs.size === 0 && this.#state.messages.size === 0;
+		const run = runScript(runner, host, {
+			script,
+			input,
+			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory },
+			untouched,
+		});
+		this.scriptEnded = run.then((end) => {
+			host.close();
+			this.#script = end;
+			this.ops(end.ops);
+			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
+			if (end.stack !== undefined) this.#submit([{ which: "note", note: `initscript: ${end.stack}` }]);
+		});
+	}
+
+	/** The next invocation of a warm instance begins: it has nothing of the first one's. */
+	async again(): Promise<void> {
+		this.#phase = "running";
+		this.#invocations += 1;
+		const ops = this.#reduceOps({ input: "invocation", now: Date.now() });
+		if (ops.length > 0) await this.#instance.submit(ops);
+	}
+
+	/** It stays for its function's next invocation. */
+	rest(): void {
+		this.#phase = "warm";
+	}
+
+	/** Ends the instance; `ended` follows. Idempotent. */
+	stop(reason: string): void {
+		if (this.#stopping) return;
+		this.#stopping = true;
+		this.#instance.stop(reason).catch((error: unknown) => this.#lost(HeadstartError.from(error)));
+	}
+
+	/** Resolves when no RPC is in flight. */
+	async settled(): Promise<void> {
+		while (!this.#ended && [...this.#state.rpcs.values()].some(({ phase }) => phase === "sent")) {
+			await new Promise<void>((resolve) => this.#settled.push(resolve));
+		}
+	}
+
+	ops(ops: Parameters<ScriptPort["ops"]>[0]): void {
+		this.#reduce({ input: "ops", now: Date.now(), ops });
+		const logs = ops.filter((op) => op.op === "log");
+		this.#submit(logs.map(({ level, text }) => ({ which: "note", note: `initscript ${level}: ${text}` })));
+	}
+
+	receive(rpc: bigint): Promise<Outcome<ScriptReply>> {
+		const waiter = this.#nextWaiter++;
+		return new Promise((resolve) => {
+			this.#waiters.set(waiter, resolve);
+			this.#reduce({ input: "receive", now: Date.now(), waiter, rpc });
+		});
+	}
+
+	async read(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		const outcome = this.#state.rpcs.get(rpc)?.outcome;
+		if (outcome === undefined) {
+			return { error: { code: "rpcUnknown", message: `RPC ${rpc} has no complete reply` } };
+		}
+		if ("error" in outcome) return outcome;
+		const { body } = outcome.ok;
+		const bytes = Math.min(length, MAX_READ);
+		if (body !== undefined) return { ok: body.slice(offset, offset + bytes) };
+		try {
+			return { ok: await this.#instance.read(rpc, BigInt(offset), bytes) };
+		} catch (thrown) {
+			return { error: HeadstartError.from(thrown).value() };
+		}
+	}
+
+	async #start({ deployed, mode, receivedAt }: Begin): Promise<void> {
+		try {
+			await this.#instance.start(deployed.digest, mode, receivedAt);
+		} catch (thrown) {
+			if (!(thrown instanceof HeadstartError) || thrown.code !== "unknownFunction") throw thrown;
+			// A bridge that was restarted has forgotten its functions.
+			await this.#bridge.putFunction(functionSpec(deployed));
+			await this.#instance.start(deployed.digest, mode, receivedAt);
+		}
+	}
+
+	async #pump(): Promise<void> {
+		while (!this.#ended) {
+			try {
+				for (const event of await this.#instance.events(this.#seq, MAX_EVENT_WAIT_MS).result)
+					this.#event(event);
+			} catch (thrown) {
+				const error = HeadstartError.from(thrown);
+				if (!(await this.#reattach(error))) this.#lost(error);
+			}
+		}
+	}
+
+	/**
+	 * Takes the instance over on a new stream, when the old one broke and the bridge has it still. Not with a batch in
+	 * doubt: it may have been applied or not, and an instance must not guess.
+	 */
+	async #reattach(error: HeadstartError): Promise<boolean> {
+		if (error.code !== "bridgeLost" || this.#begin === undefined || this.#ended) return false;
+		if (this.#held !== undefined || this.#unacknowledged > 0) return false;
+		try {
+			this.#bridge = await this.#listener.reconnect();
+			this.#instance = await this.#bridge.attach(this.id);
+			return true;
+		} catch {
+			return false;
+		}
+	}
+
+	#event(event: Event): void {
+		this.#seq = event.seq;
+		if (this.#events.length < MAX_EVENTS) this.#events.push(traceEvent(event));
+		this.#reduce({ input: "event", now: Date.now(), event });
+		switch (event.which) {
+			case "rpcDone":
+				this.#wakeSettled();
+				break;
+			case "answerEnded": {
+				const { error } = event.answerEnded;
+				this.#listener.answered(error.code === "ok" ? undefined : error);
+				break;
+			}
+			case "sandboxExited":
+				this.#listener.exited();
+				break;
+			case "ended":
+				this.#finish(this.#failure === undefined ? "ended" : "failed");
+				break;
+			default:
+		}
+	}
+
+	#reduce(input: Input): void {
+		this.#submit(this.#reduceOps(input));
+	}
+
+	/** Does all effects but the ops for the bridge, which it gives. */
+	#reduceOps(input: Input): Op[] {
+		const ops: Op[] = [];
+		for (const it of reduce(this.#state, input)) {
+			switch (it.effect) {
+				case "submit":
+					ops.push(it.op);
+					break;
+				case "reply":
+					this.#waiters.get(it.waiter)?.(it.outcome);
+					this.#waiters.delete(it.waiter);
+					break;
+				case "timer":
+					setTimeout(() => this.#reduce({ input: "timer", now: Date.now(), claim: it.claim }), it.ms);
+					break;
+				case "fail":
+					this.#fail(it.error);
+					break;
+			}
+		}
+		return ops;
+	}
+
+	#submit(ops: Op[]): void {
+		if (ops.length === 0 || this.#ended) return;
+		if (this.#held !== undefined) {
+			this.#held.push(...ops);
+			return;
+		}
+		this.#unacknowledged += 1;
+		this.#instance.submit(ops).then(
+			() => {
+				this.#unacknowledged -= 1;
+			},
+			(error: unknown) => {
+				const { code, message } = HeadstartError.from(error);
+				// An instance that is closing takes no more ops: its end is on the way. So is that of one out of reach.
+				if (code === "instanceClosed" || code === "bridgeLost") return;
+				this.#unacknowledged -= 1;
+				this.#fail({ code, message: `the bridge refused a batch: ${message}` });
+			},
+		);
+	}
+
+	#fail(error: ErrorValue): void {
+		this.#failure ??= error;
+		this.stop(error.code);
+	}
+
+	/** The stream broke, or the bridge does not know the instance any more. */
+	#lost(error: HeadstartError): void {
+		if (this.#ended) return;
+		this.#failure ??= error.value();
+		this.#reduce({ input: "close", now: Date.now(), error: error.value() });
+		this.#finish("failed");
+	}
+
+	#finish(state: InstanceState): void {
+		this.#ended = true;
+		this.#phase = state;
+		this.#endedAt = Date.now();
+		this.#instance[Symbol.dispose]();
+		this.#wakeSettled();
+		this.#listener.ended();
+	}
+
+	#wakeSettled(): void {
+		for (const wake of this.#settled.splice(0)) wake();
+	}
+}

@@ -1,0 +1,108 @@
+/** Runs an initscript in the runner to its end, whatever happens to the runner. */
+import type {
+	HostApi,
+	Outcome,
+	RunnerService,
+	ScriptExit,
+	ScriptLimits,
+	ScriptOp,
+} from "../../isolates/protocol.ts";
+import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
+import type { DeployedScript } from "../../shared/function.ts";
+import { mapStack } from "./stack.ts";
+import { errorValue, parseLoad, parseRun } from "./validate.ts";
+
+/** How long after a script's own deadline the runner may take to say so. */
+const GRACE_MS = 1000;
+/** How long a killed runner takes to be back. */
+const RUNNER_BACK_MS = 100;
+
+export interface ScriptRunSpec {
+	script: DeployedScript;
+	input: Uint8Array;
+	limits: ScriptLimits;
+	/** Whether the script may be run again from its beginning: it has done nothing yet. */
+	untouched: () => boolean;
+}
+
+export interface ScriptEnd {
+	/** Its last calls, to be applied before its end. */
+	ops: ScriptOp[];
+	/** "exit 0", "trap", or the code of what ended it. */
+	end: string;
+	error?: ErrorValue;
+	stack?: string;
+}
+
+/** Never rejects. The call to the runner leaves before this returns. */
+export async function runScript(
+	runner: RunnerService,
+	host: HostApi,
+	spec: ScriptRunSpec,
+): Promise<ScriptEnd> {
+	let timer: ReturnType<typeof setTimeout> | null = null;
+	const late = new Promise<ScriptEnd>((resolve) => {
+		timer = setTimeout(() => {
+			const message = `the initscript had not ended after ${spec.limits.deadlineMs} ms`;
+			resolve(failed({ code: "initscriptDeadline", message }));
+		}, spec.limits.deadlineMs + GRACE_MS);
+	});
+	try {
+		return await Promise.race([attempt(runner, host, spec), late]);
+	} catch (thrown) {
+		return failed(HeadstartError.from(thrown, "runnerLost").value());
+	} finally {
+		clearTimeout(timer);
+	}
+}
+
+async function attempt(runner: RunnerService, host: HostApi, spec: ScriptRunSpec): Promise<ScriptEnd> {
+	const { script, input, limits } = spec;
+	const run = (): Promise<unknown> => runner.run({ digest: script.module.digest, input, limits }, host);
+	let outcome = await parsed(run());
+	if (outcome === undefined && spec.untouched()) {
+		// The runner died before the script did anything: the next one runs it from the beginning.
+		await new Promise((resolve) => setTimeout(resolve, RUNNER_BACK_MS));
+		outcome = await parsed(run());
+	}
+	if (outcome !== undefined && "error" in outcome && outcome.error.code === "unknownModule") {
+		const refused = parseLoad(await runner.load(script.module));
+		if (refused !== undefined) return failed(refused);
+		outcome = await parsed(run());
+	}
+	if (outcome === undefined) {
+		return failed({ code: "runnerLost", message: "the runner died while the initscript ran" });
+	}
+	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, script.sourceMap);
+}
+
+/** undefined when the runner was lost. */
+async function parsed(call: Promise<unknown>): Promise<Outcome<ScriptExit> | undefined> {
+	let answer: unknown;
+	try {
+		answer = await call;
+	} catch {
+		return undefined;
+	}
+	try {
+		return parseRun(answer);
+	} catch (thrown) {
+		const message = `the runner's answer is malformed: ${HeadstartError.from(thrown).message} was expected`;
+		return { error: { code: "protocol", message } };
+	}
+}
+
+function ended(exit: ScriptExit, sourceMap: string | undefined): ScriptEnd {
+	if (exit.end === "exit") {
+		const end = `exit ${exit.status}`;
+		if (exit.status === 0) return { ops: exit.ops, end };
+		const message = `the initscript ended with status ${exit.status}`;
+		return { ops: exit.ops, end, error: { code: "initscriptFailed", message } };
+	}
+	const stack = exit.stack === undefined ? {} : { stack: mapStack(exit.stack, sourceMap) };
+	return { ops: exit.ops, end: exit.end, error: errorValue(exit.error), ...stack };
+}
+
+function failed(error: ErrorValue): ScriptEnd {
+	return { ops: [], end: error.code, error };
+}

@@ -1,0 +1,154 @@
+/** Deploying a function: everything that can be wrong is found here, before it replaces what works. */
+import * as v from "valibot";
+import { Bridge } from "../bridge/bridge.ts";
+import { functions } from "../durable/node.ts";
+import { parseLoad } from "../durable/transcript/validate.ts";
+import type { ScriptModule } from "../isolates/protocol.ts";
+import type { Env } from "../shared/env.ts";
+import { HeadstartError } from "../shared/error.ts";
+import {
+	type DeployedFunction,
+	type DeployedScript,
+	functionDigest,
+	functionSpec,
+	hexDigest,
+} from "../shared/function.ts";
+import { type Manifest, parseManifest } from "../shared/manifest.ts";
+import { nearest } from "../shared/nearest.ts";
+import { registry } from "./functions.ts";
+
+export const MAX_SCRIPT_BYTES = 64 << 20;
+const MAX_SOURCE_MAP = 16 << 20;
+
+const deploymentSchema = v.strictObject({
+	/** headstart.toml as JSON. */
+	manifest: v.unknown(),
+	/** "sha256:<hex>" of the application's files, put to /v1/bundles before. */
+	bundle: v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, '"sha256:" and 64 hex digits were expected')),
+	initscript: v.optional(
+		v.strictObject({
+			format: v.picklist(["wasm", "js"]),
+			/** Base64. */
+			bytes: v.pipe(v.string(), v.base64("base64 was expected")),
+			source_map: v.optional(v.pipe(v.string(), v.maxLength(MAX_SOURCE_MAP))),
+		}),
+	),
+});
+
+export interface Deployment {
+	manifest: Manifest;
+	bundle: string;
+	initscript: { format: "wasm" | "js"; bytes: Uint8Array; sourceMap: string | undefined } | undefined;
+}
+
+/** Reads the body of `PUT /v1/functions/:name`. Throws `invalidArgument` for what is wrong with it. */
+export function parseDeployment(name: string, text: string): Deployment {
+	let json: unknown;
+	try {
+		json = JSON.parse(text);
+	} catch (error) {
+		throw new HeadstartError(
+			"invalidArgument",
+			`the body is not JSON: ${HeadstartError.from(error).message}`,
+		);
+	}
+	const result = v.safeParse(deploymentSchema, json, { abortEarly: true });
+	if (!result.success) throw deploymentError(result.issues[0]);
+	const { bundle, initscript } = result.output;
+	const manifest = parseManifest(result.output.manifest);
+	if (manifest.name !== name) {
+		throw new HeadstartError(
+			"invalidArgument",
+			`the manifest's name is ${manifest.name}, the path's is ${name}`,
+		);
+	}
+	if ((initscript === undefined) !== (manifest.initscript === undefined)) {
+		const missing = initscript === undefined ? "its bytes are missing" : "the manifest has no [initscript]";
+		throw new HeadstartError("invalidArgument", `initscript: ${missing}`);
+	}
+	return {
+		manifest,
+		bundle,
+		initscript: initscript && {
+			format: initscript.format,
+			bytes: decodeBase64(initscript.bytes),
+			sourceMap: initscript.source_map,
+		},
+	};
+}
+
+/** Checks a deployment with the bridge and the runner, keeps it, and makes it the one that is invoked. */
+export async function deploy(
+	env: Env,
+	{ manifest, bundle, initscript }: Deployment,
+): Promise<DeployedFunction> {
+	await checkBundle(env, bundle);
+	const script = initscript && (await loadScript(env, initscript));
+	const deployed: DeployedFunction = {
+		digest: await functionDigest(manifest, bundle, script?.module),
+		manifest,
+		bundle,
+		deployedAt: Date.now(),
+		...(script && { script }),
+	};
+	const bridge = Bridge.connect(env.BRIDGE);
+	try {
+		await bridge.putFunction(functionSpec(deployed));
+	} finally {
+		bridge[Symbol.dispose]();
+	}
+	await registry(env).put(deployed);
+	functions.put(deployed);
+	return deployed;
+}
+
+async function checkBundle(env: Env, bundle: string): Promise<void> {
+	const hex = bundle.slice("sha256:".length);
+	const { status } = await env.BRIDGE.fetch(`http://bridge/bundles/${hex}`, { method: "HEAD" });
+	if (status === 404) throw new HeadstartError("unknownBundle", `the node has no files ${bundle}`);
+	if (status !== 200) throw new HeadstartError("internal", `the bridge answered ${status} for ${bundle}`);
+}
+
+async function loadScript(
+	env: Env,
+	{ format, bytes, sourceMap }: NonNullable<Deployment["initscript"]>,
+): Promise<DeployedScript> {
+	if (bytes.length > MAX_SCRIPT_BYTES) {
+		throw new HeadstartError("payloadTooLarge", `the initscript has more than ${MAX_SCRIPT_BYTES} bytes`);
+	}
+	const digest = await hexDigest(bytes);
+	const module: ScriptModule =
+		format === "wasm"
+			? { digest, format, bytes }
+			: { digest, format, source: new TextDecoder().decode(bytes) };
+	let loaded: unknown;
+	try {
+		loaded = await env.RUNNER.load(module);
+	} catch (error) {
+		throw new HeadstartError(
+			"runnerLost",
+			`the runner did not take the initscript: ${HeadstartError.from(error).message}`,
+		);
+	}
+	const refused = parseLoad(loaded);
+	if (refused !== undefined) throw new HeadstartError(refused.code, `initscript: ${refused.message}`);
+	return sourceMap === undefined ? { module } : { module, sourceMap };
+}
+
+function deploymentError(issue: v.BaseIssue<unknown>): HeadstartError {
+	const path = v.getDotPath(issue) ?? "the body";
+	if (issue.type === "strict_object" && issue.expected === "never") {
+		const known = [...Object.keys(deploymentSchema.entries), "format", "bytes", "source_map"];
+		const similar = nearest(String(issue.path?.at(-1)?.key ?? ""), known);
+		const options = similar === undefined ? {} : { hint: `Did you mean "${similar}"?` };
+		return new HeadstartError("invalidArgument", `unknown key ${path}`, options);
+	}
+	return new HeadstartError("invalidArgument", `${path}: ${issue.message}`);
+}
+
+function decodeBase64(text: string): Uint8Array {
+	const binary = atob(text);
+	const bytes = new Uint8Array(binary.length);
+	for (let at = 0; at < binary.length; at++) bytes[at] = binary.charCodeAt(at);
+	return bytes;
+}

@@ -1,0 +1,36 @@
+import { Hono } from "hono";
+import { HeadstartError } from "../../shared/error.ts";
+import type { HostEnv } from "../env.ts";
+
+/** `/v1/bundles/:hex`: an application's files as a tar, by SHA-256; streamed through to the bridge. */
+export const bundles = new Hono<HostEnv>();
+
+// hono answers HEAD through GET.
+bundles.get("/:hex", ({ req, env }) => {
+	if (req.raw.method !== "HEAD")
+		throw new HeadstartError("notFound", "files of applications are not given out");
+	return env.BRIDGE.fetch(bundleUrl(req.param("hex")), { method: "HEAD" });
+});
+
+bundles.put("/:hex", async ({ req, env }) => {
+	const answer = await env.BRIDGE.fetch(bundleUrl(req.param("hex")), {
+		method: "PUT",
+		body: req.raw.body,
+		headers: lengthOf(req.raw),
+	});
+	if (answer.ok) return new Response(null, { status: answer.status });
+	const { code, message } = (await answer.json()) as { code: "invalidArgument"; message: string };
+	throw new HeadstartError(code, message);
+});
+
+function bundleUrl(hex: string): string {
+	if (!/^[0-9a-f]{64}$/.test(hex)) {
+		throw new HeadstartError("invalidArgument", "a bundle is named by 64 lower-case hex digits: its SHA-256");
+	}
+	return `http://bridge/bundles/${hex}`;
+}
+
+function lengthOf(request: Request): Record<string, string> {
+	const length = request.headers.get("content-length");
+	return length === null ? {} : { "content-length": length };
+}

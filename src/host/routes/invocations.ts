@@ -1,0 +1,57 @@
+import { Hono } from "hono";
+import type { InstanceMode } from "../../bridge/bridge.ts";
+import { functions, pool } from "../../durable/node.ts";
+import { HEADER } from "../../durable/transcript.ts";
+import { HeadstartError } from "../../shared/error.ts";
+import type { HostEnv } from "../env.ts";
+import { loadFunction } from "../functions.ts";
+import { refill, takeSpare, transcript } from "../spares.ts";
+
+const MODES = new Map<string, InstanceMode>([
+	["normal", "normal"],
+	["noInitscript", "noInitscript"],
+	["direct", "direct"],
+]);
+
+/** `POST /v1/functions/:name/invocations`: the body is the event, the answer is the function's. */
+export const invocations = new Hono<HostEnv>();
+
+invocations.post("/:name/invocations", async ({ req, env, executionCtx }) => {
+	const name = req.param("name");
+	const mode = modeOf(req.query("mode"), req.query("only"));
+	const cold = mode !== "normal" || isSet(req.query("cold")) || isSet(req.header(HEADER.cold));
+	const deployed = functions.named(name) ?? (await loadFunction(env, name));
+
+	const warm = cold ? undefined : pool.takeWarm(deployed.digest);
+	const object = warm ?? takeSpare(env);
+	const headers = new Headers(req.raw.headers);
+	headers.set(HEADER.digest, deployed.digest);
+	headers.set(HEADER.mode, mode);
+	if (cold) headers.set(HEADER.cold, "1");
+	else headers.delete(HEADER.cold);
+	const answer = transcript(env, object).fetch("http://transcript/", {
+		method: "POST",
+		headers,
+		body: req.raw.body,
+		signal: req.raw.signal,
+	});
+	// When the start is over, so that it has the machine to itself.
+	if (warm === undefined) executionCtx.waitUntil(answer.then(() => refill(env)).catch(() => undefined));
+	return answer;
+});
+
+function modeOf(mode: string | undefined, only: string | undefined): InstanceMode {
+	if (only === "initscript") return "initscriptOnly";
+	if (only !== undefined)
+		throw new HeadstartError("invalidArgument", `only=${only}: "initscript" was expected`);
+	const known = MODES.get(mode ?? "normal");
+	if (known !== undefined) return known;
+	throw new HeadstartError(
+		"invalidArgument",
+		`mode=${mode}: one of ${[...MODES.keys()].join(", ")} was expected`,
+	);
+}
+
+function isSet(flag: string | undefined): boolean {
+	return flag !== undefined && flag !== "0" && flag !== "false";
+}

@@ -1,0 +1,33 @@
+import { pool } from "../durable/node.ts";
+import type { Env } from "../shared/env.ts";
+
+/** The object of that name. */
+export function transcript(
+	env: Env,
+	name: string,
+): DurableObjectStub<import("../durable/transcript.ts").Transcript> {
+	return env.TRANSCRIPT.get(env.TRANSCRIPT.idFromString(name));
+}
+
+/** An object for a cold start: a spare one, or what there is. */
+export function takeSpare(env: Env): string {
+	return pool.takeSpare() ?? pool.takeIdle() ?? env.TRANSCRIPT.newUniqueId().toString();
+}
+
+/** Makes as many spares as are missing. Rejects when the bridge cannot be reached. */
+export async function refill(env: Env): Promise<void> {
+	const made: Promise<void>[] = [];
+	for (let missing = pool.missing; missing > 0; missing--) made.push(pool.making(makeSpare(env)));
+	await Promise.all(made);
+}
+
+async function makeSpare(env: Env): Promise<void> {
+	const name = pool.takeIdle() ?? env.TRANSCRIPT.newUniqueId().toString();
+	try {
+		await transcript(env, name).prepare();
+		pool.addSpare(name);
+	} catch (error) {
+		pool.addIdle(name);
+		throw error;
+	}
+}

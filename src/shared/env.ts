@@ -1,0 +1,15 @@
+import type { Log } from "../durable/log.ts";
+import type { Registry } from "../durable/registry.ts";
+import type { Transcript } from "../durable/transcript.ts";
+import type { RunnerService } from "../isolates/protocol.ts";
+
+/** The host's bindings (wrangler.toml; src/cli/node/config.ts). */
+export interface Env {
+	/** The bridge's socket: HTTP, and CONNECT for the Cap'n Proto stream. */
+	BRIDGE: Fetcher;
+	/** The runner, through the bridge's relay. */
+	RUNNER: Fetcher & RunnerService;
+	TRANSCRIPT: DurableObjectNamespace<Transcript>;
+	REGISTRY: DurableObjectNamespace<Registry>;
+	LOG: DurableObjectNamespace<Log>;
+}

@@ -1,0 +1,7 @@
+import type { HeadstartError } from "./error.ts";
+
+/** The answer that tells an error: its status, and `{code, message, hint}`. */
+export function errorResponse(error: HeadstartError, instance?: string): Response {
+	const headers = instance === undefined ? {} : { "x-headstart-instance": instance };
+	return Response.json(error.body(), { status: error.status, headers });
+}

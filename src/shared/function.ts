@@ -1,0 +1,111 @@
+/** A deployed function: what the registry keeps, and what each part of the node is told of it. */
+import type { FunctionSpec } from "../bridge/bridge.ts";
+import type { ScriptModule } from "../isolates/protocol.ts";
+import { DEFAULT_SCRIPT_LIMITS, type Manifest } from "./manifest.ts";
+
+export const TENANT = "default";
+
+export interface DeployedScript {
+	module: ScriptModule;
+	/** Of a TypeScript initscript: the source map's JSON, for its stacks. */
+	sourceMap?: string;
+}
+
+export interface DeployedFunction {
+	/** Hex SHA-256 over the manifest and the digests of its parts. */
+	digest: string;
+	manifest: Manifest;
+	/** "sha256:<hex>" of the application's files. */
+	bundle: string;
+	/** Unix milliseconds. */
+	deployedAt: number;
+	script?: DeployedScript;
+}
+
+export interface FunctionSummary {
+	name: string;
+	digest: string;
+	bundle: string;
+	deployedAt: number;
+	isolation: string;
+	initscript?: { digest: string; format: "wasm" | "js"; bytes: number };
+	manifest: Manifest;
+}
+
+export function summarize({
+	digest,
+	manifest,
+	bundle,
+	deployedAt,
+	script,
+}: DeployedFunction): FunctionSummary {
+	const summary: FunctionSummary = {
+		name: manifest.name,
+		digest,
+		bundle,
+		deployedAt,
+		isolation: manifest.app.isolation,
+		manifest,
+	};
+	if (script === undefined) return summary;
+	const { module } = script;
+	const bytes = module.format === "wasm" ? module.bytes.length : module.source.length;
+	return { ...summary, initscript: { digest: module.digest, format: module.format, bytes } };
+}
+
+/** What the bridge is told. */
+export function functionSpec({ digest, manifest, bundle }: DeployedFunction): FunctionSpec {
+	const { app, egress, secrets } = manifest;
+	const script = manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
+	return {
+		digest,
+		name: manifest.name,
+		tenant: TENANT,
+		bundle,
+		isolation: app.isolation,
+		base: app.base,
+		command: app.command,
+		env: pairs(app.env),
+		limits: {
+			memory: BigInt(app.limits.memory),
+			cpuMillis: Math.round(app.limits.cpu * 1000),
+			pids: app.limits.pids,
+			timeoutMillis: app.limits.timeout,
+			results: BigInt(script.results),
+			rpcs: script.rpcs,
+			connections: script.connections,
+			messages: script.messages,
+			rpcTimeoutMillis: script.rpc_timeout,
+			eventBytes: BigInt(app.limits.event),
+			answerBytes: BigInt(app.limits.answer),
+		},
+		egress: egress.allow,
+		secrets: pairs(secrets),
+		marks: app.marks,
+		network: app.network,
+	};
+}
+
+/** The digest of a function: the same for the same manifest, files and initscript. */
+export async function functionDigest(
+	manifest: Manifest,
+	bundle: string,
+	script?: ScriptModule,
+): Promise<string> {
+	const text = JSON.stringify([manifest, bundle, script?.digest ?? "", script?.format ?? ""], sortedKeys);
+	return hexDigest(new TextEncoder().encode(text));
+}
+
+export async function hexDigest(bytes: Uint8Array): Promise<string> {
+	const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+	return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function pairs(record: Record<string, string>): { name: string; value: string }[] {
+	return Object.entries(record).map(([name, value]) => ({ name, value }));
+}
+
+function sortedKeys(_key: string, value: unknown): unknown {
+	if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+	return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
