@@ -1,0 +1,152 @@
+//! One connection of an application: a request, its answer, the next request.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_base::app_capnp::{AppOp, FLAG_FD};
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_memory::Outbox;
+
+use crate::app::packet::{Answer, MOST, Request, op_and_sequence};
+use crate::app::seqpacket::{Received, Socket};
+use crate::instance::Instance;
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// The longest deadline that a request may have.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
+/// An answer that the application does not take ends the connection.
+const SEND_DEADLINE: Duration = Duration::from_secs(30);
+
+pub(super) struct Connection {
+    pub(super) instance: Arc<Instance>,
+    socket: Socket,
+    /// Where the application puts bytes for the bridge; its segment's number.
+    pub(super) outbox: Option<(u32, Outbox)>,
+    /// Segments whose fd this connection has had.
+    shared: HashSet<u32>,
+}
+
+/// An fd to send beside an answer.
+pub(super) enum Beside {
+    Nothing,
+    /// A result's segment, unless the connection has it.
+    Segment(u32),
+    Outbox,
+}
+
+impl Connection {
+    pub(super) fn new(instance: &Arc<Instance>, socket: Socket) -> Self {
+        Self { instance: Arc::clone(instance), socket, outbox: None, shared: HashSet::new() }
+    }
+
+    /// Serves until the application or the instance ends it.
+    pub(super) async fn serve(&mut self) {
+        // One byte more than a packet may have, so that a longer one is seen.
+        let mut buffer = vec![0; MOST + 1];
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.socket.receive(&mut buffer) => received,
+                () = self.instance.closing.cancelled() => return,
+            };
+            let bytes = match received {
+                Ok(Received::Packet { bytes, whole: true }) if bytes <= MOST => bytes,
+                Ok(Received::Packet { bytes, .. }) => {
+                    let error = Error::new(ErrorCode::Protocol, format!("a packet has at most {MOST} bytes"));
+                    let (op, sequence) = op_and_sequence(&buffer[..bytes.min(MOST)]);
+                    let _ = self.send(&Answer::encode_error(&error, op, sequence), None).await;
+                    return;
+                }
+                Ok(Received::Closed) | Err(_) => return,
+            };
+            self.instance.node.metrics.app_packets.inc();
+            if self.handle(&buffer[..bytes]).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn handle(&mut self, packet: &[u8]) -> std::ops::ControlFlow<()> {
+        use std::ops::ControlFlow::{Break, Continue};
+        let request = match Request::parse(packet) {
+            Ok(request) => request,
+            Err(error) => {
+                let (op, sequence) = op_and_sequence(packet);
+                let _ = self.send(&Answer::encode_error(&error, op, sequence), None).await;
+                return Break(());
+            }
+        };
+        let (op, sequence) = (request.op as u16, request.sequence);
+        let deadline = match request.deadline_millis {
+            0 => DEFAULT_DEADLINE,
+            millis => Duration::from_millis(millis.into()).min(LONGEST_DEADLINE),
+        };
+        let Some(answered) = self.answer(&request, deadline).await else {
+            // The application is gone, and what it waited for with it.
+            return Break(());
+        };
+        let shared = answered.and_then(|(answer, beside)| Ok((self.beside(&beside)?, answer, beside)));
+        let sent = match shared {
+            Ok((file, mut answer, beside)) => {
+                if file.is_some() {
+                    answer.flags |= FLAG_FD;
+                }
+                let sent = self.send(&answer.encode(op, sequence, ErrorCode::Ok), file.as_ref()).await;
+                if let (Beside::Segment(segment), true) = (beside, sent.is_ok()) {
+                    self.shared.insert(segment);
+                }
+                sent
+            }
+            Err(error) => {
+                let sent = self.send(&Answer::encode_error(&error, op, sequence), None).await;
+                if error.code == ErrorCode::Protocol {
+                    return Break(());
+                }
+                sent
+            }
+        };
+        if sent.is_ok() { Continue(()) } else { Break(()) }
+    }
+
+    /// The answer to a request; none when the application goes away before it.
+    async fn answer(&mut self, request: &Request<'_>, deadline: Duration) -> Option<Result<(Answer, Beside)>> {
+        // Those that wait for others end with the application; the rest is short.
+        match request.op {
+            AppOp::RecvMsg | AppOp::Await | AppOp::Call | AppOp::Next | AppOp::Respond => {
+                tokio::select! {
+                    biased;
+                    answer = self.wait_for(request, deadline) => Some(answer),
+                    () = self.socket.hung_up() => None,
+                }
+            }
+            _ => Some(self.answer_at_once(request)),
+        }
+    }
+
+    fn beside(&self, beside: &Beside) -> Result<Option<OwnedFd>> {
+        match beside {
+            Beside::Nothing => Ok(None),
+            Beside::Segment(number) if self.shared.contains(number) => Ok(None),
+            Beside::Segment(number) => match self.instance.memory.find(*number) {
+                Some(segment) => segment.share().map(Some),
+                None => Err(Error::new(ErrorCode::NotFound, format!("segment {number} was freed"))),
+            },
+            Beside::Outbox => {
+                let file = self.outbox.as_ref().map(|(_, outbox)| outbox.file().try_clone_to_owned());
+                file.transpose().map_err(|error| crate::errors::io("cannot share the outbox", &error))
+            }
+        }
+    }
+
+    /// A segment was freed: its number is not used again, so nothing of it is remembered.
+    pub(super) fn forget(&mut self, segment: u32) {
+        self.shared.remove(&segment);
+    }
+
+    async fn send(&self, packet: &[u8], file: Option<&OwnedFd>) -> std::io::Result<()> {
+        let sending = self.socket.send(packet, file.map(AsFd::as_fd));
+        tokio::time::timeout(SEND_DEADLINE, sending).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}

@@ -1,0 +1,139 @@
+//! AF_UNIX, SOCK_SEQPACKET under tokio: one packet a call, fds beside it.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use headstart_base::{Error, ErrorCode, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
+    listen, recvmsg, sendmsg, socket,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 64;
+
+pub(super) struct Listener(AsyncFd<OwnedFd>);
+
+pub(super) struct Socket(AsyncFd<OwnedFd>);
+
+impl Listener {
+    /// Needs the runtime that will serve it.
+    pub(super) fn bind(path: &Path) -> Result<Self> {
+        let failed = |what: &str, error: nix::Error| {
+            Error::new(ErrorCode::Internal, format!("{what} {}: {error}", path.display()))
+        };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let fd =
+            socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(|error| failed("socket", error))?;
+        let address = UnixAddr::new(path).map_err(|error| failed("the address", error))?;
+        bind(fd.as_raw_fd(), &address).map_err(|error| failed("bind", error))?;
+        let backlog = Backlog::new(BACKLOG).map_err(|error| failed("listen", error))?;
+        listen(&fd, backlog).map_err(|error| failed("listen", error))?;
+        // SAFETY: the fd is owned by what is registered, and so open until after the registration is dropped.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+            .map_err(|error| Error::new(ErrorCode::Internal, format!("cannot wait for connections: {error}")))?;
+        Ok(Self(fd))
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Socket> {
+        let fd = self
+            .0
+            .async_io(Interest::READABLE, |listener| {
+                accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC).map_err(io::Error::from)
+            })
+            .await?;
+        // SAFETY: accept4 has just made this fd, and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the fd is owned by what is registered, and so open until after the registration is dropped.
+        let fd = unsafe { AsyncFd::register(fd) }?;
+        Ok(Socket(fd))
+    }
+}
+
+/// What a receive gave.
+pub(super) enum Received {
+    /// A packet of that many bytes; `whole` unless it was longer than the buffer.
+    Packet {
+        bytes: usize,
+        whole: bool,
+    },
+    Closed,
+}
+
+impl Socket {
+    /// Receives one packet. Fds that come with it are closed: applications have none to give.
+    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.0.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
+    }
+
+    pub(super) async fn send(&self, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.0.async_io(Interest::WRITABLE, |socket| send(socket, packet, file)).await
+    }
+
+    /// Waits until the other side is gone. Should a packet come first, this waits for ever: it is read after the answer.
+    pub(super) async fn hung_up(&self) {
+        loop {
+            let Ok(mut guard) = self.0.ready(Interest::READABLE).await else { return };
+            match look(self.0.get_ref()) {
+                Look::HungUp => return,
+                Look::Packet => std::future::pending().await,
+                Look::Nothing => guard.clear_ready(),
+            }
+        }
+    }
+}
+
+/// What is there on a socket, without receiving it.
+enum Look {
+    HungUp,
+    Packet,
+    Nothing,
+}
+
+fn look(socket: &OwnedFd) -> Look {
+    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut polled, PollTimeout::ZERO).is_err() {
+        return Look::HungUp;
+    }
+    let seen = polled[0].revents().unwrap_or(PollFlags::empty());
+    if seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+        Look::HungUp
+    } else if seen.contains(PollFlags::POLLIN) {
+        Look::Packet
+    } else {
+        Look::Nothing
+    }
+}
+
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut slices = [IoSliceMut::new(buffer)];
+    let mut control = nix::cmsg_space!([i32; 4]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags).map_err(io::Error::from)?;
+    let (bytes, whole) = (message.bytes, !message.flags.contains(MsgFlags::MSG_TRUNC));
+    if let Ok(controls) = message.cmsgs() {
+        for control in controls {
+            if let ControlMessageOwned::ScmRights(files) = control {
+                for file in files {
+                    // SAFETY: the kernel has just made this fd for us, and nobody else has it. (Those that did not fit
+                    // into the control buffer were not made.)
+                    drop(unsafe { OwnedFd::from_raw_fd(file) });
+                }
+            }
+        }
+    }
+    // A packet of no bytes looks like the end; either ends the connection.
+    Ok(if bytes == 0 { Received::Closed } else { Received::Packet { bytes, whole } })
+}
+
+fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let files = file.map(|file| [file.as_raw_fd()]);
+    let rights: Vec<ControlMessage<'_>> = files.iter().map(|files| ControlMessage::ScmRights(files)).collect();
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(packet)], &rights, flags, None).map_err(io::Error::from)?;
+    Ok(())
+}

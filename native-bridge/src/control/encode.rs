@@ -1,0 +1,128 @@
+//! What the bridge says, into Cap'n Proto.
+
+use headstart_base::bridge_capnp::{event, log_line, reply};
+use headstart_base::{Error, ErrorCode, errors_capnp};
+use headstart_sandbox::Stream;
+
+use crate::instance::body::Finished;
+use crate::instance::event::{Event, Kind};
+
+pub(super) fn error(mut wire: errors_capnp::error::Builder<'_>, error: Option<&Error>) {
+    wire.set_code(error.map_or(ErrorCode::Ok, |error| error.code));
+    if let Some(error) = error {
+        wire.set_message(error.message.as_str());
+    }
+}
+
+pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> capnp::Result<()> {
+    wire.set_seq(seq);
+    wire.set_at(event.at);
+    match &event.kind {
+        Kind::Received => wire.set_received(()),
+        Kind::Started => wire.set_started(()),
+        Kind::SandboxCreated(pid) => wire.set_sandbox_created(*pid),
+        Kind::AppConnected(client) => wire.set_app_connected(client.as_str()),
+        Kind::InvocationTaken(number) => wire.set_invocation_taken(*number),
+        Kind::AnswerBegun(number) => wire.set_answer_begun(*number),
+        Kind::AnswerEnded { invocation, bytes, error: why } => {
+            let mut ended = wire.init_answer_ended();
+            ended.set_invocation(*invocation);
+            ended.set_bytes(*bytes);
+            error(ended.init_error(), why.as_ref());
+        }
+        Kind::Mark(text) => wire.set_mark(text.as_str()),
+        Kind::Log { stream, text } => {
+            let mut line = wire.init_log();
+            line.set_stream(match stream {
+                Stream::Stdout => log_line::Stream::Stdout,
+                Stream::Stderr => log_line::Stream::Stderr,
+            });
+            line.set_text(text.as_str());
+        }
+        Kind::SandboxExited { status, signal, error: why } => {
+            let mut exited = wire.init_sandbox_exited();
+            exited.set_status(*status);
+            exited.set_signal(*signal);
+            error(exited.init_error(), why.as_ref());
+        }
+        Kind::RpcAccepted { rpc, content, idempotent } => {
+            let mut accepted = wire.init_rpc_accepted();
+            accepted.set_rpc(*rpc);
+            accepted.set_content(content.as_str());
+            accepted.set_idempotent(*idempotent);
+        }
+        Kind::RpcSent { rpc, reused, attempt } => {
+            let mut sent = wire.init_rpc_sent();
+            sent.set_rpc(*rpc);
+            sent.set_reused(*reused);
+            sent.set_attempt(*attempt);
+        }
+        Kind::RpcFirstByte(rpc) => wire.set_rpc_first_byte(*rpc),
+        Kind::RpcDone { rpc, outcome } => {
+            let mut done = wire.init_rpc_done();
+            done.set_rpc(*rpc);
+            match outcome {
+                Ok(finished) => {
+                    reply(done.reborrow().init_reply(), finished);
+                    error(done.init_error(), None);
+                }
+                Err(why) => error(done.init_error(), Some(why)),
+            }
+        }
+        Kind::Claimed { claim, id, content, diverges, deadline_millis } => {
+            let mut claimed = wire.init_claimed();
+            claimed.set_claim(*claim);
+            claimed.set_id(*id);
+            claimed.set_content(content.as_str());
+            claimed.set_diverges(diverges.as_str());
+            claimed.set_deadline_millis(*deadline_millis);
+        }
+        Kind::Served { id, bytes, waited, error: why } => {
+            let mut served = wire.init_served();
+            served.set_id(*id);
+            served.set_bytes(*bytes);
+            served.set_waited_nanos(*waited);
+            error(served.init_error(), why.as_ref());
+        }
+        Kind::Called { content, status, bytes, nanos, error: why } => {
+            let mut called = wire.init_called();
+            called.set_content(content.as_str());
+            called.set_status(*status);
+            called.set_bytes(*bytes);
+            called.set_nanos(*nanos);
+            error(called.init_error(), why.as_ref());
+        }
+        Kind::Noted(text) => wire.set_noted(text.as_str()),
+        Kind::Published(id) => wire.set_published(*id),
+        Kind::MessageFailed { id, error: why } => {
+            let mut failed = wire.init_message_failed();
+            failed.set_id(*id);
+            error(failed.init_error(), Some(why));
+        }
+        Kind::Ended { reason, unclaimed_messages, unclaimed_bytes, segments } => {
+            let mut ended = wire.init_ended();
+            ended.set_reason(reason.as_str());
+            ended.set_unclaimed_messages(*unclaimed_messages);
+            ended.set_unclaimed_bytes(*unclaimed_bytes);
+            ended.set_segments(*segments);
+        }
+    }
+    Ok(())
+}
+
+fn reply(mut wire: reply::Builder<'_>, finished: &Finished) {
+    wire.set_status(finished.status);
+    wire.set_segment(finished.place.segment);
+    wire.set_offset(finished.place.offset);
+    wire.set_length(finished.length);
+    if let Some(bytes) = &finished.inlined {
+        wire.set_inlined(bytes);
+    }
+    wire.set_attempts(finished.attempts);
+    let mut headers = wire.init_headers(u32::try_from(finished.headers.len()).unwrap_or(0));
+    for (index, (name, value)) in (0_u32..).zip(&finished.headers) {
+        let mut header = headers.reborrow().get(index);
+        header.set_name(name.as_str());
+        header.set_value(value.as_str());
+    }
+}

@@ -1,0 +1,133 @@
+//! The functions that the host has put.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_net::{Address, Egress, Scheme, Store};
+use headstart_sandbox::Isolation;
+
+use crate::sync::lock;
+
+/// Functions that are kept at most: the host puts one again when it is unknown.
+const MOST: usize = 1024;
+const MIB: u64 = 1 << 20;
+
+/// A function, checked and prepared.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) digest: String,
+    pub(crate) name: String,
+    pub(crate) tenant: String,
+    /// The folder of its files.
+    pub(crate) bundle: PathBuf,
+    pub(crate) isolation: Isolation,
+    pub(crate) base: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) limits: Limits,
+    pub(crate) egress: Egress,
+    /// Scheme → name of the secret.
+    pub(crate) secrets: Vec<(String, String)>,
+    /// The store behind `s3://`, if a secret is named for it.
+    pub(crate) store: Option<Store>,
+    pub(crate) marks: Vec<String>,
+    /// Whether the application itself may reach the egress list.
+    pub(crate) network: bool,
+}
+
+/// Bounds of an instance; see `Limits` in schema/bridge.capnp. None is 0: where the host says nothing, a default holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) memory: u64,
+    pub(crate) cpu_millis: u32,
+    pub(crate) pids: u32,
+    pub(crate) timeout_millis: u32,
+    pub(crate) results: u64,
+    pub(crate) rpcs: u32,
+    pub(crate) connections: u32,
+    pub(crate) messages: u32,
+    pub(crate) rpc_timeout_millis: u32,
+    pub(crate) event_bytes: u64,
+    pub(crate) answer_bytes: u64,
+}
+
+impl Limits {
+    /// Fills in what is 0.
+    pub(crate) fn or_default(mut self) -> Self {
+        fn fill<T: Default + PartialEq>(value: &mut T, default: T) {
+            if *value == T::default() {
+                *value = default;
+            }
+        }
+        fill(&mut self.memory, 512 * MIB);
+        fill(&mut self.cpu_millis, 1000);
+        fill(&mut self.pids, 256);
+        fill(&mut self.timeout_millis, 30_000);
+        fill(&mut self.results, 256 * MIB);
+        fill(&mut self.rpcs, 1024);
+        fill(&mut self.connections, 64);
+        fill(&mut self.messages, 1024);
+        fill(&mut self.rpc_timeout_millis, 30_000);
+        fill(&mut self.event_bytes, 6 * MIB);
+        fill(&mut self.answer_bytes, 6 * MIB);
+        self
+    }
+}
+
+impl Function {
+    /// The store for an address, `unknownSecret` when an S3 address has none.
+    pub(crate) fn store_for(&self, address: &Address) -> Result<Option<&Store>> {
+        match (address.scheme, &self.store) {
+            (Scheme::S3, None) => {
+                let message = format!("{address} needs credentials: name a secret for s3 in [secrets]");
+                Err(Error::new(ErrorCode::UnknownSecret, message))
+            }
+            (Scheme::S3, store) => Ok(store.as_ref()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Refuses what the egress list does not allow. `content` is "VERB address/path".
+    pub(crate) fn allow(&self, content: &str) -> Result<()> {
+        match content.split_once(' ') {
+            Some((verb, url)) if self.egress.allows(verb, url) => Ok(()),
+            _ => {
+                let message = format!("{content} is not in [egress] allow of {}", self.name);
+                Err(Error::new(ErrorCode::EgressDenied, message))
+            }
+        }
+    }
+}
+
+/// Functions by digest.
+#[derive(Default)]
+pub(crate) struct Functions {
+    known: Mutex<HashMap<String, Arc<Function>>>,
+}
+
+impl Functions {
+    pub(crate) fn put(&self, function: Function) -> Result<()> {
+        let mut known = lock(&self.known);
+        if known.len() >= MOST && !known.contains_key(&function.digest) {
+            return Err(Error::new(
+                ErrorCode::TooMany,
+                format!("the bridge keeps at most {MOST} functions: drop some"),
+            ));
+        }
+        known.insert(function.digest.clone(), Arc::new(function));
+        Ok(())
+    }
+
+    pub(crate) fn drop(&self, digest: &str) {
+        lock(&self.known).remove(digest);
+    }
+
+    pub(crate) fn find(&self, digest: &str) -> Result<Arc<Function>> {
+        let found = lock(&self.known).get(digest).cloned();
+        found.ok_or_else(|| {
+            Error::new(ErrorCode::UnknownFunction, format!("the bridge does not know function {digest:.80}"))
+        })
+    }
+}

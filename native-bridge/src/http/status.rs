@@ -1,0 +1,133 @@
+//! Health, metrics, inventory, logs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame};
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{Body, Cut, json as answer, with_type};
+use crate::logs;
+use crate::metrics::Sampled;
+use crate::node::{Node, VERSION};
+
+/// Lines on their way to a reader.
+const LINES: usize = 256;
+
+pub(super) fn health(node: &Arc<Node>) -> Response<Body> {
+    let status = if node.is_draining() { "draining" } else { "ok" };
+    answer(StatusCode::OK, &json!({ "status": status, "runner": runner(node), "version": VERSION }))
+}
+
+fn runner(node: &Node) -> Value {
+    node.runner.as_ref().map_or(Value::Null, |runner| json!(runner.status()))
+}
+
+pub(super) fn metrics(node: &Arc<Node>) -> Response<Body> {
+    let pool = node.pool.status();
+    let budget = node.pool.node_budget();
+    let text = node.metrics.encode(&Sampled {
+        memory_used: budget.used(),
+        memory_limit: budget.limit(),
+        pool_ready: pool.classes.iter().map(|(_, ready, _)| ready).sum(),
+        pool_misses: pool.misses,
+        runner_generation: node.runner.as_ref().map_or(0, |runner| runner.status().generation),
+    });
+    with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+}
+
+/// What the bridge owns now, so that `doctor --leaks` can tell what nobody does.
+pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
+    let instances: Vec<Value> = node.instances().iter().map(|instance| instance.snapshot()).collect();
+    let sockets: Vec<Value> = node
+        .instances()
+        .iter()
+        .filter(|instance| instance.stage() != crate::instance::Stage::Ended)
+        .map(|instance| json!(node.instance_dir(&instance.id).join("app.sock")))
+        .collect();
+    let pool = node.pool.status();
+    let classes: Vec<Value> = pool
+        .classes
+        .iter()
+        .map(|(bytes, ready, wanted)| json!({ "bytes": bytes, "ready": ready, "wanted": wanted }))
+        .collect();
+    let budget = node.pool.node_budget();
+    answer(
+        StatusCode::OK,
+        &json!({
+            "pid": std::process::id(),
+            "version": VERSION,
+            "startedAt": node.started_at,
+            "now": headstart_base::now(),
+            "instances": instances,
+            "sockets": sockets,
+            "sandboxes": node.sandboxes.inventory(),
+            "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "hits": pool.hits, "misses": pool.misses },
+            "runner": runner(node),
+        }),
+    )
+}
+
+/// The lines that are kept, and with `follow=1` those that come. `instance` picks one instance's.
+pub(super) fn logs(query: &str) -> Response<Body> {
+    let value = |name: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
+    };
+    let instance = value("instance").unwrap_or_default();
+    let follow = value("follow").is_some_and(|value| value == "1" || value == "true");
+    let (kept, mut live) = logs::logs().follow();
+    let wanted = move |entry: &logs::Entry| instance.is_empty() || entry.instance == instance;
+    if !follow {
+        let text: String = kept.iter().filter(|entry| wanted(entry)).map(|entry| entry.json.as_str()).collect();
+        return with_type(StatusCode::OK, "application/x-ndjson", text);
+    }
+    let (sender, lines) = mpsc::channel(LINES);
+    tokio::spawn(async move {
+        for entry in kept.iter().filter(|entry| wanted(entry)) {
+            if sender.send(entry.json.clone()).await.is_err() {
+                return;
+            }
+        }
+        loop {
+            let received = tokio::select! {
+                () = sender.closed() => return,
+                received = live.recv() => received,
+            };
+            let line = match received {
+                Ok(entry) if wanted(&entry) => entry.json.clone(),
+                Ok(_) => continue,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(count)) => {
+                    format!("{}\n", json!({ "lost": count }))
+                }
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            };
+            if sender.send(line).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = Response::new(Lines(lines).boxed_unsync());
+    let kind = hyper::header::HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+}
+
+struct Lines(mpsc::Receiver<String>);
+
+impl HttpBody for Lines {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(Bytes::from(line)))))
+    }
+}

@@ -1,0 +1,141 @@
+//! What an instance tells the host, in order.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use headstart_sandbox::Stream;
+use tokio::sync::watch;
+
+use crate::instance::body::Finished;
+use crate::sync::lock;
+
+/// How many events one answer carries.
+const BATCH: usize = 256;
+/// How many an instance may have; see [`EventLog::is_full`].
+const MOST: usize = 200_000;
+
+/// One event; `Event` of schema/bridge.capnp. Its sequence number is its place in the log, from 1.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) at: Nanos,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Received,
+    Started,
+    SandboxCreated(u32),
+    AppConnected(String),
+    InvocationTaken(u64),
+    AnswerBegun(u64),
+    AnswerEnded { invocation: u64, bytes: u64, error: Option<Error> },
+    Mark(String),
+    Log { stream: Stream, text: String },
+    SandboxExited { status: i32, signal: u32, error: Option<Error> },
+    RpcAccepted { rpc: u64, content: String, idempotent: bool },
+    RpcSent { rpc: u64, reused: bool, attempt: u16 },
+    RpcFirstByte(u64),
+    RpcDone { rpc: u64, outcome: Result<Arc<Finished>> },
+    Claimed { claim: u64, id: u64, content: String, diverges: String, deadline_millis: u32 },
+    Served { id: u64, bytes: u64, waited: Nanos, error: Option<Error> },
+    Called { content: String, status: u16, bytes: u64, nanos: Nanos, error: Option<Error> },
+    Noted(String),
+    Published(u64),
+    MessageFailed { id: u64, error: Error },
+    Ended { reason: String, unclaimed_messages: u32, unclaimed_bytes: u64, segments: u32 },
+}
+
+/// All events of an instance: a host that comes back asks for them from the first.
+pub(crate) struct EventLog {
+    events: Mutex<Vec<Event>>,
+    /// The last sequence number.
+    last: watch::Sender<u64>,
+    /// Which call is the waiting one.
+    waiter: watch::Sender<u64>,
+}
+
+impl EventLog {
+    pub(crate) fn new() -> Self {
+        Self { events: Mutex::default(), last: watch::Sender::new(0), waiter: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn push(&self, kind: Kind) {
+        self.push_at(now(), kind);
+    }
+
+    pub(crate) fn push_at(&self, at: Nanos, kind: Kind) {
+        let mut events = lock(&self.events);
+        events.push(Event { at, kind });
+        // Under the lock, so that numbers never go back.
+        self.last.send_replace(events.len() as u64);
+    }
+
+    /// Whether the instance has told so much that it must end: a log that is kept whole cannot grow without bound.
+    pub(crate) fn is_full(&self) -> bool {
+        *self.last.borrow() >= MOST as u64
+    }
+
+    /// The events after a number, each with its own.
+    pub(crate) fn after(&self, after: u64) -> Vec<(u64, Event)> {
+        let events = lock(&self.events);
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(events.len());
+        events[from..].iter().take(BATCH).cloned().zip(from as u64 + 1..).map(|(event, seq)| (seq, event)).collect()
+    }
+
+    /// As `after`, but waits until there is one or the time has passed. One call waits; a second ends it (`cancelled`).
+    pub(crate) async fn wait(&self, after: u64, wait: Duration) -> Result<Vec<(u64, Event)>> {
+        let mut waiter = self.waiter.subscribe();
+        let mut last = self.last.subscribe();
+        let mut number = 0;
+        self.waiter.send_modify(|current| {
+            *current += 1;
+            number = *current;
+        });
+        tokio::select! {
+            biased;
+            // The sender lives as long as `self`.
+            _ = last.wait_for(|last| *last > after) => Ok(self.after(after)),
+            _ = waiter.wait_for(|current| *current != number) => {
+                Err(Error::new(ErrorCode::Cancelled, "a later call waits for events instead"))
+            }
+            () = tokio::time::sleep(wait) => Ok(Vec::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn numbers_have_no_gaps_and_a_second_waiter_ends_the_first() {
+        let log = Arc::new(EventLog::new());
+        log.push(Kind::Started);
+        log.push(Kind::Noted("a".into()));
+        let seqs = |events: Vec<(u64, Event)>| events.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+        assert_eq!(seqs(log.after(0)), [1, 2]);
+        assert_eq!(seqs(log.after(1)), [2]);
+        assert_eq!(seqs(log.after(u64::MAX)), [0; 0]);
+        assert!(log.wait(2, Duration::from_millis(1)).await.unwrap().is_empty());
+
+        let (first, second) = (Arc::clone(&log), Arc::clone(&log));
+        let first = tokio::spawn(async move { first.wait(2, Duration::from_secs(10)).await });
+        tokio::task::yield_now().await;
+        let second = tokio::spawn(async move { second.wait(2, Duration::from_secs(10)).await });
+        assert_eq!(first.await.unwrap().unwrap_err().code, ErrorCode::Cancelled);
+        log.push(Kind::Received);
+        assert_eq!(seqs(second.await.unwrap().unwrap()), [3]);
+    }
+
+    #[test]
+    fn answers_are_bounded() {
+        let log = EventLog::new();
+        for _ in 0..300 {
+            log.push(Kind::Received);
+        }
+        assert_eq!(log.after(0).len(), 256);
+        assert_eq!(log.after(256).len(), 44);
+    }
+}

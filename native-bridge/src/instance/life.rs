@@ -1,0 +1,311 @@
+//! Start, application, lease, stop, reaping.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use headstart_net::{Address, Scheme};
+use headstart_sandbox::{Exit, Limits, Reservation, Spec};
+use tokio::sync::mpsc;
+
+use crate::functions::Function;
+use crate::instance::event::Kind;
+use crate::instance::{Instance, Mode, Stage, closed, error};
+
+/// Which control stream holds a lease.
+pub(crate) type StreamId = u64;
+
+/// A `receivedAt` older than this is not believed.
+const RECEIVED_BELIEF: Nanos = 1_000_000_000;
+/// Lines of output on their way.
+const LINES: usize = 1024;
+/// How long an ended instance can still be attached to, beside the grace period.
+const ENDED_KEPT: Duration = Duration::from_secs(5);
+/// Reasons are told to people.
+const REASON_BYTES: usize = 256;
+
+impl Instance {
+    /// Gives the instance its function and begins its sandbox.
+    pub(crate) fn start(self: &Arc<Self>, digest: &str, mode: Mode, received_at: Nanos) -> Result<()> {
+        self.node.refuse_if_draining()?;
+        let function = self.node.functions.find(digest)?;
+        if function.tenant != self.tenant {
+            let message = format!("instance {} was made for another tenant than {}'s", self.id, function.name);
+            return Err(error(ErrorCode::InvalidArgument, message));
+        }
+        if mode != Mode::InitscriptOnly && !function.bundle.is_dir() {
+            let message = format!("the files of {} are not on the node", function.name);
+            return Err(error(ErrorCode::UnknownBundle, message));
+        }
+        let started_at = now();
+        let reservation = {
+            let mut state = self.lock();
+            match self.stage() {
+                Stage::Spare => {}
+                Stage::Started => return Err(error(ErrorCode::AlreadyExists, "the instance is started already")),
+                Stage::Stopping | Stage::Ended => return Err(closed()),
+            }
+            let limits = function.limits;
+            let traffic = limits.event_bytes.saturating_mul(8).saturating_add(self.node.config.limits.outbox_bytes);
+            self.memory.limit(limits.results, traffic);
+            state.function = Some(Arc::clone(&function));
+            state.started_at = started_at;
+            state.starting = Some(self.node.pool.start());
+            // While the lock is held, so that a stop comes before or after all of this.
+            self.stage.send_replace(Stage::Started);
+            state.reservation.take()
+        };
+        let believed = received_at != 0 && received_at <= started_at && started_at - received_at <= RECEIVED_BELIEF;
+        self.events.push_at(if believed { received_at } else { started_at }, Kind::Received);
+        self.events.push_at(started_at, Kind::Started);
+        match (mode, reservation) {
+            (Mode::InitscriptOnly, reservation) => drop(reservation),
+            (_, Some(reservation)) => {
+                let instance = Arc::clone(self);
+                self.spawn(async move { instance.run_app(&function, mode, reservation).await });
+            }
+            (_, None) => return Err(error(ErrorCode::Internal, "the instance has no network namespace")),
+        }
+        Ok(())
+    }
+
+    /// The application from its start to its end; its end is the instance's.
+    async fn run_app(self: &Arc<Self>, function: &Arc<Function>, mode: Mode, reservation: Reservation) {
+        let ended = self.run_sandbox(function, mode, reservation).await;
+        let killed_for = self.lock().killed_for.take();
+        let (status, signal, why) = match ended {
+            Err(error) => (-1, 0, Some(error)),
+            Ok(exit) => {
+                let why = killed_for.or_else(|| why_exited(exit, function, self.closing.is_cancelled()));
+                (exit.status, exit.signal, why)
+            }
+        };
+        self.events.push(Kind::SandboxExited { status, signal, error: why.clone() });
+        let left = why.clone().filter(|why| why.code != ErrorCode::InstanceClosed);
+        let left = left.unwrap_or_else(|| error(ErrorCode::AppExited, "the application ended before it answered"));
+        self.end_invocations(&left);
+        self.stop(&left.message);
+    }
+
+    async fn run_sandbox(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        mode: Mode,
+        reservation: Reservation,
+    ) -> Result<Exit> {
+        let spec = self.spec(function, mode).await?;
+        let (sender, mut lines) = mpsc::channel(LINES);
+        let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
+        self.lock().sandbox_pid = Some(sandbox.pid());
+        self.events.push(Kind::SandboxCreated(sandbox.pid()));
+        let instance = Arc::clone(self);
+        self.spawn(async move {
+            let mut number = 0;
+            while let Some(line) = lines.recv().await {
+                number += 1;
+                instance.line(number, line);
+            }
+        });
+        let exit = tokio::select! {
+            exit = sandbox.wait() => exit,
+            () = self.closing.cancelled() => Exit { status: 128 + libc::SIGKILL, signal: libc::SIGKILL as u32, oom: false },
+        };
+        // Nothing of it is left when this returns.
+        sandbox.kill().await;
+        Ok(exit)
+    }
+
+    async fn spec(&self, function: &Function, mode: Mode) -> Result<Spec> {
+        let direct = mode == Mode::Direct;
+        let mut env = function.env.clone();
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        set("HEADSTART_SOCKET", "/run/headstart/app.sock");
+        set("HEADSTART_INSTANCE", &self.id);
+        if direct {
+            set("HEADSTART_DIRECT", "1");
+            if let Some((_, name)) = function.secrets.iter().find(|(scheme, _)| scheme == Scheme::S3.name()) {
+                let secret = self.node.secrets.find(&function.tenant, name)?;
+                set("HEADSTART_S3_ENDPOINT", &secret.endpoint);
+                set("AWS_REGION", &secret.region);
+                set("AWS_DEFAULT_REGION", &secret.region);
+                set("AWS_ACCESS_KEY_ID", &secret.access_key);
+                set("AWS_SECRET_ACCESS_KEY", &secret.secret_key);
+            }
+        }
+        let (mut egress, mut hosts) = (Vec::new(), Vec::new());
+        if direct || function.network {
+            for address in function.egress.destinations() {
+                self.resolve(function, address, &mut egress, &mut hosts).await?;
+            }
+        }
+        Ok(Spec {
+            id: self.id.clone(),
+            isolation: function.isolation,
+            base: function.base.clone(),
+            bundle: function.bundle.clone(),
+            command: function.command.clone(),
+            env,
+            socket_dir: self.node.instance_dir(&self.id),
+            limits: Limits {
+                memory: function.limits.memory,
+                cpu_millis: function.limits.cpu_millis,
+                pids: function.limits.pids,
+            },
+            egress,
+            hosts,
+        })
+    }
+
+    /// Adds where an address of the egress list really is.
+    async fn resolve(
+        &self,
+        function: &Function,
+        address: &Address,
+        egress: &mut Vec<SocketAddr>,
+        hosts: &mut Vec<(String, IpAddr)>,
+    ) -> Result<()> {
+        let place = match function.store_for(address)? {
+            Some(store) => store.endpoint(),
+            None => address,
+        };
+        for found in self.node.client.resolve(&place.host, place.port).await? {
+            if !egress.contains(&found) {
+                egress.push(found);
+            }
+            let name = (place.host.clone(), found.ip());
+            if place.host.parse::<IpAddr>().is_err() && !hosts.contains(&name) {
+                hosts.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the application because of what the bridge found; the exit is told with this error.
+    pub(super) fn kill_app(self: &Arc<Self>, why: Error) {
+        let reason = why.message.clone();
+        self.lock().killed_for.get_or_insert(why);
+        self.stop(&reason);
+    }
+
+    /// Ends it all: the application, the RPCs, the waiting. `ended` comes when all is reaped.
+    pub(crate) fn stop(self: &Arc<Self>, reason: &str) {
+        {
+            let mut state = self.lock();
+            if matches!(self.stage(), Stage::Stopping | Stage::Ended) {
+                return;
+            }
+            state.stop_reason = reason.chars().take(REASON_BYTES).collect();
+            state.reservation = None;
+            state.starting = None;
+            self.stage.send_replace(Stage::Stopping);
+        }
+        self.closing.cancel();
+        self.tasks.close();
+        self.end_invocations(&closed());
+        let instance = Arc::clone(self);
+        self.node.data.spawn(async move { instance.reap().await });
+    }
+
+    /// Waits for all tasks and gives all back.
+    async fn reap(self: Arc<Self>) {
+        self.tasks.wait().await;
+        let folder = self.node.instance_dir(&self.id);
+        if let Err(error) = tokio::fs::remove_dir_all(&folder).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(instance = self.id, %error, "cannot remove the instance's folder");
+        }
+        let segments = self.memory.clear();
+        let (reason, unclaimed) = {
+            let mut state = self.lock();
+            state.progressive.clear();
+            state.claims.clear();
+            (state.stop_reason.clone(), state.unclaimed())
+        };
+        self.events.push(Kind::Ended {
+            reason,
+            unclaimed_messages: unclaimed.0,
+            unclaimed_bytes: unclaimed.1,
+            segments,
+        });
+        self.stage.send_replace(Stage::Ended);
+        self.node.metrics.instances.dec();
+        // The host may come back for the last events.
+        let kept = Duration::from_millis(self.node.config.grace_ms.into()) + ENDED_KEPT;
+        tokio::time::sleep(kept).await;
+        self.node.forget(&self.id);
+    }
+
+    /// Gives the lease to a stream.
+    pub(crate) fn attach(&self, stream: StreamId) {
+        let mut state = self.lock();
+        state.lease = Some(stream);
+        state.lease_changes += 1;
+    }
+
+    /// The stream is gone. If it had the lease, the grace period begins.
+    pub(crate) fn stream_ended(self: &Arc<Self>, stream: StreamId) {
+        let changes = {
+            let mut state = self.lock();
+            if state.lease != Some(stream) {
+                return;
+            }
+            state.lease = None;
+            state.lease_changes += 1;
+            state.lease_changes
+        };
+        let grace = Duration::from_millis(self.node.config.grace_ms.into());
+        let instance = Arc::clone(self);
+        self.node.data.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(grace) => {}
+                () = instance.closing.cancelled() => return,
+            }
+            let nobody_came = {
+                let state = instance.lock();
+                state.lease.is_none() && state.lease_changes == changes
+            };
+            if nobody_came {
+                instance.stop("the control stream broke and nobody attached");
+            }
+        });
+    }
+
+    /// Ends an instance that has told more than is kept.
+    pub(crate) fn bound_events(self: &Arc<Self>) {
+        if self.events.is_full() {
+            self.stop("the instance has told too many events");
+        }
+    }
+}
+
+impl crate::instance::State {
+    /// Messages that nobody received, and their bytes.
+    fn unclaimed(&self) -> (u32, u64) {
+        use crate::instance::body::Phase;
+        self.messages.values().filter(|message| !message.claimed).fold((0, 0), |(count, bytes), message| {
+            let length = match message.body.phase() {
+                Phase::Done(finished) => finished.length,
+                Phase::Receiving { .. } => message.body.written(),
+                Phase::Waiting | Phase::Failed(_) => 0,
+            };
+            (count + 1, bytes + length)
+        })
+    }
+}
+
+/// What an exit means; none when all is well.
+fn why_exited(exit: Exit, function: &Function, asked: bool) -> Option<Error> {
+    if exit.oom {
+        let message = format!("the application exceeded its memory limit of {} bytes", function.limits.memory);
+        return Some(error(ErrorCode::InstanceMemoryFull, message));
+    }
+    if asked {
+        return Some(closed());
+    }
+    match exit.status {
+        0 => None,
+        status => Some(error(ErrorCode::AppExited, format!("the application ended with status {status}"))),
+    }
+}

@@ -1,0 +1,259 @@
+//! An instance's segments.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_memory::{Budget, Outbox, Pool, Segment, Writer};
+
+use crate::instance::body::Place;
+use crate::sync::lock;
+
+/// Bodies up to this size share a segment.
+const SMALL: usize = 64 << 10;
+/// Segments that an instance may have at one time: each is an fd in the application and here.
+const MOST_SEGMENTS: usize = 4096;
+
+/// Segments by number, and the budget they draw on.
+pub(crate) struct Memory {
+    owner: String,
+    /// Replies and messages.
+    results: Arc<Budget>,
+    /// Events and outboxes.
+    traffic: Arc<Budget>,
+    pool: Arc<Pool>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The last number given. Numbers are never given twice.
+    last: u32,
+    segments: BTreeMap<u32, Entry>,
+    /// The segment that small bodies go to now.
+    heap: Option<u32>,
+    /// How many there have been, the largest number at one time.
+    made: u32,
+}
+
+struct Entry {
+    segment: Arc<Segment>,
+    /// Bodies that lie in it.
+    bodies: u32,
+}
+
+/// A region of a segment that has a number.
+pub(crate) struct Region {
+    pub(crate) segment: u32,
+    pub(crate) writer: Writer,
+}
+
+impl Region {
+    pub(crate) fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.writer.offset() as u64 }
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(owner: &str, pool: &Arc<Pool>) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            // A spare holds nothing; its function's limits come with the start.
+            results: Budget::instance(0),
+            traffic: Budget::instance(0),
+            pool: Arc::clone(pool),
+            table: Mutex::default(),
+        }
+    }
+
+    /// Sets the bounds: of replies and messages, and of events and outboxes.
+    pub(crate) fn limit(&self, results: u64, traffic: u64) {
+        self.results.set_limit(results.max(SMALL as u64));
+        self.traffic.set_limit(traffic);
+    }
+
+    /// Bytes of replies and messages, and of events and outboxes.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        (self.results.used(), self.traffic.used())
+    }
+
+    /// Room for a body of `bytes`.
+    pub(crate) fn region(&self, bytes: u64) -> Result<Region> {
+        let bytes = usize::try_from(bytes).map_err(|_| too_large(bytes))?;
+        if bytes > SMALL { self.own(bytes) } else { self.shared(bytes) }
+    }
+
+    /// Room in a segment of its own.
+    pub(crate) fn own(&self, bytes: usize) -> Result<Region> {
+        self.alone(bytes, &self.results)
+    }
+
+    /// Room for an invocation's event, in a segment of its own.
+    pub(crate) fn event(&self, bytes: u64) -> Result<Region> {
+        self.alone(usize::try_from(bytes).map_err(|_| too_large(bytes))?, &self.traffic)
+    }
+
+    fn alone(&self, bytes: usize, budget: &Arc<Budget>) -> Result<Region> {
+        let segment = self.pool.take(&self.owner, bytes, budget)?;
+        let writer = segment.region(bytes).ok_or_else(|| too_large(bytes as u64))?;
+        let mut table = lock(&self.table);
+        let number = table.add(segment)?;
+        table.entered(number);
+        Ok(Region { segment: number, writer })
+    }
+
+    fn shared(&self, bytes: usize) -> Result<Region> {
+        if let Some(region) = lock(&self.table).in_heap(bytes) {
+            return Ok(region);
+        }
+        // Without the lock: this may map memory. If two come here at once, one heap is used for one body only.
+        let segment = self.pool.take(&self.owner, SMALL, &self.results)?;
+        let mut table = lock(&self.table);
+        let number = table.add(segment)?;
+        if let Some(old) = table.heap.replace(number) {
+            table.drop_if_empty(old);
+        }
+        table.in_heap(bytes).ok_or_else(|| too_large(bytes as u64))
+    }
+
+    pub(crate) fn find(&self, segment: u32) -> Option<Arc<Segment>> {
+        lock(&self.table).segments.get(&segment).map(|entry| Arc::clone(&entry.segment))
+    }
+
+    /// A copy of bytes that were written.
+    pub(crate) fn read(&self, place: Place, length: u64) -> Result<Vec<u8>> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let segment = self
+            .find(place.segment)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment)))?;
+        segment.read(place.offset, usize::try_from(length).map_err(|_| too_large(length))?)
+    }
+
+    /// One body in this segment is not needed any more. False when there is no such segment.
+    pub(crate) fn release(&self, segment: u32) -> bool {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.segments.get_mut(&segment) else { return false };
+        entry.bodies = entry.bodies.saturating_sub(1);
+        table.drop_if_empty(segment);
+        true
+    }
+
+    /// A segment that the application writes, to be given a number.
+    pub(crate) fn outbox(&self, bytes: u64) -> Result<(u32, Outbox)> {
+        let bytes = usize::try_from(bytes).map_err(|_| too_large(bytes))?;
+        let outbox = Outbox::new(&self.owner, bytes, &self.traffic, self.pool.node_budget())?;
+        Ok((lock(&self.table).number(), outbox))
+    }
+
+    /// Gives all memory back, and tells how many segments there have been.
+    pub(crate) fn clear(&self) -> u32 {
+        let mut table = lock(&self.table);
+        table.heap = None;
+        let segments = std::mem::take(&mut table.segments);
+        let made = table.made;
+        drop(table);
+        drop(segments);
+        made
+    }
+
+    /// Number, capacity and bodies of each segment.
+    pub(crate) fn list(&self) -> Vec<(u32, usize, u32)> {
+        let table = lock(&self.table);
+        table.segments.iter().map(|(number, entry)| (*number, entry.segment.capacity(), entry.bodies)).collect()
+    }
+}
+
+impl Table {
+    fn number(&mut self) -> u32 {
+        self.last += 1;
+        self.last
+    }
+
+    fn add(&mut self, segment: Arc<Segment>) -> Result<u32> {
+        if self.segments.len() >= MOST_SEGMENTS || self.last == u32::MAX {
+            let message = format!("an instance has at most {MOST_SEGMENTS} segments: free some");
+            return Err(Error::new(ErrorCode::InstanceMemoryFull, message));
+        }
+        let number = self.number();
+        self.made += 1;
+        self.segments.insert(number, Entry { segment, bodies: 0 });
+        Ok(number)
+    }
+
+    fn entered(&mut self, number: u32) {
+        if let Some(entry) = self.segments.get_mut(&number) {
+            entry.bodies += 1;
+        }
+    }
+
+    fn in_heap(&mut self, bytes: usize) -> Option<Region> {
+        let number = self.heap?;
+        let writer = self.segments.get(&number)?.segment.region(bytes)?;
+        self.entered(number);
+        Some(Region { segment: number, writer })
+    }
+
+    fn drop_if_empty(&mut self, number: u32) {
+        let empty = self.segments.get(&number).is_some_and(|entry| entry.bodies == 0);
+        if empty && self.heap != Some(number) {
+            self.segments.remove(&number);
+        }
+    }
+}
+
+fn too_large(bytes: u64) -> Error {
+    Error::new(ErrorCode::InstanceMemoryFull, format!("{bytes} bytes do not fit into a segment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(limit: u64) -> Memory {
+        let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
+        let memory = Memory::new("test", &pool);
+        memory.limit(limit, limit);
+        memory
+    }
+
+    #[test]
+    fn small_bodies_share_a_segment_and_large_ones_do_not() {
+        let memory = memory(1 << 20);
+        let first = memory.region(1000).unwrap();
+        let second = memory.region(1000).unwrap();
+        let large = memory.region(100_000).unwrap();
+        assert_eq!(first.segment, second.segment);
+        assert_ne!(first.place(), second.place());
+        assert_ne!(first.segment, large.segment);
+        assert_eq!(memory.list().len(), 2);
+    }
+
+    #[test]
+    fn memory_comes_back_when_the_last_body_of_a_segment_goes() {
+        let memory = memory(300_000);
+        let large = memory.region(200_000).unwrap();
+        assert_eq!(memory.region(200_000).err().unwrap().code, ErrorCode::InstanceMemoryFull);
+        let number = large.segment;
+        drop(large);
+        assert!(memory.release(number));
+        assert!(!memory.release(number));
+        assert!(memory.region(200_000).is_ok());
+        assert_eq!(memory.region(u64::MAX).err().unwrap().code, ErrorCode::InstanceMemoryFull);
+    }
+
+    #[test]
+    fn a_full_heap_is_replaced_and_given_back_when_it_is_empty() {
+        let memory = memory(1 << 20);
+        let first = memory.region(60_000).unwrap().segment;
+        let second = memory.region(60_000).unwrap().segment;
+        assert_ne!(first, second);
+        assert!(memory.release(first));
+        assert!(memory.find(first).is_none());
+        assert!(memory.release(second));
+        assert!(memory.find(second).is_some(), "the present heap stays");
+        assert_eq!(memory.clear(), 2);
+        assert_eq!(memory.used(), (0, 0));
+    }
+}

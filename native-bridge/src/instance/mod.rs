@@ -1,0 +1,192 @@
+//! An instance: one function's sandbox, its results and its RPCs, from its reservation to its reaping.
+//!
+//! The host decides, so nothing here is a policy: operations come in, facts are kept, events go out. All state is behind
+//! one short lock that is never held across a wait. What takes time (fetches, the application's socket, bodies) runs on
+//! the data runtime as tasks that the instance tracks; it has ended when all of them have.
+
+pub(crate) mod body;
+pub(crate) mod event;
+pub(crate) mod invocations;
+mod life;
+pub(crate) mod memory;
+pub(crate) mod messages;
+pub(crate) mod ops;
+mod output;
+mod rpc;
+mod sink;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use headstart_base::{ErrorCode, Nanos, Result};
+use headstart_memory::StartGuard;
+use headstart_net::Address;
+use headstart_sandbox::Reservation;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::functions::Function;
+use crate::instance::body::{Body, Place};
+use crate::instance::event::EventLog;
+use crate::instance::invocations::Invocations;
+use crate::instance::memory::Memory;
+use crate::instance::messages::{Claim, Message};
+use crate::node::Node;
+use crate::sync::lock;
+
+pub(crate) use life::StreamId;
+
+/// How the application and its initscript take part; `Instance.Mode` of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Normal,
+    NoInitscript,
+    InitscriptOnly,
+    Direct,
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Spare,
+    Started,
+    Stopping,
+    Ended,
+}
+
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) tenant: String,
+    pub(crate) node: Arc<Node>,
+    pub(crate) events: EventLog,
+    pub(crate) memory: Memory,
+    /// Cancelled when the instance begins to stop.
+    pub(crate) closing: CancellationToken,
+    /// All tasks that work for this instance.
+    pub(crate) tasks: TaskTracker,
+    /// The stage, for those who wait for it.
+    pub(crate) stage: watch::Sender<Stage>,
+    state: Mutex<State>,
+}
+
+/// What the lock guards.
+#[derive(Default)]
+pub(crate) struct State {
+    function: Option<Arc<Function>>,
+    /// The stream that holds the lease; none during the grace period.
+    lease: Option<StreamId>,
+    /// Counts the lease's changes, so that an old grace period does not end a new lease.
+    lease_changes: u64,
+    /// The network namespace that waits for the sandbox.
+    reservation: Option<Reservation>,
+    /// Holds the pool's refilling back during the start.
+    starting: Option<StartGuard>,
+    started_at: Nanos,
+    sandbox_pid: Option<u32>,
+    /// Why the bridge itself ended the application, told as its exit's error.
+    killed_for: Option<headstart_base::Error>,
+    conns: HashMap<u32, Result<Address>>,
+    rpcs: HashMap<u64, Rpc>,
+    messages: HashMap<u64, Message>,
+    claims: HashMap<u64, Claim>,
+    last_claim: u64,
+    script_ended: bool,
+    /// Bodies that the application reads while they come in, by the place it was told.
+    progressive: HashMap<Place, Arc<Body>>,
+    invocations: Invocations,
+    connections: usize,
+    app_connected: bool,
+    stop_reason: String,
+}
+
+/// An RPC of the initscript.
+struct Rpc {
+    /// "VERB address/path".
+    content: String,
+    body: Arc<Body>,
+    cancel: CancellationToken,
+    /// The application has written to what this read.
+    voided: bool,
+}
+
+impl Instance {
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        id: String,
+        tenant: String,
+        lease: StreamId,
+        reservation: Reservation,
+    ) -> Arc<Self> {
+        let state = State { lease: Some(lease), reservation: Some(reservation), ..State::default() };
+        Arc::new(Self {
+            memory: Memory::new(&id, &node.pool),
+            id,
+            tenant,
+            node: Arc::clone(node),
+            events: EventLog::new(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            stage: watch::Sender::new(Stage::Spare),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// The function, once the instance is started.
+    pub(crate) fn function(&self) -> Option<Arc<Function>> {
+        self.lock().function.clone()
+    }
+
+    /// Runs a task for this instance on the data runtime.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.node.data);
+    }
+
+    /// Says that the application has an open connection more, unless there are too many.
+    pub(crate) fn connection_opened(&self) -> bool {
+        let mut state = self.lock();
+        let room = state.connections < self.node.config.limits.app_connections;
+        state.connections += usize::from(room);
+        room
+    }
+
+    /// A hello of the application: the first one is an event.
+    pub(crate) fn app_connected(&self, client: String) {
+        let first = !std::mem::replace(&mut self.lock().app_connected, true);
+        if first {
+            self.events.push(event::Kind::AppConnected(client));
+        }
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        let mut state = self.lock();
+        state.connections = state.connections.saturating_sub(1);
+    }
+}
+
+/// What a content is about: "s3://bucket/key" of "GET s3://bucket/key".
+fn resource(content: &str) -> &str {
+    content.split_once(' ').map_or(content, |(_, resource)| resource)
+}
+
+/// Whether a verb changes what it is about.
+fn is_write(content: &str) -> bool {
+    !matches!(content.split(' ').next(), Some("GET" | "HEAD" | "OPTIONS"))
+}
+
+fn closed() -> headstart_base::Error {
+    crate::errors::instance_closed()
+}
+
+fn error(code: ErrorCode, message: impl Into<String>) -> headstart_base::Error {
+    headstart_base::Error::new(code, message)
+}

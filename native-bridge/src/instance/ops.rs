@@ -1,0 +1,115 @@
+//! Operations of the host, applied in order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_net::Address;
+
+use crate::instance::event::Kind;
+use crate::instance::{Instance, Stage, State, closed, error};
+
+/// `Op` of schema/bridge.capnp.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Connect { conn: u32, address: String },
+    Send { conn: u32, rpc: u64, request: Vec<u8>, timeout_millis: u32 },
+    MessageData { id: u64, data: Vec<u8>, content: String },
+    MessageReply { id: u64, rpc: u64, content: String },
+    Decide { claim: u64, error: Error },
+    Cancel(u64),
+    Note(String),
+    ScriptEnded,
+    Void(u64),
+}
+
+impl Instance {
+    /// Applies a batch, or nothing of it when it is malformed.
+    pub(crate) fn submit(self: &Arc<Self>, ops: Vec<Op>) -> Result<()> {
+        if matches!(self.stage(), Stage::Stopping | Stage::Ended) {
+            return Err(closed());
+        }
+        check(&self.lock(), &ops)?;
+        for op in ops {
+            self.apply(op);
+        }
+        self.bound_events();
+        Ok(())
+    }
+
+    fn apply(self: &Arc<Self>, op: Op) {
+        match op {
+            Op::Connect { conn, address } => self.connect(conn, &address),
+            Op::Send { conn, rpc, request, timeout_millis } => self.send(conn, rpc, &request, timeout_millis),
+            Op::MessageData { id, data, content } => self.publish_data(id, content, &data),
+            Op::MessageReply { id, rpc, content } => self.publish_reply(id, rpc, content),
+            Op::Decide { claim, error } => self.decide(claim, error),
+            Op::Cancel(rpc) => self.cancel(rpc),
+            Op::Note(text) => self.events.push(Kind::Noted(text)),
+            Op::ScriptEnded => self.lock().script_ended = true,
+            Op::Void(id) => self.void(id),
+        }
+    }
+
+    /// Names an address and begins to connect. What is wrong with it shows at the RPCs on it.
+    fn connect(self: &Arc<Self>, conn: u32, address: &str) {
+        let parsed = Address::parse(address);
+        let function = self.function();
+        if let (Ok(address), Some(function)) = (&parsed, &function)
+            && let Ok(store) = function.store_for(address)
+            && function.egress.destinations().contains(&address)
+        {
+            let _runtime = self.node.data.enter();
+            self.node.client.warm(&self.tenant, address, store);
+        }
+        self.lock().conns.insert(conn, parsed);
+    }
+}
+
+/// What would make a batch malformed: an id that is not new, or one that is not known.
+fn check(state: &State, ops: &[Op]) -> Result<()> {
+    let limits = state.function.as_ref().map(|function| function.limits);
+    let mut conns: HashSet<u32> = HashSet::new();
+    let mut rpcs: HashSet<u64> = HashSet::new();
+    let mut messages: HashSet<u64> = HashSet::new();
+    if state.script_ended && ops.iter().any(|op| matches!(op, Op::Connect { .. } | Op::Send { .. })) {
+        return Err(error(ErrorCode::InvalidArgument, "the script has ended"));
+    }
+    for op in ops {
+        match op {
+            Op::Connect { conn, .. } => {
+                if state.conns.contains_key(conn) || !conns.insert(*conn) {
+                    return Err(error(ErrorCode::InvalidArgument, format!("connection {conn} has an address already")));
+                }
+            }
+            Op::Send { rpc, .. } => {
+                if state.rpcs.contains_key(rpc) || !rpcs.insert(*rpc) {
+                    return Err(error(ErrorCode::RpcDuplicate, format!("RPC {rpc} was sent before")));
+                }
+            }
+            Op::MessageData { id, .. } | Op::MessageReply { id, .. } => {
+                if state.messages.contains_key(id) || !messages.insert(*id) {
+                    return Err(error(ErrorCode::MessageDuplicate, format!("message {id} was sent before")));
+                }
+                if let Op::MessageReply { rpc, .. } = op
+                    && !state.rpcs.contains_key(rpc)
+                    && !rpcs.contains(rpc)
+                {
+                    return Err(error(
+                        ErrorCode::RpcUnknown,
+                        format!("message {id} is of RPC {rpc}, which was not sent"),
+                    ));
+                }
+            }
+            Op::Decide { .. } | Op::Cancel(_) | Op::Note(_) | Op::ScriptEnded | Op::Void(_) => {}
+        }
+    }
+    let Some(limits) = limits else { return Ok(()) };
+    if state.conns.len() + conns.len() > limits.connections as usize {
+        return Err(error(ErrorCode::TooMany, format!("an initscript may name {} connections", limits.connections)));
+    }
+    if state.messages.len() + messages.len() > limits.messages as usize {
+        return Err(error(ErrorCode::TooMany, format!("an initscript may send {} messages", limits.messages)));
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! RPCs of the initscript and calls of the application: both go out the same way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headstart_base::{ErrorCode, Result, now};
+use headstart_net::{Address, Progress, Request};
+use tokio_util::sync::CancellationToken;
+
+use crate::functions::Function;
+use crate::instance::body::{Body, Finished};
+use crate::instance::event::Kind;
+use crate::instance::sink::Sink;
+use crate::instance::{Instance, Rpc, Stage, closed, error, is_write, resource};
+use crate::metrics::outcome;
+
+/// The longest an RPC may take.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Instance {
+    /// Sends an RPC. What is wrong with it shows as its `rpcDone`.
+    pub(super) fn send(self: &Arc<Self>, conn: u32, rpc: u64, raw: &[u8], timeout_millis: u32) {
+        match self.prepare(conn, raw) {
+            Ok((function, address, request)) => {
+                let body = Body::waiting();
+                let cancel = self.closing.child_token();
+                let record = Rpc {
+                    content: request.content.clone(),
+                    body: Arc::clone(&body),
+                    cancel: cancel.clone(),
+                    voided: false,
+                };
+                self.lock().rpcs.insert(rpc, record);
+                let accepted =
+                    Kind::RpcAccepted { rpc, content: request.content.clone(), idempotent: request.idempotent };
+                self.events.push(accepted);
+                let millis = if timeout_millis == 0 { function.limits.rpc_timeout_millis } else { timeout_millis };
+                let deadline = Instant::now() + Duration::from_millis(millis.into()).min(LONGEST);
+                let instance = Arc::clone(self);
+                self.spawn(async move {
+                    instance.run_rpc(rpc, &function, &address, &request, deadline, &body, &cancel).await;
+                });
+            }
+            Err(error) => {
+                let record = Rpc {
+                    content: String::new(),
+                    body: Body::failed(error.clone()),
+                    cancel: CancellationToken::new(),
+                    voided: false,
+                };
+                self.lock().rpcs.insert(rpc, record);
+                self.events.push(Kind::RpcDone { rpc, outcome: Err(error) });
+            }
+        }
+    }
+
+    /// Ends an RPC with `cancelled`, if it has not ended.
+    pub(super) fn cancel(&self, rpc: u64) {
+        if let Some(rpc) = self.lock().rpcs.get(&rpc) {
+            rpc.cancel.cancel();
+        }
+    }
+
+    fn prepare(&self, conn: u32, raw: &[u8]) -> Result<(Arc<Function>, Address, Request)> {
+        let state = self.lock();
+        let Some(function) = state.function.clone() else {
+            return Err(error(ErrorCode::UnknownFunction, "the instance has no function yet: start it first"));
+        };
+        if state.rpcs.len() >= function.limits.rpcs as usize {
+            let message = format!("an initscript may send {} RPCs ([initscript.limits] rpcs)", function.limits.rpcs);
+            return Err(error(ErrorCode::TooMany, message));
+        }
+        let Some(address) = state.conns.get(&conn).cloned() else {
+            return Err(error(ErrorCode::InvalidArgument, format!("connection {conn} was not named by a connect")));
+        };
+        drop(state);
+        let address = address?;
+        let request = Request::parse(&address, raw)?;
+        function.allow(&request.content)?;
+        function.store_for(&address)?;
+        Ok((function, address, request))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn run_rpc(
+        self: &Arc<Self>,
+        rpc: u64,
+        function: &Function,
+        address: &Address,
+        request: &Request,
+        deadline: Instant,
+        body: &Arc<Body>,
+        cancel: &CancellationToken,
+    ) {
+        let mut progress = |progress| match progress {
+            Progress::Connected { .. } => {}
+            Progress::Sent { attempt, reused } => self.events.push(Kind::RpcSent { rpc, reused, attempt }),
+            Progress::FirstByte => self.events.push(Kind::RpcFirstByte(rpc)),
+        };
+        let finished = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(if self.closing.is_cancelled() {
+                closed()
+            } else {
+                error(ErrorCode::Cancelled, "the RPC was cancelled")
+            }),
+            finished = self.fetch(function, address, request, deadline, body, &mut progress) => finished,
+        };
+        self.node.metrics.rpcs.get_or_create(&outcome(&finished)).inc();
+        let failed = finished.as_ref().err().cloned();
+        body.end(finished.clone());
+        self.events.push(Kind::RpcDone { rpc, outcome: finished });
+        if let Some(error) = failed {
+            for id in self.messages_of(rpc) {
+                self.events.push(Kind::MessageFailed { id, error: error.clone() });
+            }
+        }
+    }
+
+    /// Sends a request and receives its answer into a body, which the caller ends.
+    async fn fetch(
+        self: &Arc<Self>,
+        function: &Function,
+        address: &Address,
+        request: &Request,
+        deadline: Instant,
+        body: &Arc<Body>,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Arc<Finished>> {
+        let store = function.store_for(address)?;
+        let mut sink = Sink::new(self, body);
+        let client = &self.node.client;
+        let done = client.send(&self.tenant, address, store, request, deadline, &mut sink, progress).await?;
+        self.node.metrics.received_bytes.inc_by(done.length);
+        Ok(Arc::new(sink.finish(&done)?))
+    }
+
+    /// Does a call for the application: the same policy, the same signing. Returns the body that its answer goes to.
+    pub(crate) fn call(self: &Arc<Self>, head: &[u8], body: Vec<u8>, deadline: Instant) -> Result<Arc<Body>> {
+        let Some(function) = self.function().filter(|_| self.stage() == Stage::Started) else {
+            return Err(closed());
+        };
+        let mut raw = head.to_vec();
+        raw.extend_from_slice(&body);
+        let (address, request) = Request::parse_absolute(&raw)?;
+        drop(raw);
+        function.allow(&request.content)?;
+        function.store_for(&address)?;
+        let answer = Body::waiting();
+        let (instance, receiving) = (Arc::clone(self), Arc::clone(&answer));
+        self.spawn(async move {
+            let began = now();
+            let write = is_write(&request.content);
+            if write {
+                instance.void_resource(&request.content);
+            }
+            let mut untold = |_| {};
+            let finished = tokio::select! {
+                biased;
+                () = instance.closing.cancelled() => Err(closed()),
+                finished = instance.fetch(&function, &address, &request, deadline, &receiving, &mut untold) => finished,
+            };
+            if write {
+                // What was fetched beside the write may be of before it.
+                instance.void_resource(&request.content);
+            }
+            instance.node.metrics.calls.get_or_create(&outcome(&finished)).inc();
+            let told = finished.as_ref().ok();
+            instance.events.push(Kind::Called {
+                content: request.content.clone(),
+                status: told.map_or(0, |finished| finished.status),
+                bytes: told.map_or(0, |finished| finished.length),
+                nanos: now().saturating_sub(began),
+                error: finished.as_ref().err().cloned(),
+            });
+            receiving.end(finished);
+        });
+        Ok(answer)
+    }
+
+    /// Voids all that was fetched ahead of what this content is about, and is not claimed.
+    fn void_resource(&self, content: &str) {
+        let what = resource(content);
+        let mut state = self.lock();
+        for rpc in state.rpcs.values_mut().filter(|rpc| resource(&rpc.content) == what) {
+            rpc.voided = true;
+        }
+        for message in state.messages.values_mut().filter(|message| resource(&message.content) == what) {
+            message.voided = true;
+        }
+    }
+}

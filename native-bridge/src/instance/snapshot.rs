@@ -1,0 +1,58 @@
+//! What an instance holds now, for people and tests.
+
+use serde_json::{Value, json};
+
+use crate::instance::Instance;
+use crate::instance::body::Phase;
+
+impl Instance {
+    pub(crate) fn snapshot(&self) -> Value {
+        let segments: Vec<Value> = self
+            .memory
+            .list()
+            .into_iter()
+            .map(|(number, bytes, bodies)| json!({ "segment": number, "bytes": bytes, "bodies": bodies }))
+            .collect();
+        let (results, traffic) = self.memory.used();
+        let state = self.lock();
+        let rpcs: Vec<Value> = state
+            .rpcs
+            .iter()
+            .map(|(id, rpc)| {
+                let (phase, status) = match rpc.body.phase() {
+                    Phase::Waiting => ("sent", 0),
+                    Phase::Receiving { status, .. } => ("receiving", status),
+                    Phase::Done(finished) => ("done", finished.status),
+                    Phase::Failed(_) => ("failed", 0),
+                };
+                json!({
+                    "rpc": id, "content": rpc.content, "phase": phase, "status": status,
+                    "written": rpc.body.written(), "voided": rpc.voided,
+                })
+            })
+            .collect();
+        let messages: Vec<Value> = state
+            .messages
+            .iter()
+            .map(|(id, message)| {
+                json!({ "id": id, "content": message.content, "claimed": message.claimed, "voided": message.voided })
+            })
+            .collect();
+        json!({
+            "id": self.id,
+            "tenant": self.tenant,
+            "stage": format!("{:?}", self.stage()).to_lowercase(),
+            "function": state.function.as_ref().map(|function| function.name.clone()),
+            "leased": state.lease.is_some(),
+            "sandboxPid": state.sandbox_pid,
+            "segments": segments,
+            "memory": { "results": results, "traffic": traffic },
+            "rpcs": rpcs,
+            "messages": messages,
+            "claims": state.claims.len(),
+            "invocations": state.invocations.open(),
+            "connections": state.connections,
+            "scriptEnded": state.script_ended,
+        })
+    }
+}

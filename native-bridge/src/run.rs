@@ -1,0 +1,205 @@
+//! The bridge from its start to its end.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_memory::{Budget, Class, Pool};
+use headstart_net::{Client, ClientConfig};
+use headstart_runner::{Relay, Runner, RunnerConfig};
+use headstart_sandbox::{Line, SandboxConfig, Sandboxes};
+use tokio::net::UnixListener;
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::config::Config;
+use crate::errors::io;
+use crate::instance::Stage;
+use crate::node::{Node, Parts};
+use crate::{control, http, logs};
+
+/// Threads of the data runtime.
+const DATA_THREADS: usize = 2;
+/// Control streams that wait to be taken over.
+const STREAMS: usize = 16;
+const LINES: usize = 256;
+/// How long the reaping of all instances may take at the end.
+const REAP: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(config: Config) -> Result<()> {
+    logs::begin();
+    let runtime = |error| io("cannot start a runtime", &error);
+    let data = Builder::new_multi_thread()
+        .worker_threads(DATA_THREADS)
+        .thread_name("data")
+        .enable_all()
+        .build()
+        .map_err(runtime)?;
+    let control = Builder::new_current_thread().enable_all().build().map_err(runtime)?;
+    let outcome = control.block_on(LocalSet::new().run_until(serve(config, data.handle().clone())));
+    data.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+async fn serve(config: Config, data: Handle) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| io("cannot wait for SIGTERM", &error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| io("cannot wait for SIGINT", &error))?;
+    folders(&config)?;
+    // First of all: while it is ours, nobody else's sandboxes are reaped.
+    let socket = config.bridge_socket();
+    let listener = {
+        let _runtime = data.enter();
+        http::bind(&socket)?
+    };
+    reap_leftovers(&config)?;
+    let node = make(config, &data).await?;
+    let relay = begin_relay(&node)?;
+    let (streams, upgraded) = mpsc::channel(STREAMS);
+    let serving = data.spawn(http::serve(Arc::clone(&node), listener, streams));
+    let control = tokio::task::spawn_local(control::serve(Arc::clone(&node), upgraded));
+    tracing::info!(socket = %socket.display(), isolations = ?node.sandboxes.isolations(), "ready");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drain(&node).await;
+    // The last events are fetched; now the streams end.
+    control.abort();
+    serving.abort();
+    if let Some(relay) = relay {
+        relay.abort();
+    }
+    node.sandboxes.shutdown().await;
+    if let Some(runner) = &node.runner {
+        runner.shutdown().await;
+    }
+    for path in [socket, node.config.relay_socket()] {
+        // Either may never have been.
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn folders(config: &Config) -> Result<()> {
+    let private = [config.run_dir.clone(), config.run_dir.join("runner"), config.instances_dir()];
+    for folder in private {
+        make_folder(&folder, 0o700)?;
+    }
+    // Applications are nobody and read their bundle: the way to it is open.
+    make_folder(&config.state_dir, 0o711)?;
+    make_folder(&config.bundles_dir(), 0o711)
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    let cannot = |error| io(&format!("cannot make {}", path.display()), &error);
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(cannot)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(cannot)
+}
+
+/// Removes what a previous life left: instances' folders and half-received bundles. (`Sandboxes::new` does the sandboxes.)
+fn reap_leftovers(config: &Config) -> Result<()> {
+    let cannot = |error| io("cannot reap a previous life's leftovers", &error);
+    for entry in std::fs::read_dir(config.instances_dir()).map_err(cannot)? {
+        std::fs::remove_dir_all(entry.map_err(cannot)?.path()).map_err(cannot)?;
+    }
+    for entry in std::fs::read_dir(config.bundles_dir()).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        if entry.file_name().to_string_lossy().starts_with(".incoming-") {
+            std::fs::remove_dir_all(entry.path()).map_err(cannot)?;
+        }
+    }
+    Ok(())
+}
+
+async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
+    let classes: Vec<Class> =
+        config.memory.pool.iter().map(|class| Class { bytes: class.bytes, count: class.count }).collect();
+    let pool = Pool::new(&classes, Budget::node(config.memory.node_bytes))?;
+    let client = {
+        let _runtime = data.enter();
+        Client::new(ClientConfig { extra_authorities: config.net.authorities.clone(), ..ClientConfig::default() })
+    };
+    let sandboxes = SandboxConfig {
+        runsc: config.runsc.clone(),
+        bwrap: config.bwrap.clone(),
+        state_dir: config.state_dir.clone(),
+        run_dir: config.run_dir.clone(),
+        subnet: config.net.subnet.clone(),
+        pool: config.net.pool,
+    };
+    let sandboxes = data.spawn(Sandboxes::new(sandboxes)).await;
+    let sandboxes = sandboxes.map_err(|error| Error::new(ErrorCode::Internal, format!("the sandboxes: {error}")))??;
+    let runner = {
+        let _runtime = data.enter();
+        begin_runner(&config)?
+    };
+    Ok(Node::new(config, Parts { pool, client, sandboxes, runner, data: data.clone() }))
+}
+
+fn begin_runner(config: &Config) -> Result<Option<Arc<Runner>>> {
+    let Some(wanted) = &config.runner else { return Ok(None) };
+    let Some(dir) = wanted.config_file.parent() else {
+        return Err(Error::new(ErrorCode::InvalidArgument, "the runner's config_file has no folder"));
+    };
+    let (sender, mut lines) = mpsc::channel::<Line>(LINES);
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            logs::logs().line("runner", "", line.at, line.stream, &line.text);
+        }
+    });
+    let config = RunnerConfig {
+        workerd: wanted.workerd.clone(),
+        bwrap: config.bwrap.clone(),
+        run_dir: config.run_dir.clone(),
+        config_file: wanted.config_file.clone(),
+        dir: dir.to_owned(),
+        socket: config.run_dir.join("runner").join("runner.sock"),
+        data_limit: wanted.data_limit,
+        memory_limit: wanted.memory_limit,
+    };
+    Runner::start(config, sender).map(Some)
+}
+
+fn begin_relay(node: &Arc<Node>) -> Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(runner) = node.runner.clone() else { return Ok(None) };
+    let listener: UnixListener = {
+        let _runtime = node.data.enter();
+        http::bind(&node.config.relay_socket())?
+    };
+    Ok(Some(node.data.spawn(async move {
+        if let Err(error) = Relay::serve(listener, runner).await {
+            tracing::error!(%error, "the relay ends");
+        }
+    })))
+}
+
+/// Refuses what is new, waits for what runs, and reaps all.
+async fn drain(node: &Arc<Node>) {
+    tracing::info!("draining");
+    node.drain();
+    let busy = || node.instances().iter().any(|instance| instance.open_invocations() > 0);
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(node.config.limits.drain_ms);
+    while busy() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for instance in node.instances() {
+        instance.stop("the node is shutting down");
+    }
+    let reaped = async {
+        for instance in node.instances() {
+            let mut stage = instance.stage.subscribe();
+            // The sender lives as long as the instance.
+            let _ = stage.wait_for(|stage| *stage == Stage::Ended).await;
+        }
+    };
+    if tokio::time::timeout(REAP, reaped).await.is_err() {
+        tracing::error!("instances are not reaped in time");
+    }
+}
