@@ -5,7 +5,6 @@ import sys
 import threading
 
 from headstart import _generated as numbers
-from headstart._protocol import MAX_PAYLOAD
 from headstart.connection import Connection
 from headstart.ids import number
 from headstart.reply import Reply
@@ -86,7 +85,7 @@ class Instance:
 
     def mark(self, name):
         """Stamps a name on the timeline."""
-        self._connection().request(numbers.OP_MARK, payload=name.encode()[:MAX_PAYLOAD])
+        self._connection().request(numbers.OP_MARK, payload=name.encode())
 
     def next(self, timeout=None):
         """Waits for the next invocation. Returns (its number, the event's bytes)."""

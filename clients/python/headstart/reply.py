@@ -16,10 +16,9 @@ class Reply:
     def __init__(self, instance, connection, answer, timeout):
         self.status = answer.status
         self._bytes = connection.bytes_of(answer)
-        self._done = answer.has(numbers.FLAG_DONE) or answer.has(numbers.FLAG_INLINE) or answer.segment == 0
         self.total = answer.total if answer.has(numbers.FLAG_LENGTH_KNOWN) else None
-        if self._done:
-            self.total = len(self._bytes)
+        self._done = False
+        self._note(answer.has(numbers.FLAG_DONE) or answer.has(numbers.FLAG_INLINE) or answer.segment == 0)
         self._instance, self._answer, self._timeout = instance, answer, timeout
 
     @property
@@ -39,17 +38,22 @@ class Reply:
             return self._bytes
         answer = self._answer
         now = self._instance.wait(answer.segment, answer.offset, length, self._timeout)
-        self._done = now.has(numbers.FLAG_DONE)
+        done = now.has(numbers.FLAG_DONE)
         if now.has(numbers.FLAG_LENGTH_KNOWN):
             self.total = now.total
         end = answer.offset + now.length
-        behind = now.length < len(self._bytes) or (not self._done and now.length < length)
+        behind = now.length < len(self._bytes) or (not done and now.length < length)
         if behind or end > len(answer.mapping) or (self.total is not None and now.length > self.total):
             raise ProtocolError(f"the bridge sent a length of {now.length}, waiting for {length}")
         self._bytes = memoryview(answer.mapping)[answer.offset : end]
-        if self._done:
-            self.total = now.length
+        self._note(done)
         return self._bytes
+
+    def _note(self, done):
+        """Nothing follows the last byte of a known length, whether or not the bridge says so."""
+        self._done = done or len(self._bytes) == self.total
+        if self._done:
+            self.total = len(self._bytes)
 
 
 class Stream(io.RawIOBase):

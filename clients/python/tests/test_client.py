@@ -183,6 +183,17 @@ class ProgressiveTest(unittest.TestCase):
             self.assertEqual(reply.data, data)
             self.assertEqual(reply.total, 10)
 
+    def test_all_bytes_of_a_known_length_are_all(self):
+        def handle(request, _):
+            if request.operation == OP_RECV_MSG:
+                return segment(request, b"12345678", length=4, total=8, flags=FLAG_LENGTH_KNOWN | FLAG_FD)
+            return answer(request, segment=1, length=8)
+
+        with FakeBridge(handle) as bridge:
+            reply = Instance(bridge.path).claim(1, progressive=True)
+            self.assertEqual(reply.data, b"12345678")
+            self.assertEqual(len(bridge.requests), 2)
+
     def test_what_ended_it_early_is_raised(self):
         def handle(request, _):
             if request.operation == OP_RECV_MSG:
