@@ -78,6 +78,10 @@ const runner :Workerd.Worker = (
   bindings = [
     (name = "UNSAFE_EVAL", unsafeEval = void),
     (name = "LOADER", workerLoader = ()),
+    (name = "INCUBATOR", service = (name = "runner", entrypoint = "Incubator")),
+    (name = "NURSERY", durableObjectNamespace = "Nursery"),
   ],
+  durableObjectNamespaces = [(className = "Nursery", uniqueKey = "nursery", preventEviction = true)],
+  durableObjectStorage = (inMemory = void),
 );
 `;

@@ -6,6 +6,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
+import type { Nursery } from "./js/nursery.ts";
 import type { HostApi, Outcome, RunnerService, ScriptExit, ScriptLimits, ScriptModule } from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";
@@ -16,9 +17,13 @@ import { WasmCell } from "./wasm/cell.ts";
 import { ModuleError } from "./wasm/reader.ts";
 import { StoredModule, type UnsafeEval } from "./wasm/store.ts";
 
+export { Incubator } from "./js/incubator.ts";
+export { Nursery } from "./js/nursery.ts";
+
 interface Env {
 	UNSAFE_EVAL: UnsafeEval;
 	LOADER: WorkerLoader;
+	NURSERY: DurableObjectNamespace<Nursery>;
 }
 
 /** A deployed script. */
@@ -47,6 +52,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 			await checkDigest(module.digest, bytes);
 			const script = module.format === "wasm" ? this.#wasm(module.bytes) : await this.#js(module.source);
 			scripts.put(module.digest, script, bytes.byteLength);
+			if (script.format === "js") this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
 		} catch (thrown) {
 			return { error: { code: "invalidArgument", message: describe(thrown).message } };
 		}
@@ -55,6 +61,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 
 	async unload(digest: string): Promise<void> {
 		scripts.remove(digest);
+		await this.#nursery.drop(digest);
 	}
 
 	async run({ digest, input, limits }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
@@ -63,7 +70,9 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		const port = new HostPort(host);
 		try {
 			const late = (): ScriptExit => deadlineEnd(limits.deadlineMs);
-			return { ok: await within(limits.deadlineMs, this.#run(script, input, limits, port), late) };
+			return {
+				ok: await within(limits.deadlineMs, this.#run({ digest, input, limits }, script, port), late),
+			};
 		} catch (thrown) {
 			return { error: { code: "internal", message: describe(thrown).message } };
 		} finally {
@@ -83,20 +92,30 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		return { format: "js", source };
 	}
 
-	async #run(
-		script: Script,
-		input: Uint8Array,
-		{ memoryBytes }: ScriptLimits,
-		port: HostPort,
-	): Promise<ScriptExit> {
-		if (script.format === "wasm") return runWasm(script.module, input, memoryBytes, port);
+	async #run({ digest, input, limits }: RunSpec, script: Script, port: HostPort): Promise<ScriptExit> {
+		if (script.format === "wasm") return runWasm(script.module, input, limits.memoryBytes, port);
 		try {
-			return cleanExit(await new JsCell(this.env.LOADER, script.source).run(input, port), port);
+			return cleanExit(await this.#runJs(digest, script.source, input, port), port);
 		} catch (thrown) {
 			if (port.breach !== undefined) return limitEnd(port.breach.message);
 			const { message } = describe(thrown);
 			return { ops: [], end: "trap", error: { code: "initscriptTrapped", message } };
 		}
+	}
+
+	/** In a spare isolate, or in a new one when there is none, or when the spare failed before it did anything. */
+	async #runJs(digest: string, source: string, input: Uint8Array, port: HostPort): Promise<unknown> {
+		try {
+			const end = await this.#nursery.run(digest, source, input, port);
+			if (end !== undefined) return end;
+		} catch (thrown) {
+			if (port.used) throw thrown;
+		}
+		return new JsCell(this.env.LOADER, source).run(input, port);
+	}
+
+	get #nursery(): DurableObjectStub<Nursery> {
+		return this.env.NURSERY.get(this.env.NURSERY.idFromName("nursery"));
 	}
 }
 

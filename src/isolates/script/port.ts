@@ -18,6 +18,7 @@ export class HostPort extends RpcTarget implements HostApi {
 	#ops = 0;
 	#bytes = 0;
 	#open = true;
+	#used = false;
 	#breach: LimitReached | undefined;
 
 	constructor(host: HostApi) {
@@ -46,6 +47,11 @@ export class HostPort extends RpcTarget implements HostApi {
 		return this.#pass(() => this.#host.readReply(checked, u32(offset), count));
 	}
 
+	/** Whether the script has called its host. */
+	get used(): boolean {
+		return this.#used;
+	}
+
 	/** Which bound the script went over, if it did. */
 	get breach(): LimitReached | undefined {
 		return this.#breach;
@@ -72,6 +78,7 @@ export class HostPort extends RpcTarget implements HostApi {
 
 	/** The call is made at once when there is room for it, so that calls keep their order. */
 	#pass<T>(call: () => Promise<T>): Promise<T> {
+		this.#used = true;
 		if (!this.#open) return new Promise(() => {});
 		return this.#slots.use(() => runnerSlots.use(call));
 	}

@@ -1,0 +1,28 @@
+/** Makes isolates ahead of their runs. An isolate lives as long as the request that made it: here, as long as its stub. */
+import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import type { HostApi, ScriptExit } from "../protocol.ts";
+import { JsCell } from "./cell.ts";
+
+export class Incubator extends WorkerEntrypoint<{ LOADER: WorkerLoader }> {
+	/** A started isolate with its script loaded, but not run. */
+	async hatch(source: string): Promise<SpareCell> {
+		const cell = new JsCell(this.env.LOADER, source);
+		const reason = await cell.check();
+		if (reason !== undefined) throw new Error(reason);
+		return new SpareCell(cell);
+	}
+}
+
+/** Runs its script once. Disposing of its stub frees the isolate. */
+export class SpareCell extends RpcTarget {
+	readonly #cell: JsCell;
+
+	constructor(cell: JsCell) {
+		super();
+		this.#cell = cell;
+	}
+
+	run(input: Uint8Array, host: HostApi): Promise<ScriptExit> {
+		return this.#cell.run(input, host);
+	}
+}

@@ -1,0 +1,66 @@
+/**
+ * Spare isolates: one for each TypeScript script that was used of late, so that a run does not wait for its isolate. A run
+ * takes the spare and uses it up; the next one is made when the start that took it is over.
+ *
+ * A durable object, because stubs may be kept only within one; it stores nothing.
+ */
+import { DurableObject } from "cloudflare:workers";
+import type { HostApi, ScriptExit } from "../protocol.ts";
+import type { Incubator, SpareCell } from "./incubator.ts";
+
+interface Env {
+	INCUBATOR: Service<Incubator>;
+}
+
+type Spare = Rpc.Stub<SpareCell>;
+
+/** Spares of all scripts together; each takes about 2 MB. */
+const MAX_SPARES = 32;
+/** The next spare is made this long after a run took one: a start has the machine to itself. */
+const REFILL_MS = 1_000;
+
+export class Nursery extends DurableObject<Env> {
+	/** By digest; the one used longest ago is first. `undefined` while it is being made. */
+	readonly #spares = new Map<string, Spare | undefined>();
+
+	/** Makes a spare, unless there is one. */
+	async prepare(digest: string, source: string): Promise<void> {
+		if (this.#spares.has(digest)) return;
+		this.#spares.set(digest, undefined);
+		try {
+			const spare = await this.env.INCUBATOR.hatch(source);
+			// Dropped meanwhile, or another was put in its place.
+			if (this.#spares.has(digest) && this.#spares.get(digest) === undefined) this.#spares.set(digest, spare);
+			else spare[Symbol.dispose]();
+		} catch {
+			this.#spares.delete(digest);
+		}
+		for (const oldest of this.#spares.keys()) {
+			if (this.#spares.size <= MAX_SPARES) return;
+			this.drop(oldest);
+		}
+	}
+
+	/** Runs the script in its spare; undefined when there is none. Either way one is made for the next run. */
+	async run(
+		digest: string,
+		source: string,
+		input: Uint8Array,
+		host: HostApi,
+	): Promise<ScriptExit | undefined> {
+		const spare = this.#spares.get(digest);
+		setTimeout(() => this.prepare(digest, source), REFILL_MS);
+		if (spare === undefined) return undefined;
+		this.#spares.delete(digest);
+		try {
+			return await spare.run(input, host);
+		} finally {
+			spare[Symbol.dispose]();
+		}
+	}
+
+	drop(digest: string): void {
+		this.#spares.get(digest)?.[Symbol.dispose]();
+		this.#spares.delete(digest);
+	}
+}
