@@ -19,8 +19,15 @@ export interface Deployed {
 	initscript: { language: string; bytes: number } | undefined;
 }
 
-/** Builds an application's folder and gives it to a node. Nothing is sent unless all of it builds. */
-export async function deploy(folder: string, client: NodeClient): Promise<Deployed> {
+/**
+ * Builds an application's folder and gives it to a node. Nothing is sent unless all of it builds. `change` may alter what
+ * headstart.toml says.
+ */
+export async function deploy(
+	folder: string,
+	client: NodeClient,
+	change: (input: ManifestInput) => ManifestInput = (input) => input,
+): Promise<Deployed> {
 	const { input, manifest } = await readManifest(folder);
 	const main = manifest.initscript?.main;
 	const script =
@@ -35,7 +42,7 @@ export async function deploy(folder: string, client: NodeClient): Promise<Deploy
 			method: "PUT",
 			headers: { "content-type": "application/json" },
 			body: JSON.stringify({
-				manifest: withLibrary(input),
+				manifest: withLibrary(change(input)),
 				bundle: `sha256:${bundle.digest}`,
 				...(script && { initscript: sent(script) }),
 			}),
