@@ -1,0 +1,5 @@
+//! The client against servers that a test controls.
+
+mod hostile;
+mod random;
+mod server;
