@@ -53,11 +53,11 @@ export function claim(state: State, now: number, it: Claimed, effects: Effect[])
 		return;
 	}
 	state.claims.set(it.claim, waiting);
-	coverClaims(state);
-	timer(state, now, it.claim, waiting, effects);
+	expectationsGrew(state, now, effects);
+	if (!waiting.expected) timer(state, now, it.claim, waiting, effects);
 }
 
-/** The script has announced more: claims that wait for it from now on wait until their own deadline. */
+/** Claims that an announcement covers from now on wait until their own deadline. */
 export function expectationsGrew(state: State, now: number, effects: Effect[]): void {
 	for (const [number, it] of coverClaims(state)) timer(state, now, number, it, effects);
 }

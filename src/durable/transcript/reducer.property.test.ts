@@ -43,13 +43,13 @@ type Act =
 
 const acts: fc.Arbitrary<Act> = fc.oneof(
 	{
-		weight: 8,
+		weight: 24,
 		arbitrary: fc.record({ act: fc.constant("ops" as const), ops: fc.array(scriptOps, { maxLength: 4 }) }),
 	},
-	{ weight: 3, arbitrary: fc.record({ act: fc.constant("receive" as const), rpc: ids }) },
+	{ weight: 6, arbitrary: fc.record({ act: fc.constant("receive" as const), rpc: ids }) },
 	{ weight: 1, arbitrary: fc.record({ act: fc.constant("exit" as const), failed: fc.boolean() }) },
 	{
-		weight: 6,
+		weight: 16,
 		arbitrary: fc.record({
 			act: fc.constant("claim" as const),
 			id: ids,
@@ -58,11 +58,11 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
 			diverges: fc.boolean(),
 		}),
 	},
-	{ weight: 4, arbitrary: fc.record({ act: fc.constant("done" as const), rpc: ids, error: errors }) },
-	{ weight: 3, arbitrary: fc.record({ act: fc.constant("serve" as const), id: ids }) },
-	{ weight: 2, arbitrary: fc.record({ act: fc.constant("call" as const), content: contents }) },
+	{ weight: 10, arbitrary: fc.record({ act: fc.constant("done" as const), rpc: ids, error: errors }) },
+	{ weight: 6, arbitrary: fc.record({ act: fc.constant("serve" as const), id: ids }) },
+	{ weight: 4, arbitrary: fc.record({ act: fc.constant("call" as const), content: contents }) },
 	{
-		weight: 4,
+		weight: 12,
 		arbitrary: fc.record({ act: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 30 }) }),
 	},
 	{ weight: 1, arbitrary: fc.constant({ act: "invocation" as const }) },
@@ -219,7 +219,7 @@ const plays = fc.record({
 		maxConnections: fc.integer({ min: 1, max: 3 }),
 		maxMessages: fc.integer({ min: 1, max: 6 }),
 	}),
-	acts: fc.array(acts, { maxLength: 60 }),
+	acts: fc.array(acts, { maxLength: 60, size: "max" }),
 });
 
 function holds(property: (world: World) => void, check?: (world: World, effects: Effect[]) => void): void {
