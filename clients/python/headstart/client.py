@@ -99,12 +99,7 @@ class Instance:
             numbers.OP_RESPOND, id=invocation, flags=flags, payload=payload, b=length, timeout=timeout
         )
 
-    def give_back(self):
-        """Gives memory back whose bytes nobody refers to any more. Calls and claims do so by themselves."""
-        self._connection().give_back()
-
     def _reply(self, operation, timeout, **fields):
-        self.give_back()
         connection = self._connection()
         answer = connection.request(operation, timeout=timeout, **fields)
         return Reply(self, connection, answer, timeout)

@@ -15,8 +15,8 @@ from headstart.errors import BridgeLost, Deadline, HeadstartError, ProtocolError
 DEFAULT_TIMEOUT = 30.0
 # The bridge answers `deadline` itself; only when it does not, this much later, the connection is given up.
 GRACE = 2.0
-# Segments up to this size are shared by many small messages, so they stay mapped for as long as the connection.
-KEEP_BYTES = 1 << 20
+# The operations whose answer is a body that is this program's from then on.
+BRINGS_BODY = {numbers.OP_RECV_MSG, numbers.OP_CALL, numbers.OP_NEXT}
 # Room for more fds than an answer may have, so that a surplus is seen, and closed.
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
@@ -30,8 +30,9 @@ class Connection:
         self._sequence = 0
         self._timeout = None
         self._buffer = bytearray(numbers.MAX_PACKET_BYTES)
-        self._kept = {}
+        # Segments that somebody refers to, how many bodies each brought, and those that nobody refers to any more.
         self._mapped = weakref.WeakValueDictionary()
+        self._bodies = collections.Counter()
         self._dropped = collections.deque()
         self._outbox = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -53,6 +54,10 @@ class Connection:
 
     def request(self, operation, *, flags=0, payload=b"", id=0, a=0, b=0, c=0, timeout=None):
         """Sends a request and returns its Answer; an error in it is raised. `timeout` in seconds, None for 30."""
+        # Until the answer is there no mapping goes: the bridge sends an fd again only after `free`.
+        held = list(self._mapped.values())
+        if operation != numbers.OP_FREE:
+            self._give_back()
         timeout = DEFAULT_TIMEOUT if timeout is None else max(timeout, 0.001)
         deadline_ms = min(max(int(timeout * 1000), 1), protocol.MAX_U32)
         self._sequence = (self._sequence + 1) & protocol.MAX_U32
@@ -73,6 +78,7 @@ class Connection:
             if isinstance(error, ProtocolError):
                 self.close()
             raise error
+        del held
         return answer
 
     def _exchange(self, buffers, timeout):
@@ -109,6 +115,8 @@ class Connection:
         """Maps the segment whose fd came with `answer`."""
         if len(descriptors) != int(answer.has(numbers.FLAG_FD)):
             raise protocol.Malformed(f"{len(descriptors)} fds with flags {answer.flags:#x}")
+        if operation in BRINGS_BODY and answer.segment != 0:
+            self._bodies[answer.segment] += 1
         if not descriptors:
             answer.mapping = self._mapped.get(answer.segment)
             return
@@ -122,13 +130,9 @@ class Connection:
         if operation == numbers.OP_OUTBOX:
             self._outbox = mapping
             return
+        # Stays mapped for as long as somebody refers to a reply in it or to its bytes.
         answer.mapping = self._mapped[answer.segment] = mapping
-        if len(mapping) <= KEEP_BYTES:
-            self._kept[answer.segment] = mapping
-        elif operation != numbers.OP_AWAIT:
-            # Stays mapped for as long as somebody holds this answer or a view of its bytes, then it is given back.
-            # (Who awaits on another thread than it came to has a mapping more, which says nothing.)
-            weakref.finalize(mapping, self._dropped.append, answer.segment).atexit = False
+        weakref.finalize(mapping, self._dropped.append, answer.segment).atexit = False
 
     def bytes_of(self, answer):
         """The bytes that `answer` names, without a copy: a read-only memoryview."""
@@ -154,11 +158,11 @@ class Connection:
                 self._refuse(f"an outbox of {answer.length} bytes instead of {length}")
         return self._outbox
 
-    def give_back(self):
-        """Tells the bridge which segments nobody looks at any more."""
+    def _give_back(self):
+        """Tells the bridge of each body that lies in a segment which nobody refers to any more."""
         while self._dropped and not self.closed:
             segment = self._dropped.popleft()
-            if segment not in self._mapped:
+            for _ in range(self._bodies.pop(segment, 0)):
                 with contextlib.suppress(HeadstartError):
                     self.request(numbers.OP_FREE, a=segment)
 

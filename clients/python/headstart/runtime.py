@@ -64,7 +64,6 @@ def serve(instance, name):
         handler, failure = None, describe(error)
     while True:
         try:
-            instance.give_back()
             invocation, data = instance.next(timeout=NEXT_TIMEOUT)
         except Deadline:
             continue
