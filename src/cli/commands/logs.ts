@@ -38,14 +38,26 @@ export function readable(line: string): string {
 		return line;
 	}
 	if (typeof record !== "object" || record === null) return line;
-	const { timestamp, time, at, level, instance, stream, source, message, text, ...rest } = record as Record<
-		string,
-		unknown
-	>;
-	const fields = Object.entries(rest).map(
-		([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+	const {
+		timestamp,
+		time,
+		at: _,
+		level,
+		target: __,
+		instance,
+		source,
+		stream,
+		text,
+		fields,
+		...rest
+	} = record as Record<string, unknown>;
+	const inner = typeof fields === "object" && fields !== null ? (fields as Record<string, unknown>) : {};
+	const { message, ...more } = { ...rest, ...inner };
+	const when = timestamp ?? (typeof time === "number" ? new Date(time).toISOString() : time);
+	const values = Object.entries(more).map(([key, value]) =>
+		typeof value === "string" ? `${key}=${value}` : `${key}=${JSON.stringify(value)}`,
 	);
-	return [timestamp ?? time ?? at, level, instance, source ?? stream, message ?? text, ...fields]
+	return [when, level, source, stream, instance, text ?? message, ...values]
 		.filter((part) => part !== undefined && part !== "")
 		.join(" ");
 }

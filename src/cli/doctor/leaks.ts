@@ -59,7 +59,10 @@ async function inventory(run: string): Promise<Owned> {
 	return parseInventory({});
 }
 
-/** Collects every name in the bridge's answer, wherever it stands: instances by id, the rest by the key that it is under. */
+/**
+ * Collects every name in the bridge's answer, wherever it stands: instances by id, the rest by the key that it is under.
+ * An instance in the stage "ended" is not live: what it still has is being reaped, or a leak.
+ */
 export function parseInventory(json: unknown): Owned {
 	const owned: Owned = {
 		instances: new Set(),
@@ -74,6 +77,7 @@ export function parseInventory(json: unknown): Owned {
 		if (Array.isArray(value)) {
 			for (const item of value) visit(item, key);
 		} else if (typeof value === "object" && value !== null) {
+			if ("stage" in value && value.stage === "ended") return;
 			for (const [name, item] of Object.entries(value)) visit(item, name);
 		} else if (typeof value === "number") {
 			if (key === "pid" || key === "pids") owned.pids.add(value);
