@@ -1,5 +1,10 @@
 //! The client against servers that a test controls.
 
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod random;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
+mod tls;
