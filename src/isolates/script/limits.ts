@@ -21,6 +21,8 @@ export const limits = {
 	scriptCalls: 32,
 	/** The same of all scripts of a runner together (the relay allows 256). */
 	runnerCalls: 192,
+	/** Calls to the host of all scripts of a runner (the relay allows 20,000 messages a second, a call takes 2 or 3). */
+	runnerRate: { perSecond: 5_000, burst: 1_000 },
 	/** Characters of an error's message and of a stack. */
 	messageCharacters: 1 << 10,
 	stackCharacters: 8 << 10,

@@ -1,16 +1,18 @@
 /**
- * A script's host, with the runner's bounds before it: how much a script may say, and how many of its calls may be in
- * flight. A script's own isolate is given this object instead of the host's; after the run it answers nothing.
+ * A script's host, with the runner's bounds before it: how much a script may say, and how many calls may be made and
+ * be in flight. A script's own isolate is given this object instead of the host's; after the run it answers nothing.
  */
 import { RpcTarget } from "cloudflare:workers";
 import type { HostApi, Id, Outcome, ScriptOp, ScriptReply } from "../protocol.ts";
 import { LimitReached } from "./failure.ts";
 import { limits } from "./limits.ts";
 import { cleanOp, id, opBytes, u32 } from "./ops.ts";
+import { Pace } from "./pace.ts";
 import { Slots } from "./slots.ts";
 
 /** Of all scripts of this runner. */
 const runnerSlots = new Slots(limits.runnerCalls);
+const runnerPace = new Pace(limits.runnerRate);
 
 export class HostPort extends RpcTarget implements HostApi {
 	readonly #host: HostApi;
@@ -80,6 +82,6 @@ export class HostPort extends RpcTarget implements HostApi {
 	#pass<T>(call: () => Promise<T>): Promise<T> {
 		this.#used = true;
 		if (!this.#open) return new Promise(() => {});
-		return this.#slots.use(() => runnerSlots.use(call));
+		return this.#slots.use(() => runnerSlots.use(() => runnerPace.use(call)));
 	}
 }

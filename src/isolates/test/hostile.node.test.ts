@@ -211,6 +211,33 @@ test("scripts run side by side, each with its own state", async () => {
 	expect(await Promise.all(runs)).toEqual(Array.from({ length: 40 }, (_, length) => length));
 });
 
+test("many scripts with many waiting calls share the runner's calls", async () => {
+	const source = `import { connect, sendRpc, recvRpcReply } from "headstart";
+		export default async () => {
+			const c = connect("a");
+			const ids = Array.from({ length: 64 }, (_, i) => BigInt(i));
+			for (const id of ids) sendRpc(c, id, "x");
+			return (await Promise.all(ids.map((id) => recvRpcReply(c, id)))).length;
+		}`;
+	const runs = Array.from({ length: 12 }, () => rig.run({ source }, { replies: { "*": { delayMs: 20 } } }));
+	for (const { outcome, most } of await Promise.all(runs)) {
+		expect(exitOf(outcome)).toMatchObject({ end: "exit", status: 64 });
+		expect(most).toBeLessThanOrEqual(32);
+	}
+});
+
+test("a script that asks without end is slowed down, not its neighbours' relay", async () => {
+	const source = `import { connect, sendRpc, readReply } from "headstart";
+		export default async () => {
+			const c = connect("a");
+			sendRpc(c, 1n, "x");
+			for (;;) await Promise.all(Array.from({ length: 32 }, () => readReply(1n, 0)));
+		}`;
+	const { outcome, reads } = await run({ source }, { deadlineMs: 500, replies: { "*": { bytes: 20_000 } } });
+	expect(exitOf(outcome)).toMatchObject({ end: "deadline" });
+	expect(reads).toBeLessThan(1_000 + 5_000);
+});
+
 test("unload forgets", async () => {
 	const loaded = await rig.load({ wasm: script("", "(i32.const 9)") });
 	if ("error" in loaded) throw new Error(loaded.error.message);
