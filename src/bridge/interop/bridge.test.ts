@@ -166,12 +166,27 @@ test("loss of the connection ends all that waits with bridgeLost; what comes aft
 	await kept.stop("the test is over");
 });
 
-test("an instance whose stream is gone for longer than the grace is reaped", async () => {
+test("within a second of a stream's end the bridge has let go of it; the instance ends after the grace", async () => {
 	const bridge = Bridge.connect(BRIDGE);
 	const id = await bridge.createInstance("default").id;
+	const { graceMillis } = await bridge.hello();
+	const streams = await gauge("control_streams");
 	bridge[Symbol.dispose]();
+	await expect.poll(() => gauge("control_streams"), { timeout: 1000, interval: 50 }).toBe(streams - 1);
+
+	await scheduler.wait(graceMillis + 500);
+	// What has ended can be asked for a little longer: its last events tell why.
 	using next = Bridge.connect(BRIDGE);
-	const { graceMillis } = await next.hello();
-	await scheduler.wait(graceMillis + 1000);
-	expect(await refusal(next.attach(id))).toBe("unknownInstance");
+	const events = await (await next.attach(id)).events(0n, 1000).result;
+	expect(events.at(-1)).toMatchObject({
+		which: "ended",
+		ended: { reason: expect.stringContaining("nobody attached") },
+	});
 });
+
+/** A number of the bridge's /metrics. */
+async function gauge(name: string): Promise<number> {
+	const answer = await BRIDGE.fetch("http://bridge/metrics");
+	const value = new RegExp(`^headstart_bridge_${name} (\\d+)$`, "m").exec(await answer.text())?.[1];
+	return Number(value ?? Number.NaN);
+}

@@ -48,6 +48,7 @@ const EXCEPTION_CODES: Record<ExceptionType, ErrorCode> = {
 export class Connection {
 	/** Resolves with the reason once the stream has ended. */
 	readonly closed: Promise<HeadstartError>;
+	readonly #stream: ByteStream;
 	readonly #framer = new Framer();
 	readonly #outbox: Outbox;
 	readonly #questions = new Map<number, Pending>();
@@ -61,6 +62,7 @@ export class Connection {
 		this.closed = new Promise((resolve) => {
 			this.#resolveClosed = resolve;
 		});
+		this.#stream = stream;
 		this.#outbox = new Outbox(stream.writable, (error) => this.close(lost(error)));
 		readChunks(stream.readable, (chunk) => this.#receive(chunk)).then(
 			() => this.close(lost("its stream ended")),
@@ -83,7 +85,10 @@ export class Connection {
 	close(error: HeadstartError = new HeadstartError("bridgeLost", "the connection was closed")): void {
 		if (this.#error !== undefined) return;
 		this.#error = error;
-		this.#outbox.close();
+		void this.#outbox
+			.close()
+			.then(() => this.#stream.close?.())
+			.catch(() => undefined);
 		for (const question of this.#questions.values()) question.fail(error);
 		this.#questions.clear();
 		this.#imports.clear();

@@ -3,6 +3,8 @@
 export interface ByteStream {
 	readonly readable: ReadableStream;
 	readonly writable: WritableStream;
+	/** Closes both directions, where the stream can. */
+	close?(): Promise<void>;
 }
 
 const READ_BYTES = 64 << 10;
@@ -22,8 +24,9 @@ export class Outbox {
 		if (this.#queue.length === 1) queueMicrotask(() => this.#flush());
 	}
 
-	close(): void {
-		this.#writer.close().catch(() => undefined);
+	/** Resolves when what was sent has left. */
+	async close(): Promise<void> {
+		await this.#writer.close().catch(() => undefined);
 	}
 
 	#flush(): void {
