@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readModule } from "../isolates/wasm/module.ts";
-import { buildInitscript, languageOf, mapStack } from "./index.ts";
+import { buildInitscript, languageOf } from "./index.ts";
 
 const imgrec = join(import.meta.dirname, "../../apps/imgrec");
 let folder = "";
@@ -101,16 +101,6 @@ describe("a module", () => {
 		);
 		await expect(buildInitscript(join(folder, "missing.wasm"))).rejects.toThrow(/cannot be read/);
 	});
-});
-
-test("a stack without places of the bundle stays as it is", () => {
-	expect(mapStack("Error: no\n    at x (other.js:1:1)", '{"version":3,"sources":[],"mappings":""}')).toBe(
-		"Error: no\n    at x (other.js:1:1)",
-	);
-	expect(mapStack("at script.js:1:1", "no map")).toBe("at script.js:1:1");
-	expect(mapStack("at script.js:0:99999999999", '{"version":3,"sources":[],"mappings":""}')).toBe(
-		"at script.js:0:99999999999",
-	);
 });
 
 /** (module (memory (export "memory") 1) (func (export "headstart_main"))) */

@@ -17,7 +17,6 @@ import { buildTypeScript } from "./typescript.ts";
 
 export { BuildError } from "./error.ts";
 export { type Language, languageOf } from "./language.ts";
-export { mapStack } from "./stack.ts";
 
 export type BuiltInitscript = {
 	/** Hex SHA-256 of the bytes, or of the source as UTF-8. */

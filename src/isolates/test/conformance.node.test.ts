@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type BuiltInitscript, buildInitscript, mapStack } from "../../build/index.ts";
+import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
+import { mapStack } from "../../durable/transcript/stack.ts";
 import type { ScriptExit } from "../protocol.ts";
 import type { RecordedRun } from "./fixture/messages.ts";
 import { Rig, type Script } from "./harness.ts";
