@@ -90,7 +90,11 @@ fn answers(
         }
         let count = pipe.fill(server, limit)?;
         if count == 0 {
-            return client.shutdown(Shutdown::Write);
+            // splice(2) calls a reset an end, too; the socket knows better.
+            return match server.take_error()? {
+                Some(error) => Err(error),
+                None => client.shutdown(Shutdown::Write),
+            };
         }
         free += Duration::from_secs_f64(count as f64 / shape.bytes_per_second);
         clock::sleep_until(free);
