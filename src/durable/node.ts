@@ -4,8 +4,13 @@
  */
 import type { DeployedFunction } from "../shared/function.ts";
 
-/** This life of the host. */
-export const BOOT = crypto.randomUUID();
+let boot: string | undefined;
+
+/** Names this life of the host. Made when it is first asked for: workerd has no random numbers before that. */
+export function bootId(): string {
+	boot ??= crypto.randomUUID();
+	return boot;
+}
 
 /** How many instances are kept ready for functions to come. */
 export const SPARES = 3;

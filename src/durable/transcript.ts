@@ -5,7 +5,7 @@ import { type ErrorValue, HeadstartError, isErrorCode } from "../shared/error.ts
 import { errorResponse } from "../shared/error-response.ts";
 import { type DeployedFunction, TENANT } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
-import { BOOT, functions, pool } from "./node.ts";
+import { bootId, functions, pool } from "./node.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run } from "./transcript/run.ts";
 import { serverTiming } from "./transcript/timing.ts";
@@ -210,7 +210,7 @@ export class Transcript extends DurableObject<Env> {
 
 	async #finish(record: InstanceRecord): Promise<void> {
 		try {
-			await this.env.LOG.getByName("log").finish(BOOT, record);
+			await this.env.LOG.getByName("log").finish(bootId(), record);
 		} finally {
 			pool.endLive(record.id);
 			pool.addIdle(this.#name);
@@ -221,7 +221,7 @@ export class Transcript extends DurableObject<Env> {
 	#log(run: Run): void {
 		setTimeout(() => {
 			this.env.LOG.getByName("log")
-				.begin(BOOT, run.summary)
+				.begin(bootId(), run.summary)
 				.catch((error: unknown) => console.error("the log did not take a start", error));
 		}, 0);
 	}

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import type { Log } from "../../durable/log.ts";
-import { BOOT, pool } from "../../durable/node.ts";
+import { bootId, pool } from "../../durable/node.ts";
 import type { Env } from "../../shared/env.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { InstanceRecord, InstanceSummary } from "../../shared/record.ts";
@@ -15,7 +15,7 @@ export const instances = new Hono<HostEnv>();
 instances.get("/", async ({ req, env, json }) => {
 	const limit = parseLimit(req.query("limit"));
 	const [ended, live] = await Promise.all([
-		log(env).list(BOOT, limit) as Promise<InstanceSummary[]>,
+		log(env).list(bootId(), limit) as Promise<InstanceSummary[]>,
 		Promise.all([...pool.liveObjects].map((name) => transcript(env, name).summary())),
 	]);
 	const byId = new Map(ended.map((it) => [it.id, it]));
@@ -28,7 +28,7 @@ instances.get("/:id", async ({ req, env, json }) => {
 	const id = req.param("id");
 	const name = pool.live(id);
 	const live = name === undefined ? undefined : await transcript(env, name).record();
-	const record = (live?.id === id ? live : await log(env).get(BOOT, id)) as InstanceRecord | undefined;
+	const record = (live?.id === id ? live : await log(env).get(bootId(), id)) as InstanceRecord | undefined;
 	if (record === undefined) throw new HeadstartError("unknownInstance", `there is no instance ${id}`);
 	return json(record);
 });
