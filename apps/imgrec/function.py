@@ -7,7 +7,7 @@ import io
 
 import numpy
 import onnxruntime
-from PIL import Image, JpegImagePlugin, PngImagePlugin  # noqa: F401 (decoders, before the first photo needs them)
+from PIL import Image, PngImagePlugin  # noqa: F401 (so that the first photo need not wait for its decoder)
 
 import storage
 
