@@ -7,13 +7,16 @@ import io
 
 import numpy
 import onnxruntime
-from PIL import Image, PngImagePlugin  # noqa: F401 (so that the first photo need not wait for its decoder)
+from PIL import Image
 
 import storage
 
 MODEL = ("models", "efficientnet-lite0.onnx")
 SIZE = 224
 BORDER = 32
+
+# Pillow would load its decoders at the first photo.
+Image.preinit()
 
 _session = None
 
