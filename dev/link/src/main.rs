@@ -36,7 +36,7 @@ struct Options {
     #[arg(long, default_value_t = 69.5)]
     rate_mb_s: f64,
     /// Bytes of one piece
-    #[arg(long, default_value_t = 64 * 1024, value_parser = clap::value_parser!(u32).range(4096..=1024 * 1024))]
+    #[arg(long, default_value_t = 128 * 1024, value_parser = clap::value_parser!(u32).range(4096..=1024 * 1024))]
     piece: u32,
     /// ADDRESS:PORT for GET /-/stats and POST /-/reset
     #[arg(long)]
