@@ -6,7 +6,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
-import type { Nursery } from "./js/nursery.ts";
+import type { Nursery, SpareRun } from "./js/nursery.ts";
 import type { HostApi, Outcome, RunnerService, ScriptExit, ScriptLimits, ScriptModule } from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";
@@ -95,7 +95,10 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	async #run({ digest, input, limits }: RunSpec, script: Script, port: HostPort): Promise<ScriptExit> {
 		if (script.format === "wasm") return runWasm(script.module, input, limits.memoryBytes, port);
 		try {
-			return cleanExit(await this.#runJs(digest, script.source, input, port), port);
+			return cleanExit(
+				await this.#runJs({ digest, source: script.source, input, deadlineMs: limits.deadlineMs }, port),
+				port,
+			);
 		} catch (thrown) {
 			if (port.breach !== undefined) return limitEnd(port.breach.message);
 			const { message } = describe(thrown);
@@ -104,14 +107,14 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	}
 
 	/** In a spare isolate, or in a new one when there is none, or when the spare failed before it did anything. */
-	async #runJs(digest: string, source: string, input: Uint8Array, port: HostPort): Promise<unknown> {
+	async #runJs(spec: SpareRun, port: HostPort): Promise<unknown> {
 		try {
-			const end = await this.#nursery.run(digest, source, input, port);
+			const end = await this.#nursery.run(spec, port);
 			if (end !== undefined) return end;
 		} catch (thrown) {
 			if (port.used) throw thrown;
 		}
-		return new JsCell(this.env.LOADER, source).run(input, port);
+		return new JsCell(this.env.LOADER, spec.source).run(spec.input, port);
 	}
 
 	get #nursery(): DurableObjectStub<Nursery> {

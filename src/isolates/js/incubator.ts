@@ -1,6 +1,8 @@
 /** Makes isolates ahead of their runs. An isolate lives as long as the request that made it: here, as long as its stub. */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import { within } from "../deadline.ts";
 import type { HostApi, ScriptExit } from "../protocol.ts";
+import { deadlineEnd } from "../script/end.ts";
 import { JsCell } from "./cell.ts";
 
 export class Incubator extends WorkerEntrypoint<{ LOADER: WorkerLoader }> {
@@ -22,7 +24,8 @@ export class SpareCell extends RpcTarget {
 		this.#cell = cell;
 	}
 
-	run(input: Uint8Array, host: HostApi): Promise<ScriptExit> {
-		return this.#cell.run(input, host);
+	/** Ends at the deadline too: a call that never ends would keep the isolate for ever. */
+	run(input: Uint8Array, host: HostApi, deadlineMs: number): Promise<ScriptExit> {
+		return within(deadlineMs, this.#cell.run(input, host), () => deadlineEnd(deadlineMs));
 	}
 }

@@ -12,6 +12,13 @@ interface Env {
 	INCUBATOR: Service<Incubator>;
 }
 
+export interface SpareRun {
+	digest: string;
+	source: string;
+	input: Uint8Array;
+	deadlineMs: number;
+}
+
 type Spare = Rpc.Stub<SpareCell>;
 
 /** Spares of all scripts together; each takes about 2 MB. */
@@ -42,18 +49,13 @@ export class Nursery extends DurableObject<Env> {
 	}
 
 	/** Runs the script in its spare; undefined when there is none. Either way one is made for the next run. */
-	async run(
-		digest: string,
-		source: string,
-		input: Uint8Array,
-		host: HostApi,
-	): Promise<ScriptExit | undefined> {
+	async run({ digest, source, input, deadlineMs }: SpareRun, host: HostApi): Promise<ScriptExit | undefined> {
 		const spare = this.#spares.get(digest);
 		setTimeout(() => this.prepare(digest, source), REFILL_MS);
 		if (spare === undefined) return undefined;
 		this.#spares.delete(digest);
 		try {
-			return await spare.run(input, host);
+			return await spare.run(input, host, deadlineMs);
 		} finally {
 			spare[Symbol.dispose]();
 		}
