@@ -151,7 +151,7 @@ export class Transcript extends DurableObject<Env> {
 		}
 		const answered = new Response(answer.body, answer);
 		answered.headers.set(HEADER.instance, run.id);
-		answered.headers.set("server-timing", serverTiming(run.events));
+		answered.headers.set("server-timing", serverTiming(run.invocationEvents));
 		return answered;
 	}
 
@@ -178,7 +178,7 @@ export class Transcript extends DurableObject<Env> {
 	/** The answer is complete: the instance rests for the next one, or goes. */
 	#answered(run: Run, error: ErrorValue | undefined): void {
 		const deployed = this.#deployed;
-		if (!this.#keep || error !== undefined || !run.usable || deployed === undefined) {
+		if (!this.#keep || !run.usable || deployed === undefined) {
 			run.stop(error?.code ?? "its invocation has ended");
 			return;
 		}

@@ -66,6 +66,8 @@ export class Run implements ScriptPort {
 	#startedAt = 0;
 	#endedAt: number | undefined;
 	#invocations = 0;
+	/** Where the timeline of the invocation under way begins. */
+	#since = 0;
 	#seq = 0n;
 	#nextWaiter = 0;
 	/** How many batches the bridge has not acknowledged. */
@@ -131,8 +133,9 @@ export class Run implements ScriptPort {
 		return this.#failure;
 	}
 
-	get events(): readonly TraceEvent[] {
-		return this.#events;
+	/** The timeline of the invocation under way. */
+	get invocationEvents(): readonly TraceEvent[] {
+		return this.#events.slice(this.#since);
 	}
 
 	get usable(): boolean {
@@ -194,6 +197,7 @@ export class Run implements ScriptPort {
 	async again(): Promise<void> {
 		this.#phase = "running";
 		this.#invocations += 1;
+		this.#since = this.#events.length;
 		const ops = this.#reduceOps({ input: "invocation", now: Date.now() });
 		if (ops.length > 0) await this.#instance.submit(ops);
 	}
@@ -296,6 +300,8 @@ export class Run implements ScriptPort {
 				break;
 			case "answerEnded": {
 				const { error } = event.answerEnded;
+				// A handler that raised an error is as good as new; after any other the instance goes.
+				if (error.code !== "ok" && error.code !== "functionFailed") this.#failure ??= error;
 				this.#listener.answered(error.code === "ok" ? undefined : error);
 				break;
 			}
