@@ -1,14 +1,14 @@
 //! AF_UNIX, SOCK_SEQPACKET under tokio: one packet a call, fds beside it.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use headstart_base::{Error, ErrorCode, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
-    listen, recvmsg, sendmsg, socket,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, listen, sendmsg,
+    socket,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -109,25 +109,45 @@ fn look(socket: &OwnedFd) -> Look {
     }
 }
 
+/// Room for control messages: as many fds as one packet can carry (SCM_MAX_FD is 253), aligned as a cmsghdr.
+type Control = [u64; 160];
+
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut slices = [IoSliceMut::new(buffer)];
-    let mut control = nix::cmsg_space!([i32; 4]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags).map_err(io::Error::from)?;
-    let (bytes, whole) = (message.bytes, !message.flags.contains(MsgFlags::MSG_TRUNC));
-    if let Ok(controls) = message.cmsgs() {
-        for control in controls {
-            if let ControlMessageOwned::ScmRights(files) = control {
-                for file in files {
-                    // SAFETY: the kernel has just made this fd for us, and nobody else has it. (Those that did not fit
-                    // into the control buffer were not made.)
-                    drop(unsafe { OwnedFd::from_raw_fd(file) });
-                }
-            }
-        }
-    }
+    let mut control: Control = [0; 160];
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: a msghdr of zeros is valid: it names nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<Control>();
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: `message` names `buffer` and `control`, which are valid for their lengths during the call.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let bytes = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    close_fds(&message);
+    let whole = message.msg_flags & libc::MSG_TRUNC == 0;
     // A packet of no bytes looks like the end; either ends the connection.
     Ok(if bytes == 0 { Received::Closed } else { Received::Packet { bytes, whole } })
+}
+
+/// Closes the fds that came with a message, also when there were more than could be taken (MSG_CTRUNC): those that were
+/// taken are ours. (nix gives none of them then, and they would stay open.)
+fn close_fds(message: &libc::msghdr) {
+    // SAFETY: `message` was filled in by recvmsg, and its control buffer is alive; the macros stay within msg_controllen.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let files = libc::CMSG_DATA(header).cast::<i32>();
+                let bytes = (*header).cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+                for index in 0..bytes / size_of::<i32>() {
+                    drop(OwnedFd::from_raw_fd(files.add(index).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
 }
 
 fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
