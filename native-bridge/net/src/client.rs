@@ -66,7 +66,12 @@ impl Client {
     pub fn new(config: ClientConfig) -> Self {
         let resolver = Arc::new(Resolver::new(config.dns_ttl));
         let tls = Tls::new(config.extra_authorities.clone());
-        let connector = Connector { resolver: Arc::clone(&resolver), tls, timeout: config.connect_timeout };
+        let connector = Connector {
+            resolver: Arc::clone(&resolver),
+            tls,
+            timeout: config.connect_timeout,
+            refuse_private: config.refuse_private,
+        };
         let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
         Self { shared: Arc::new(Shared { config, resolver, connector, pool, sweeping: AtomicBool::new(false) }) }
     }
@@ -75,15 +80,15 @@ impl Client {
     /// What fails shows at the requests.
     pub fn warm(&self, tenant: &str, address: &Address, store: Option<&Store>) {
         let Ok(route) = Route::new(address, store) else { return };
-        let key = Key { tenant: tenant.to_owned(), endpoint: route.endpoint.clone() };
+        let key = route.key(tenant);
         if self.shared.pool.has(&key) {
             return;
         }
         let (sender, receiver) = oneshot::channel();
-        let (shared, endpoint) = (Arc::clone(&self.shared), key.endpoint.clone());
+        let (shared, place) = (Arc::clone(&self.shared), key.clone());
         self.keep(key, Kept::Opening(receiver));
         tokio::spawn(async move {
-            let opened = shared.connector.open(&endpoint).await;
+            let opened = shared.connector.open(&place).await;
             // Nobody waits for it any more: it closes.
             drop(sender.send(opened));
         });
@@ -93,7 +98,7 @@ impl Client {
     ///
     /// An answer of any status is `Done`. Idempotent requests are tried again, at most `max_attempts` times in all, when
     /// the connection fails or the service answers 500, 502, 503 or 504; a kept connection that turns out to be dead
-    /// counts as no attempt. Errors: `unknownSecret`, `nameNotResolved`, `connectFailed`, `tlsFailed`,
+    /// counts as no attempt. Errors: `unknownSecret`, `egressDenied` (an address in the node's own network), `nameNotResolved`, `connectFailed`, `tlsFailed`,
     /// `connectionReset`, `badReply`, `bodyTruncated`, `rpcTimeout`, and those of the sink.
     #[allow(clippy::too_many_arguments)]
     pub async fn send(
@@ -129,7 +134,7 @@ impl Client {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Done> {
         let config = &self.shared.config;
-        let key = Key { tenant: tenant.to_owned(), endpoint: route.endpoint.clone() };
+        let key = route.key(tenant);
         let payload = match route.bucket {
             Some(_) => hash(request).await?,
             None => String::new(),
@@ -201,7 +206,7 @@ impl Client {
                 }
             }
         }
-        Ok((Box::new(self.shared.connector.open(&key.endpoint).await?), false))
+        Ok((Box::new(self.shared.connector.open(key).await?), false))
     }
 
     fn keep(&self, key: Key, kept: Kept) {

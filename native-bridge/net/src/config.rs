@@ -24,6 +24,8 @@ pub struct ClientConfig {
     pub max_attempts: u16,
     /// The wait before the second attempt after an error of the server; doubled for each further one.
     pub backoff: Duration,
+    /// Whether addresses of loopback and private networks are refused, except as a store's endpoint.
+    pub refuse_private: bool,
     /// PEM files with certificate authorities to trust beside the system's.
     pub extra_authorities: Vec<PathBuf>,
 }
@@ -40,6 +42,7 @@ impl Default for ClientConfig {
             dns_ttl: Duration::from_secs(30),
             max_attempts: 3,
             backoff: Duration::from_millis(50),
+            refuse_private: false,
             extra_authorities: Vec::new(),
         }
     }

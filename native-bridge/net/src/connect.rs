@@ -7,6 +7,8 @@ use headstart_base::{Error, ErrorCode, Result};
 use tokio::net::TcpStream;
 
 use crate::address::{Address, Scheme};
+use crate::pool::Key;
+use crate::reach;
 use crate::resolve::Resolver;
 use crate::stream::Stream;
 use crate::tls::Tls;
@@ -17,25 +19,30 @@ pub(crate) struct Connector {
     pub(crate) tls: Tls,
     /// For all of one opening.
     pub(crate) timeout: Duration,
+    pub(crate) refuse_private: bool,
 }
 
 impl Connector {
     /// Opens a connection to an endpoint (`http` or `https`).
     ///
-    /// `nameNotResolved`, `connectFailed` or `tlsFailed`.
-    pub(crate) async fn open(&self, endpoint: &Address) -> Result<Stream> {
-        tokio::time::timeout(self.timeout, self.try_open(endpoint)).await.unwrap_or_else(|_| {
+    /// `nameNotResolved`, `connectFailed`, `tlsFailed`, or `egressDenied` where no tenant may reach.
+    pub(crate) async fn open(&self, Key { endpoint, is_store, .. }: &Key) -> Result<Stream> {
+        tokio::time::timeout(self.timeout, self.try_open(endpoint, *is_store)).await.unwrap_or_else(|_| {
             let ms = self.timeout.as_millis();
             Err(Error::new(ErrorCode::ConnectFailed, format!("{endpoint} did not accept a connection within {ms} ms")))
         })
     }
 
-    async fn try_open(&self, endpoint: &Address) -> Result<Stream> {
+    async fn try_open(&self, endpoint: &Address, is_store: bool) -> Result<Stream> {
         let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
         // Each address but the last gets its share of the time, so that one that swallows packets is no end.
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failed = Error::new(ErrorCode::NameNotResolved, format!("{endpoint} has no address"));
         for address in addresses {
+            if !is_store && !reach::allowed(address.ip(), self.refuse_private) {
+                let message = format!("{endpoint} ({address}) is not for functions: it is the node's own network");
+                return Err(Error::new(ErrorCode::EgressDenied, message));
+            }
             let why = match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => return self.secure(endpoint, tcp).await,
                 Ok(Err(error)) => error.to_string(),

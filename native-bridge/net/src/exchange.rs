@@ -11,6 +11,7 @@ use crate::body::{BodySink, Receiver};
 use crate::client::Progress;
 use crate::failure::{Failure, Retry};
 use crate::head::{self, Head, MAX_HEAD, ResponseHead};
+use crate::pool::Key;
 use crate::request::Request;
 use crate::sigv4::{self, Credentials, Signable};
 use crate::store::Store;
@@ -155,6 +156,11 @@ impl<'a> Route<'a> {
             )),
             (crate::Scheme::Http | crate::Scheme::Https, _) => Ok(Self { endpoint: address, bucket: None }),
         }
+    }
+
+    /// Whose connections such requests use.
+    pub(crate) fn key(&self, tenant: &str) -> Key {
+        Key { tenant: tenant.to_owned(), endpoint: self.endpoint.clone(), is_store: self.bucket.is_some() }
     }
 
     /// The head of a request as it goes on the wire, signed for S3. `payload` is the body's hex SHA-256.

@@ -19,6 +19,7 @@ mod exchange;
 mod failure;
 mod head;
 mod pool;
+mod reach;
 mod request;
 mod resolve;
 mod sigv4;

@@ -15,6 +15,8 @@ use crate::stream::Stream;
 pub(crate) struct Key {
     pub(crate) tenant: String,
     pub(crate) endpoint: Address,
+    /// Whether it is a store's: such a connection is not for requests that name the endpoint themselves.
+    pub(crate) is_store: bool,
 }
 
 /// A connection that waits for a request.
@@ -111,7 +113,7 @@ mod tests {
 
     fn key(tenant: &str, port: u16) -> Key {
         let endpoint = Address::parse(&format!("http://h:{port}")).unwrap();
-        Key { tenant: tenant.to_owned(), endpoint }
+        Key { tenant: tenant.to_owned(), endpoint, is_store: false }
     }
 
     fn opening() -> (oneshot::Sender<Result<Stream>>, Kept) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::{Server, Sink, Step, ask, ask_into, client};
 use headstart_base::ErrorCode;
-use headstart_net::{Address, Progress};
+use headstart_net::{Address, Client, ClientConfig, Progress, Store};
 
 const OK5: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -315,6 +315,25 @@ async fn an_answer_in_the_middle_of_a_large_request_is_the_answer() {
     let server = Server::start(vec![patient]).await;
     let got = ask(&client, &server, &format!("PUT /x\n\n{body}")).await;
     assert_eq!(got.code(), ErrorCode::RpcTimeout, "an interim answer is none");
+}
+
+#[tokio::test]
+async fn the_nodes_own_network_is_not_for_functions() {
+    let server = Server::answering(OK5).await;
+    let strict = Client::new(ClientConfig { refuse_private: true, ..ClientConfig::default() });
+    assert_eq!(ask(&strict, &server, "GET /x\n\n").await.code(), ErrorCode::EgressDenied);
+    let metadata = Address::parse("http://169.254.169.254").unwrap();
+    let request = headstart_net::Request::parse(&metadata, b"GET /latest\n\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let error =
+        client().send("t", &metadata, None, &request, deadline, &mut Sink::default(), &mut |_| {}).await.unwrap_err();
+    assert_eq!((error.code, server.opened()), (ErrorCode::EgressDenied, 0));
+    let store = Store::new(&server.to().to_string(), "r", "a", "s").unwrap();
+    let bucket = Address::parse("s3://models").unwrap();
+    let request = headstart_net::Request::parse(&bucket, b"GET x\n\n").unwrap();
+    let mut sink = Sink::default();
+    strict.send("t", &bucket, Some(&store), &request, deadline, &mut sink, &mut |_| {}).await.unwrap();
+    assert_eq!(sink.bytes, b"hello");
 }
 
 #[tokio::test]
