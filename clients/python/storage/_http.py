@@ -4,10 +4,10 @@ Not http.client: importing that takes longer than importing numpy's core. Bodies
 in.
 """
 
+import collections
 import io
 import os
 import socket
-import threading
 import time
 
 MAX_HEAD = 64 * 1024
@@ -25,8 +25,8 @@ class Server:
 
     def __init__(self, host, port, tls=False):
         self._address, self._tls = (host, port), tls
-        self._idle, self._pid = [], os.getpid()
-        self._lock = threading.Lock()
+        # No lock, which a fork could leave locked: single operations on a deque are atomic.
+        self._idle, self._pid = collections.deque(), os.getpid()
 
     def request(self, verb, target, headers, body=b"", timeout=30.0):
         """Sends a request. Returns a Response whose head is there; read its body, or close it. Raises HttpError."""
@@ -47,22 +47,21 @@ class Server:
                     raise
 
     def _take(self, deadline):
-        with self._lock:
-            if self._pid != os.getpid():
-                self._idle, self._pid = [], os.getpid()
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
+        if self._pid != os.getpid():
+            self._idle, self._pid = collections.deque(), os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
             return _Connection(self._address, self._tls, deadline), False
         connection.deadline = deadline
         return connection, True
 
     def keep(self, connection):
         """Takes a connection back whose answer was read to its end."""
-        with self._lock:
-            if self._pid == os.getpid() and len(self._idle) < MAX_IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
+        if self._pid == os.getpid() and len(self._idle) < MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
 
 class Response(io.RawIOBase):

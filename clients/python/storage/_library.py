@@ -1,7 +1,6 @@
 """The library itself: takes results from the initscript, else asks the bridge, else asks the store."""
 
 import os
-import threading
 
 from headstart.client import Instance
 from headstart.errors import BridgeLost, HeadstartError
@@ -21,7 +20,6 @@ class Storage:
 
     def __init__(self, name=fnv1a64, instance=None, client=None):
         self._name, self._instance, self._client = name, instance, client
-        self._lock = threading.Lock()
 
     def download(self, bucket, key, timeout=None):
         """The object's bytes, read-only: a memoryview, of shared memory under headstart."""
@@ -76,14 +74,14 @@ class Storage:
 
     def _bridge(self):
         if self._instance is None and not direct() and Instance.available():
-            with self._lock:
-                self._instance = self._instance or Instance()
+            # Two threads may both come here: then one of the two is used, which does not matter.
+            self._instance = Instance()
         return self._instance
 
     def _direct(self):
-        with self._lock:
-            self._client = self._client or Client.from_environment()
-            return self._client
+        if self._client is None:
+            self._client = Client.from_environment()
+        return self._client
 
     def _has_client(self):
         return self._client is not None or Client.configured()

@@ -193,6 +193,27 @@ class DirectTest(unittest.TestCase):
             self.assertIn("user-agent: headstart-python-direct", store.heads[0])
             self.assertTrue(any("/eu-west-1/s3/aws4_request" in line for line in store.heads[0]))
 
+    def test_a_forked_child_does_not_use_its_parents_connection(self):
+        with Store({"/b/k": b"x" * 100}) as store:
+            client = store.client()
+            client.get("b", "k")
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if client.get("b", "k") == b"x" * 100 else 1)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            self.assertEqual(client.get("b", "k"), b"x" * 100)
+            self.assertEqual(store.connections, 2)
+
+    def test_threads_share_a_client(self):
+        with Store({"/b/k": b"x" * 100_000}) as store:
+            client, results = store.client(), []
+            threads = [threading.Thread(target=lambda: results.append(client.get("b", "k"))) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(10)
+            self.assertEqual(results, [b"x" * 100_000] * 8)
+
     def test_no_credentials(self):
         with mock.patch.dict(os.environ, {"HEADSTART_DIRECT": "1"}):
             os.environ.pop("AWS_ACCESS_KEY_ID", None)
