@@ -19,6 +19,8 @@ export const HEADER = {
 	instance: "x-headstart-instance",
 } as const;
 
+/** When a start is noted in the log, so that a host that ends after this knows of it. */
+const NOTE_START_MS = 250;
 /** How long an object tries to reach the bridge. */
 const CONNECT_TIMEOUT_MS = 5000;
 
@@ -217,13 +219,14 @@ export class Transcript extends DurableObject<Env> {
 		}
 	}
 
-	/** Notes the start, off its path. */
+	/** Notes the start once it is over: a write to the disk stops the host's one thread. */
 	#log(run: Run): void {
 		setTimeout(() => {
+			if (run.hasEnded) return;
 			this.env.LOG.getByName("log")
 				.begin(bootId(), run.summary)
 				.catch((error: unknown) => console.error("the log did not take a start", error));
-		}, 0);
+		}, NOTE_START_MS);
 	}
 
 	async #connected(): Promise<Bridge> {

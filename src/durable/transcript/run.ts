@@ -138,6 +138,10 @@ export class Run implements ScriptPort {
 		return this.#events.slice(this.#since);
 	}
 
+	get hasEnded(): boolean {
+		return this.#ended;
+	}
+
 	get usable(): boolean {
 		return !this.#stopping && !this.#ended && this.#failure === undefined;
 	}
