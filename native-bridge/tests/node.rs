@@ -138,62 +138,6 @@ fn a_body_is_written_once_into_memory_that_the_application_maps() {
     });
 }
 
-/// Body reads land inside the segment's mapping: seen from outside, by what the kernel is asked.
-#[test]
-fn the_kernel_is_given_the_segments_own_addresses() {
-    let bridge = Bridge::start_with(&serde_json::json!({ "memory": { "node_bytes": 1 << 30, "pool": [] } }));
-    let server = Server::start();
-    host::test(async {
-        let host = Host::connect(&bridge).await;
-        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
-        let batch: [&Fill; 3] = [&connect(1, &server.address), &send(1, 1, "GET /slow/40000000\n\n"), &reply(1, 1)];
-        assert_eq!(submit(&instance, &batch).await, ErrorCode::Ok);
-        let mut app = App::connect(&bridge.app_socket(&id));
-        let ask = Ask { id: 1, flags: headstart_base::app_capnp::FLAG_PROGRESSIVE, ..Ask::default() };
-        let told = beside(move || app.ask(AppOp::RecvMsg, &ask)).await;
-        let inode = nix::sys::stat::fstat(told.file.as_ref().unwrap()).unwrap().st_ino.to_string();
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", bridge.pid())).unwrap();
-        let line = maps.lines().find(|line| line.split_whitespace().nth(4) == Some(&inode)).unwrap();
-        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-        let mapping = usize::from_str_radix(from, 16).unwrap()..usize::from_str_radix(to, 16).unwrap();
-
-        let trace = tempfile::NamedTempFile::new().unwrap();
-        let tracer = std::process::Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=recvfrom,read,recvmsg", "-e", "raw=all", "-o"])
-            .arg(trace.path())
-            .args(["-p", &bridge.pid().to_string()])
-            .spawn();
-        let Ok(mut tracer) = tracer else {
-            eprintln!("strace is not installed: the crate headstart-memory's own test says the same of `space`");
-            server.open();
-            return;
-        };
-        host::pause(500).await;
-        server.open();
-        Events::of(&instance).done(1).await;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(tracer.id() as i32), nix::sys::signal::Signal::SIGINT)
-            .unwrap();
-        tracer.wait().unwrap();
-        let (mut inside, mut outside) = (0_usize, 0_usize);
-        for line in std::fs::read_to_string(trace.path()).unwrap().lines() {
-            let Some((call, result)) = line.split_once(") = ") else { continue };
-            let Some(arguments) = call.split_once('(').map(|(_, arguments)| arguments) else { continue };
-            let Some(buffer) = arguments.split(", ").nth(1).and_then(|text| text.strip_prefix("0x")) else { continue };
-            let Ok(buffer) = usize::from_str_radix(buffer, 16) else { continue };
-            let result = result.trim();
-            let Ok(count) = usize::from_str_radix(result.trim_start_matches("0x"), 16) else { continue };
-            if mapping.contains(&buffer) {
-                inside += count
-            } else if count < 1 << 30 {
-                outside += count
-            }
-        }
-        // Half of it came before the tracer, and calls of two threads that overlap take two lines, which are not counted.
-        assert!(inside >= 10_000_000, "{inside} bytes inside, {outside} outside");
-        assert!(outside < 1 << 20, "{inside} bytes inside, {outside} outside");
-    });
-}
-
 #[test]
 fn sigterm_drains() {
     let mut bridge = Bridge::start();

@@ -106,6 +106,7 @@ impl Connection {
     async fn respond(&self, request: &Request<'_>) -> Answered {
         let id = request.id;
         let ok = || Ok((Answer::default(), Beside::Nothing));
+        self.instance.is_taken(id)?;
         if request.has(FLAG_ERROR) {
             let what = if request.b == 0 {
                 request.payload.to_vec()

@@ -153,6 +153,11 @@ impl Instance {
         Some((number, event))
     }
 
+    /// Refuses the number of an invocation that the application does not have, or has no more (`cancelled`).
+    pub(crate) fn is_taken(&self, number: u64) -> Result<()> {
+        self.lock().invocations.taken(number).map(|_| ())
+    }
+
     /// The answer's head.
     pub(crate) fn answer_head(&self, number: u64, head: Head) -> Result<()> {
         let sender = {

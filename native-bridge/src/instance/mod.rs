@@ -61,7 +61,7 @@ pub(crate) struct Instance {
     pub(crate) tenant: String,
     pub(crate) node: Arc<Node>,
     pub(crate) events: EventLog,
-    pub(crate) memory: Memory,
+    pub(crate) memory: Arc<Memory>,
     /// Cancelled when the instance begins to stop.
     pub(crate) closing: CancellationToken,
     /// All tasks that work for this instance.
@@ -121,7 +121,7 @@ impl Instance {
     ) -> Arc<Self> {
         let state = State { lease: Some(lease), reservation: Some(reservation), ..State::default() };
         Arc::new(Self {
-            memory: Memory::new(&id, &node.pool),
+            memory: Arc::new(Memory::new(&id, &node.pool)),
             id,
             tenant,
             node: Arc::clone(node),

@@ -128,7 +128,7 @@ impl Instance {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Arc<Finished>> {
         let store = function.store_for(address)?;
-        let mut sink = Sink::new(self, body);
+        let mut sink = Sink::new(&self.memory, body);
         let client = &self.node.client;
         let done = client.send(&self.tenant, address, store, request, deadline, &mut sink, progress).await?;
         self.node.metrics.received_bytes.inc_by(done.length);

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_net::{BodySink, Done, ResponseHead};
 
-use crate::instance::Instance;
 use crate::instance::body::{Body, Finished, Place};
-use crate::instance::memory::Region;
+use crate::instance::memory::{Memory, Region};
 
 /// Bodies up to this size are told together with the fact that they are there.
 const INLINE: u64 = 16 << 10;
@@ -24,22 +23,22 @@ const HEADERS: [&str; 5] = ["etag", "content-type", "content-length", "last-modi
 const HEADER_BYTES: usize = 1024;
 
 pub(super) struct Sink {
-    instance: Arc<Instance>,
+    memory: Arc<Memory>,
     body: Arc<Body>,
     region: Option<Region>,
     known: bool,
 }
 
 impl Sink {
-    pub(super) fn new(instance: &Arc<Instance>, body: &Arc<Body>) -> Self {
-        Self { instance: Arc::clone(instance), body: Arc::clone(body), region: None, known: true }
+    pub(super) fn new(memory: &Arc<Memory>, body: &Arc<Body>) -> Self {
+        Self { memory: Arc::clone(memory), body: Arc::clone(body), region: None, known: true }
     }
 
     /// What came in, once all of it has.
     pub(super) fn finish(mut self, done: &Done) -> Result<Finished> {
         let mut place = self.region.as_ref().map_or(Place::default(), Region::place);
         let inlined = match &self.region {
-            Some(_) if done.length <= INLINE => Some(Bytes::from(self.instance.memory.read(place, done.length)?)),
+            Some(_) if done.length <= INLINE => Some(Bytes::from(self.memory.read(place, done.length)?)),
             Some(_) => None,
             None => Some(Bytes::new()),
         };
@@ -63,7 +62,7 @@ impl Sink {
     fn release(&mut self) {
         if let Some(Region { segment, writer }) = self.region.take() {
             drop(writer);
-            self.instance.memory.release(segment);
+            self.memory.release(segment);
         }
     }
 
@@ -71,7 +70,7 @@ impl Sink {
         let Some(old) = &self.region else {
             return Err(Error::new(ErrorCode::Internal, "a body without a beginning"));
         };
-        let mut new = self.instance.memory.own(old.writer.capacity().saturating_mul(4))?;
+        let mut new = self.memory.own(old.writer.capacity().saturating_mul(4))?;
         if !new.writer.append_from(&old.writer) {
             return Err(Error::new(ErrorCode::Internal, "a body shrank when it moved"));
         }
@@ -88,8 +87,8 @@ impl BodySink for Sink {
         self.known = head.content_length.is_some();
         self.region = match head.content_length {
             Some(0) => None,
-            Some(length) => Some(self.instance.memory.region(length)?),
-            None => Some(self.instance.memory.own(UNKNOWN)?),
+            Some(length) => Some(self.memory.region(length)?),
+            None => Some(self.memory.own(UNKNOWN)?),
         };
         let place = self.region.as_ref().map_or(Place::default(), Region::place);
         self.body.begin(head.status, place, head.content_length);
@@ -122,5 +121,98 @@ impl Drop for Sink {
     /// A body that failed gives its memory back.
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::ops::Range;
+    use std::time::{Duration, Instant};
+
+    use headstart_memory::{Budget, Pool};
+    use headstart_net::{Client, ClientConfig, Request};
+
+    use super::*;
+
+    /// Notes where the client is told to write.
+    struct Watched {
+        sink: Sink,
+        writes: Vec<(Range<usize>, Vec<Range<usize>>)>,
+        last: usize,
+    }
+
+    impl BodySink for Watched {
+        fn begin(&mut self, head: &ResponseHead) -> Result<()> {
+            self.sink.begin(head)
+        }
+
+        fn space(&mut self) -> Result<&mut [u8]> {
+            self.last = self.sink.space()?.as_ptr() as usize;
+            self.sink.space()
+        }
+
+        fn filled(&mut self, count: usize) {
+            let segments = self.sink.memory.list().into_iter();
+            let mappings =
+                segments.filter_map(|(number, ..)| Some(self.sink.memory.find(number)?.addresses())).collect();
+            self.writes.push((self.last..self.last + count, mappings));
+            self.sink.filled(count);
+        }
+    }
+
+    fn serve(head: &'static str, bytes: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            stream.write_all(head.as_bytes()).unwrap();
+            if head.contains("chunked") {
+                stream.write_all(format!("{bytes:x}\r\n").as_bytes()).unwrap();
+            }
+            stream.write_all(&vec![7; bytes]).unwrap();
+            if head.contains("chunked") {
+                stream.write_all(b"\r\n0\r\n\r\n").unwrap();
+            }
+        });
+        format!("http://{address}")
+    }
+
+    /// Every byte of a body is written by recv(2) inside a segment's mapping, whether its length is known or not.
+    #[tokio::test]
+    async fn bodies_land_in_the_segments_mapping() {
+        const BYTES: usize = 3_000_000;
+        for head in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        ] {
+            let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
+            let memory = Arc::new(Memory::new("test", &pool));
+            memory.limit(1 << 30, 0);
+            let body = Body::waiting();
+            let raw = format!("GET {}/x\n\n", serve(head, BYTES));
+            let (address, request) = Request::parse_absolute(raw.as_bytes()).unwrap();
+            let mut watched = Watched { sink: Sink::new(&memory, &body), writes: Vec::new(), last: 0 };
+            let client = Client::new(ClientConfig::default());
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let sent = client.send("t", &address, None, &request, deadline, &mut watched, &mut |_| {}).await;
+            let done = sent.unwrap();
+            let mut received = 0;
+            for (written, mappings) in &watched.writes {
+                let inside = |mapping: &Range<usize>| mapping.start <= written.start && written.end <= mapping.end;
+                assert!(mappings.iter().any(inside), "{written:?} is in none of {mappings:?}");
+                received += written.len();
+            }
+            assert_eq!(received, BYTES);
+            let finished = watched.sink.finish(&done).unwrap();
+            assert_eq!(memory.read(finished.place, finished.length).unwrap(), vec![7; BYTES]);
+            assert_eq!(memory.list().len(), 1, "what a body outgrew is given back");
+        }
     }
 }
