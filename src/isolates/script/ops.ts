@@ -43,7 +43,7 @@ export function cleanOp(value: unknown): ScriptOp {
 		case "log":
 			return { op, level: level(field("level")), text: text(field("text")).slice(0, limits.logCharacters) };
 		default:
-			throw invalid(`there is no call ${JSON.stringify(op)?.slice(0, 40)}`);
+			throw invalid(`there is no call ${typeof op === "string" ? op.slice(0, 40) : typeof op}`);
 	}
 }
 
