@@ -3,10 +3,10 @@ import { HeadstartError } from "../../shared/error.ts";
 /** An invocation's body, whole. Throws `payloadTooLarge` when it has more than `limit` bytes. */
 export async function readEvent(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
 	if (request.body === null) return new Uint8Array(0);
-	const announced = Number(request.headers.get("content-length") ?? Number.NaN);
-	if (announced > limit) throw tooLarge(limit);
-	// A body of a known, small length is read in one go.
-	if (announced <= limit) return new Uint8Array(await request.arrayBuffer());
+	const announced = request.headers.get("content-length");
+	checkLength(announced, limit);
+	// A body of a known length is read in one go.
+	if (announced !== null) return new Uint8Array(await request.arrayBuffer());
 	const parts: Uint8Array[] = [];
 	let length = 0;
 	for await (const part of request.body) {
@@ -21,6 +21,11 @@ export async function readEvent(request: Request, limit: number): Promise<Uint8A
 		at += part.length;
 	}
 	return whole;
+}
+
+/** Refuses a body that says itself that it is too long. */
+export function checkLength(announced: string | null | undefined, limit: number): void {
+	if (Number(announced ?? 0) > limit) throw tooLarge(limit);
 }
 
 function tooLarge(limit: number): HeadstartError {

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import type { InstanceMode } from "../../bridge/bridge.ts";
 import { functions, pool } from "../../durable/node.ts";
+import { checkLength } from "../../durable/transcript/event-body.ts";
 import { HEADER } from "../../durable/transcript.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { HostEnv } from "../env.ts";
@@ -21,6 +22,7 @@ invocations.post("/:name/invocations", async ({ req, env, executionCtx }) => {
 	const mode = modeOf(req.query("mode"), req.query("only"));
 	const cold = mode !== "normal" || isSet(req.query("cold")) || isSet(req.header(HEADER.cold));
 	const deployed = functions.named(name) ?? (await loadFunction(env, name));
+	checkLength(req.header("content-length"), deployed.manifest.app.limits.event);
 
 	const warm = cold ? undefined : pool.takeWarm(deployed.digest);
 	const object = warm ?? takeSpare(env);
