@@ -35,6 +35,9 @@ interface RunSpec {
 	limits: ScriptLimits;
 }
 
+/** A run is over this long after its deadline, whatever happens. */
+const SLACK_MS = 1_000;
+
 const scripts = new Shelf<Script>({ items: 512, bytes: 128 << 20 });
 
 export default class Runner extends WorkerEntrypoint<Env> implements RunnerService {
@@ -67,7 +70,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	async run({ digest, input, limits }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
 		const script = scripts.get(digest);
 		if (script === undefined) return { error: { code: "unknownModule", message: `${digest} is not loaded` } };
-		const port = new HostPort(host);
+		const port = new HostPort(host, Date.now() + limits.deadlineMs + SLACK_MS);
 		try {
 			const late = (): ScriptExit => deadlineEnd(limits.deadlineMs);
 			return {

@@ -17,20 +17,25 @@ const runnerPace = new Pace(limits.runnerRate);
 export class HostPort extends RpcTarget implements HostApi {
 	readonly #host: HostApi;
 	readonly #slots = new Slots(limits.scriptCalls);
+	readonly #expiresAt: number;
+	readonly #inFlight = new Set<() => void>();
 	#ops = 0;
 	#bytes = 0;
 	#open = true;
 	#used = false;
 	#breach: LimitReached | undefined;
 
-	constructor(host: HostApi) {
+	/** @param expiresAt when the run has certainly ended, in milliseconds of the worker's clock. */
+	constructor(host: HostApi, expiresAt: number) {
 		super();
 		this.#host = host;
+		this.#expiresAt = expiresAt;
 	}
 
 	/** Nothing of the script reaches the host from now on. */
 	close(): void {
 		this.#open = false;
+		for (const abandon of this.#inFlight) abandon();
 	}
 
 	submit(ops: ScriptOp[]): Promise<void> {
@@ -81,7 +86,27 @@ export class HostPort extends RpcTarget implements HostApi {
 	/** The call is made at once when there is room for it, so that calls keep their order. */
 	#pass<T>(call: () => Promise<T>): Promise<T> {
 		this.#used = true;
-		if (!this.#open) return new Promise(() => {});
-		return this.#slots.use(() => runnerSlots.use(() => runnerPace.use(call)));
+		const passed = this.#slots.use(() =>
+			runnerSlots.use(() => this.#whileOpen(() => runnerPace.use(call)), this.#expiresAt),
+		);
+		return passed.catch((thrown: unknown) => {
+			if (thrown instanceof Closed) return new Promise<T>(() => {});
+			throw thrown;
+		});
+	}
+
+	/** A call's outcome, or Closed as soon as the port is: what holds a slot must end. */
+	#whileOpen<T>(call: () => Promise<T>): Promise<T> {
+		if (!this.#open) return Promise.reject(new Closed());
+		return new Promise<T>((resolve, reject) => {
+			const abandon = (): void => reject(new Closed());
+			this.#inFlight.add(abandon);
+			call()
+				.then(resolve, reject)
+				.finally(() => this.#inFlight.delete(abandon));
+		});
 	}
 }
+
+/** The script's run is over; nobody waits for this call any more. */
+class Closed extends Error {}

@@ -21,3 +21,14 @@ test("at most so many tasks at a time, in order, also when one fails", async () 
 	expect(started).toEqual([0, 1, 2, 3]);
 	expect((await results).map((it) => it.status)).toEqual(["rejected", "fulfilled", "fulfilled", "fulfilled"]);
 });
+
+test("a slot of a task that never settles is free again when its holder has certainly ended", async () => {
+	const slots = new Slots(1);
+	const never = (): Promise<void> => new Promise(() => {});
+	void slots.use(never, Date.now() + 20);
+	void slots.use(never, Date.now() + 20);
+	const third = slots.use(async () => "third");
+	await scheduler.wait(30);
+	expect(await slots.use(async () => "fourth")).toBe("fourth");
+	expect(await third).toBe("third");
+});

@@ -226,6 +226,21 @@ test("many scripts with many waiting calls share the runner's calls", async () =
 	}
 });
 
+test("scripts that wait in vain leave their places to others", async () => {
+	const source = `import { connect, sendRpc, recvRpcReply } from "headstart";
+		export default async () => {
+			const c = connect("a");
+			for (let i = 0n; i < 32n; i++) sendRpc(c, i, "x");
+			await Promise.all(Array.from({ length: 32 }, (_, i) => recvRpcReply(c, BigInt(i))));
+		}`;
+	const vain = Array.from({ length: 14 }, () =>
+		rig.run({ source }, { deadlineMs: 300, replies: { "*": { delayMs: -1 } } }),
+	);
+	for (const { outcome } of await Promise.all(vain))
+		expect(exitOf(outcome)).toMatchObject({ end: "deadline" });
+	expect(exitOf((await rig.run({ source })).outcome)).toMatchObject({ end: "exit" });
+});
+
 test("a script that asks without end is slowed down, not its neighbours' relay", async () => {
 	const source = `import { connect, sendRpc, readReply } from "headstart";
 		export default async () => {

@@ -40,11 +40,6 @@ export class WasmCell {
 		});
 	}
 
-	/** Drops the instance: a call that it waits for is not answered any more. */
-	close(): void {
-		this.#marshal.close();
-	}
-
 	#instantiate(session: Session): WebAssembly.Exports {
 		const marshal = this.#marshal;
 		const abort = (message: number, file: number, line: number, column: number): never => {

@@ -12,17 +12,11 @@ export type { Filled };
 
 export class Marshal {
 	#memory: WebAssembly.Memory | undefined;
-	#open = true;
 	readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 	/** The instance's memory; there is none while it is being instantiated. */
 	attach(memory: WebAssembly.Memory): void {
 		this.#memory = memory;
-	}
-
-	/** The module is not resumed any more. */
-	close(): void {
-		this.#open = false;
 	}
 
 	/** An import that answers at once. */
@@ -38,10 +32,7 @@ export class Marshal {
 
 	/** An import that suspends the module. */
 	blocking(body: (...args: never[]) => Promise<number>): WebAssembly.ImportValue {
-		return new jspi.Suspending(async (...args) => {
-			const result = await body(...args).catch(failed);
-			return this.#open ? result : new Promise<number>(() => {});
-		});
+		return new jspi.Suspending((...args) => body(...args).catch(failed));
 	}
 
 	u32(value: number): number {
