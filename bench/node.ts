@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NodeClient } from "../src/cli/client.ts";
@@ -73,8 +73,18 @@ export async function withNode<T>(
 		for (const line of lines) process.stderr.write(`  ${line}\n`);
 		throw error;
 	} finally {
-		await rm(folder, { recursive: true, force: true });
+		await removeFolder(folder);
 	}
+}
+
+/** Removes a node's folder unless something is still mounted in it: that would be removed, too. */
+async function removeFolder(folder: string): Promise<void> {
+	const mounts = (await readFile("/proc/self/mounts", "utf8"))
+		.split("\n")
+		.flatMap((line) => line.split(" ")[1] ?? [])
+		.filter((path) => path.startsWith(`${folder}/`));
+	if (mounts.length === 0) await rm(folder, { recursive: true, force: true });
+	else process.stderr.write(`bench: ${folder} is left, because of mounts: ${mounts.join(", ")}\n`);
 }
 
 export type CpuSeconds = Record<"store" | "link" | "bridge" | "host" | "runner", number>;
