@@ -2,6 +2,7 @@
 //! of all that belongs to it.
 
 use crate::failure::{failed, is_gone};
+use crate::names::Names;
 use crate::spec::Limits;
 use headstart_base::Result;
 use std::fs::{self, File, OpenOptions};
@@ -68,7 +69,7 @@ impl Hierarchies {
     }
 
     /// Removes a group that has neither processes nor groups in it, and those above it that are empty then.
-    pub(crate) fn remove_empty(&self, name: &str) {
+    pub fn remove_empty(&self, name: &str) {
         for folder in Path::new(name).ancestors().take_while(|path| !path.as_os_str().is_empty()) {
             for root in &self.roots {
                 let _ = fs::remove_dir(root.join(folder));
@@ -108,6 +109,11 @@ impl Cgroup {
             failed(format_args!("cgroup {}", group.name), error)
         })?;
         Ok(group)
+    }
+
+    /// A handle of what may be left of a group of the node with this run folder.
+    pub fn leftover(hierarchies: &Hierarchies, run_dir: &Path, id: &str) -> Self {
+        Self::existing(hierarchies, Names::of(run_dir).cgroup(id))
     }
 
     /// A handle of a group that may exist.

@@ -1,0 +1,119 @@
+//! The box around workerd: bubblewrap, seccomp, resource limits and a cgroup.
+//!
+//! workerd sees /usr/lib, its own binary, its configuration and its socket's folder; it has no network but unix
+//! sockets, no capability, and is nobody. What it runs is hostile, and workerd by itself is no sandbox.
+
+use crate::config::RunnerConfig;
+use headstart_base::{Error, ErrorCode, Result};
+use headstart_sandbox::{Cgroup, Hierarchies, Launch, Limits, filter, tag};
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// User and group of workerd.
+pub(crate) const NOBODY: u32 = 65534;
+const DATA_LIMIT: u64 = 1 << 30;
+const MEMORY_LIMIT: u64 = 2 << 30;
+const FILE_LIMIT: u64 = 4096;
+const PIDS: u32 = 256;
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// A handle of the runner's cgroup, made anew for each runner.
+pub(crate) fn cgroup(config: &RunnerConfig, hierarchies: &Hierarchies) -> Result<Cgroup> {
+    let memory = if config.memory_limit > 0 { config.memory_limit } else { MEMORY_LIMIT };
+    let name = format!("headstart/{}/runner", tag(&config.run_dir));
+    Cgroup::create(hierarchies, name, Limits { memory, cpu_millis: 0, pids: PIDS })
+}
+
+/// workerd in its box, ready to start. Removes the socket of the one before.
+pub(crate) fn launch(config: &RunnerConfig, cgroup: &Cgroup) -> Result<Launch> {
+    let broken = |error: io::Error| Error::new(ErrorCode::RunnerLost, format!("the runner's box: {error}"));
+    let sockets = prepare_folder(&config.socket).map_err(broken)?;
+    let dir = config.dir.canonicalize().map_err(broken)?;
+    let file = config.config_file.canonicalize().map_err(broken)?;
+    let inside = file.strip_prefix(&dir).map_err(|_| {
+        let message = format!("{} is not in {}", config.config_file.display(), config.dir.display());
+        Error::new(ErrorCode::InvalidArgument, message)
+    })?;
+    let filter = filter(&[libc::AF_UNIX])?;
+    let mut command = Command::new(&config.bwrap);
+    command.args(["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"]);
+    command.args(["--hostname", "runner", "--die-with-parent", "--new-session", "--clearenv"]);
+    command.args([
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "CAP_SETUID",
+        "--cap-add",
+        "CAP_SETGID",
+        "--cap-add",
+        "CAP_SETPCAP",
+    ]);
+    // Folders that bubblewrap makes on its way to a mount point would be closed to nobody.
+    for folder in ["/usr", "/usr/bin", "/etc", "/etc/ssl", "/etc/ssl/certs", "/run"] {
+        command.args(["--perms", "0755", "--dir", folder]);
+    }
+    command.args(["--ro-bind", "/usr/lib", "/usr/lib", "--ro-bind-try", "/usr/lib64", "/usr/lib64"]);
+    command.args(["--ro-bind", "/usr/bin/setpriv", "/usr/bin/setpriv"]);
+    command.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+    command.args(["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]);
+    // workerd does not start without, though it never gets to use them.
+    command.args(["--ro-bind-try", CERTIFICATES, CERTIFICATES]);
+    command.arg("--ro-bind").arg(&config.workerd).arg("/workerd");
+    command.arg("--ro-bind").arg(&dir).arg("/dist");
+    command.arg("--bind").arg(&sockets).arg("/run/runner");
+    command.args(["--remount-ro", "/", "--chdir", "/run/runner", "--seccomp", &filter.as_raw_fd().to_string()]);
+    let nobody = NOBODY.to_string();
+    command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+    command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+    command.args(["--", "/workerd", "serve", "--experimental"]).arg(Path::new("/dist").join(inside));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    let mut launch = Launch::new(command);
+    let data = if config.data_limit > 0 { config.data_limit } else { DATA_LIMIT };
+    launch.limits = vec![(libc::RLIMIT_DATA, data), (libc::RLIMIT_CORE, 0), (libc::RLIMIT_NOFILE, FILE_LIMIT)];
+    launch.cgroup = cgroup.doors()?;
+    launch.keep.push(filter);
+    Ok(launch)
+}
+
+/// An empty folder for the socket, nobody's own. `RUN` above it keeps others out.
+fn prepare_folder(socket: &Path) -> io::Result<PathBuf> {
+    let folder = socket.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(folder)?,
+    }
+    fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
+    chown(folder, Some(NOBODY), Some(NOBODY))?;
+    folder.canonicalize()
+}
+
+/// workerd itself among the group's processes (the others are bubblewrap's).
+pub(crate) fn workerd_of(cgroup: &Cgroup) -> Option<u32> {
+    let is_workerd =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "workerd");
+    cgroup.pids().into_iter().find(is_workerd)
+}
+
+/// CPU time of a process and all its threads so far, in clock ticks (100 a second).
+pub(crate) fn cpu_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything; what follows its closing bracket is numbers.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn our_own_cpu_time_advances() {
+        let begin = super::cpu_ticks(std::process::id()).unwrap();
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_millis(60) {}
+        assert!(super::cpu_ticks(std::process::id()).unwrap() >= begin + 2);
+        assert_eq!(super::cpu_ticks(u32::MAX), None);
+    }
+}

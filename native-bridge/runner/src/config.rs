@@ -1,0 +1,47 @@
+//! What a runner is, for those who start it and those who ask after it.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How a runner is started.
+#[derive(Clone, Debug)]
+pub struct RunnerConfig {
+    /// workerd's own binary (not the npm launcher script).
+    pub workerd: PathBuf,
+    /// bubblewrap's binary; a bare name is looked up in PATH.
+    pub bwrap: PathBuf,
+    /// The node's run folder, for the cgroup's name.
+    pub run_dir: PathBuf,
+    /// workerd's configuration (`dist/runner/config.capnp`), in `dir` or below it.
+    pub config_file: PathBuf,
+    /// The folder of the configuration and the modules it names; read-only in the box, at `/dist`.
+    pub dir: PathBuf,
+    /// Where runner.sock comes to be. Its folder must hold nothing else: it is given to nobody, is writable in the box
+    /// and the working directory there, so the configuration says `unix:runner.sock`.
+    pub socket: PathBuf,
+    /// RLIMIT_DATA, bytes; 0 means 1 GiB.
+    pub data_limit: u64,
+    /// The cgroup's memory limit, bytes; 0 means 2 GiB.
+    pub memory_limit: u64,
+}
+
+/// Where the present runner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Starting,
+    Ready,
+    /// It takes CPU time and does not answer: it is being replaced.
+    Stalled,
+    Dead,
+}
+
+/// The runner as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// workerd's process id on the host, 0 while there is none.
+    pub pid: u32,
+    /// 1, 2, …: how many runners there have been.
+    pub generation: u32,
+    pub state: State,
+}

@@ -1,0 +1,197 @@
+//! The host's way to the runner: a unix socket on which it speaks JS RPC (Cap'n Proto) as if it were the runner's own.
+//!
+//! The host is one thread that all tenants share, and the runner is hostile: from the runner to the host only whole
+//! messages pass, of bounded size and rate, and a bounded number of calls waits for the host. A breach ends that
+//! connection with a line in the log; the calls on it fail at both ends.
+
+use crate::frames::{FrameLimits, Frames};
+use crate::meter::{Meter, MeterLimits};
+use crate::socket::connect;
+use crate::supervisor::Runner;
+use headstart_base::{Error, ErrorCode, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const CONNECTIONS: usize = 64;
+const HEAD_BYTES: usize = 8 * 1024;
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection waits for a runner that is being replaced.
+const READY_LIMIT: Duration = Duration::from_secs(2);
+/// A peer that does not take its bytes for so long is gone.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+const TO_HOST: FrameLimits = FrameLimits { bytes: 2 << 20, segments: 64 };
+const TO_RUNNER: FrameLimits = FrameLimits { bytes: 128 << 20, segments: 512 };
+const METER: MeterLimits = MeterLimits { calls: 256, questions: 4096, messages_per_second: 20_000.0, burst: 20_000.0 };
+
+/// The host's way to the runner, bounded.
+pub struct Relay;
+
+impl Relay {
+    /// Serves connections until the listener fails or the future is dropped (which cuts them all).
+    pub async fn serve(listener: UnixListener, runner: Arc<Runner>) -> Result<()> {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let closed = |error: &dyn std::fmt::Display| Error::new(ErrorCode::Internal, format!("relay: {error}"));
+            let permit = Arc::clone(&room).acquire_owned().await.map_err(|error| closed(&error))?;
+            let host = match listener.accept().await {
+                Ok((host, _)) => host,
+                // Out of descriptors or memory: that passes.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ECONNABORTED)
+                    ) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                Err(error) => return Err(closed(&error)),
+            };
+            let runner = Arc::clone(&runner);
+            connections.spawn(async move {
+                if let Err(error) = serve_one(host, &runner).await {
+                    runner.say(format!("relay: connection ended: {}", error.message));
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn serve_one(mut host: UnixStream, runner: &Runner) -> Result<()> {
+    let (head, early) = match read_head(&mut host).await {
+        Ok(Some(read)) => read,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            refuse(&mut host, "400 Bad Request", &error.message).await;
+            return Err(error);
+        }
+    };
+    let request = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let answer = if request.starts_with(b"CONNECT ") {
+        open_stream(runner).await
+    } else if request.starts_with(b"GET /ping ") {
+        let answers = crate::socket::ping(runner.socket(), READY_LIMIT).await;
+        let (status, text) = if answers { ("200 OK", "ok") } else { ("503 Service Unavailable", "no answer") };
+        refuse(&mut host, status, text).await;
+        return Ok(());
+    } else {
+        refuse(&mut host, "404 Not Found", "only CONNECT and GET /ping are relayed").await;
+        return Ok(());
+    };
+    match answer {
+        Ok((stream, head, beginning)) => {
+            write(&mut host, &head).await?;
+            relay(host, &early, stream, &beginning).await
+        }
+        Err(error) => {
+            refuse(&mut host, "503 Service Unavailable", &error.message).await;
+            Err(error)
+        }
+    }
+}
+
+/// A CONNECT stream to the runner: the stream, the answer's head, and what came after it.
+async fn open_stream(runner: &Runner) -> Result<(UnixStream, Vec<u8>, Vec<u8>)> {
+    let lost = |what: &str| Error::new(ErrorCode::RunnerLost, what);
+    if !runner.ready(READY_LIMIT).await {
+        return Err(lost("the runner is not ready"));
+    }
+    let mut stream = connect(runner.socket()).await?;
+    write(&mut stream, b"CONNECT runner HTTP/1.1\r\nHost: runner\r\n\r\n").await?;
+    let (head, beginning) = read_head(&mut stream).await?.ok_or_else(|| lost("the runner closed the connection"))?;
+    if !head.starts_with(b"HTTP/1.1 200 ") {
+        return Err(lost("the runner refused the connection"));
+    }
+    Ok((stream, b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), beginning))
+}
+
+/// Reads up to and with the empty line: (head, what came after it). None when the peer closed before a byte.
+async fn read_head(stream: &mut UnixStream) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let bad = |what: &str| Error::new(ErrorCode::Protocol, what);
+    let work = async {
+        let mut head = Vec::with_capacity(1024);
+        loop {
+            let count = stream.read_buf(&mut head).await.map_err(|error| bad(&error.to_string()))?;
+            if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let rest = head.split_off(end + 4);
+                return Ok(Some((head, rest)));
+            }
+            match (count, head.len()) {
+                (0, 0) => return Ok(None),
+                (0, _) => return Err(bad("the connection ended within a request's head")),
+                (_, HEAD_BYTES..) => return Err(bad("a request's head of more than 8 KiB")),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(HEAD_LIMIT, work).await.map_err(|_| bad("no request in 5 s"))?
+}
+
+/// A short answer, after which the connection ends.
+async fn refuse(stream: &mut UnixStream, status: &str, text: &str) {
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    );
+    let _ = write(stream, answer.as_bytes()).await;
+}
+
+async fn write(to: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> Result<()> {
+    let lost = |what: &str| Error::new(ErrorCode::RunnerLost, what);
+    match tokio::time::timeout(WRITE_LIMIT, to.write_all(bytes)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(lost(&error.to_string())),
+        Err(_) => Err(lost("the peer does not read")),
+    }
+}
+
+/// Passes messages both ways until either side ends.
+async fn relay(host: UnixStream, early: &[u8], runner: UnixStream, beginning: &[u8]) -> Result<()> {
+    let meter = Meter::new(METER);
+    let (host_in, host_out) = host.into_split();
+    let (runner_in, runner_out) = runner.into_split();
+    tokio::select! {
+        end = pass(host_in, runner_out, Frames::new(TO_RUNNER, early), |message| meter.host_sent(message)) => end,
+        end = pass(runner_in, host_out, Frames::new(TO_HOST, beginning), |message| meter.runner_sent(message)) => end,
+    }
+}
+
+/// One direction: whole messages, all that a read has brought in one write.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut frames: Frames,
+    check: impl Fn(&[u8]) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let mut whole = 0..0;
+        let checked = loop {
+            match frames.next() {
+                Ok(Some(message)) => {
+                    if let Err(error) = check(frames.bytes(message.clone())) {
+                        break Err(error);
+                    }
+                    whole.end = message.end;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if !whole.is_empty() {
+            write(&mut to, frames.bytes(whole)).await?;
+        }
+        checked?;
+        if !frames.fill(&mut from).await? {
+            return Ok(());
+        }
+    }
+}

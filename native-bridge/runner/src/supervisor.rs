@@ -1,0 +1,230 @@
+//! Keeps one runner running: starts it, listens to its heart, ends it when it is stalled, replaces it when it is dead.
+
+use crate::boxed;
+use crate::config::{RunnerConfig, State, Status};
+use crate::socket::ping;
+use headstart_base::{Result, now};
+use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, forward};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+const BEAT: Duration = Duration::from_millis(250);
+/// How often a starting runner is asked.
+const START_BEAT: Duration = Duration::from_millis(3);
+/// A runner that is not ready by then is replaced.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// Missed beats after which a runner that uses the CPU is stalled.
+const MISSED: u32 = 2;
+/// CPU time within the missed beats, in ticks of 10 ms: an answer takes far less.
+const STALL_TICKS: u64 = 20;
+/// A runner that neither answers nor uses the CPU (a busy machine) has this long.
+const SILENT_LIMIT: Duration = Duration::from_secs(15);
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// A runner that lived this long was a good one: the next one starts at once.
+const GOOD_LIFE: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(20);
+const LAST_DELAY: Duration = Duration::from_secs(5);
+
+/// A supervised runner.
+pub struct Runner {
+    config: RunnerConfig,
+    status: watch::Receiver<Status>,
+    stop: watch::Sender<bool>,
+    lines: mpsc::Sender<Line>,
+}
+
+impl Runner {
+    /// Starts workerd in its box, and keeps one running from now on. Lines are its output and what the supervisor says.
+    /// Call it within a runtime; `Sandboxes` of the same run folder must exist before, since they reap what they find.
+    pub fn start(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Arc<Self>> {
+        let hierarchies = Hierarchies::find()?;
+        let spawner = Spawner::new()?;
+        let (told, status) = watch::channel(Status { pid: 0, generation: 0, state: State::Starting });
+        let (stop, stopped) = watch::channel(false);
+        let supervisor =
+            Supervisor { config: config.clone(), hierarchies, spawner, status: told, stopped, say: Say(lines.clone()) };
+        tokio::spawn(supervisor.run());
+        Ok(Arc::new(Self { config, status, stop, lines }))
+    }
+
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    /// Waits until the runner answers; false after `limit`.
+    pub async fn ready(&self, limit: Duration) -> bool {
+        let mut status = self.status.clone();
+        let ready = status.wait_for(|status| status.state == State::Ready);
+        matches!(tokio::time::timeout(limit, ready).await, Ok(Ok(_)))
+    }
+
+    /// Waits until the status is another one than `seen`. For those who show it.
+    pub async fn changed(&self, seen: Status) -> Status {
+        let mut status = self.status.clone();
+        let changed = status.wait_for(|status| *status != seen).await.map(|status| *status);
+        changed.unwrap_or(seen)
+    }
+
+    /// Ends the runner for good, and reaps all of it.
+    pub async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let mut status = self.status.clone();
+        // The supervisor drops its sender when all is reaped.
+        while status.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.config.socket
+    }
+
+    pub(crate) fn say(&self, text: String) {
+        Say(self.lines.clone()).say(text);
+    }
+}
+
+/// The supervisor's own lines, among the runner's.
+struct Say(mpsc::Sender<Line>);
+
+impl Say {
+    fn say(&self, text: String) {
+        tracing::info!("{text}");
+        // Who reads too slowly misses a line: the log above has it.
+        let _ = self.0.try_send(Line { at: now(), stream: Stream::Stderr, text });
+    }
+}
+
+struct Supervisor {
+    config: RunnerConfig,
+    hierarchies: Hierarchies,
+    spawner: Spawner,
+    status: watch::Sender<Status>,
+    stopped: watch::Receiver<bool>,
+    say: Say,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut delay = Duration::ZERO;
+        while !*self.stopped.borrow() {
+            let begin = Instant::now();
+            let generation = self.status.borrow().generation + 1;
+            self.tell(0, generation, State::Starting);
+            let end = match self.live(generation).await {
+                Ok(end) => end,
+                Err(error) => error.message,
+            };
+            self.tell(0, generation, State::Dead);
+            if *self.stopped.borrow() {
+                break;
+            }
+            delay = next_delay(delay, begin.elapsed());
+            self.say.say(format!("runner {generation} ended: {end}; the next one starts in {} ms", delay.as_millis()));
+            let stopped = self.stopped.wait_for(|stopped| *stopped);
+            let _ = tokio::time::timeout(delay, stopped).await;
+        }
+        self.hierarchies.remove_empty(&format!("headstart/{}", headstart_sandbox::tag(&self.config.run_dir)));
+    }
+
+    fn tell(&self, pid: u32, generation: u32, state: State) {
+        self.status.send_replace(Status { pid, generation, state });
+    }
+
+    /// One runner's life: how it ended.
+    async fn live(&mut self, generation: u32) -> Result<String> {
+        let (config, hierarchies) = (self.config.clone(), self.hierarchies.clone());
+        let prepare = move || {
+            let cgroup = boxed::cgroup(&config, &hierarchies)?;
+            Ok((boxed::launch(&config, &cgroup)?, cgroup))
+        };
+        // What is left in the group (of a bridge that was killed, say) would share the new one's limits.
+        Cgroup::leftover(&self.hierarchies, &self.config.run_dir, "runner").destroy(END_LIMIT).await?;
+        let (Started { process, stdout, stderr }, cgroup) = self.spawner.start(prepare).await?;
+        for (stream, source) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            tokio::spawn(forward(source, stream, self.say.0.clone()));
+        }
+        let mut stopped = self.stopped.clone();
+        let end = tokio::select! {
+            end = exit_of(&process, &cgroup) => end,
+            cause = self.watch(generation, &cgroup) => cause,
+            _ = stopped.wait_for(|stopped| *stopped) => "shut down".into(),
+        };
+        cgroup.destroy(END_LIMIT).await?;
+        let _ = tokio::time::timeout(END_LIMIT, process.wait()).await;
+        Ok(end)
+    }
+
+    /// Listens to a runner's heart until there is a reason to end it.
+    async fn watch(&self, generation: u32, cgroup: &Cgroup) -> String {
+        let socket = &self.config.socket;
+        let begin = Instant::now();
+        while !ping(socket, BEAT).await {
+            if begin.elapsed() > START_LIMIT {
+                return format!("no answer in {} s", START_LIMIT.as_secs());
+            }
+            tokio::time::sleep(START_BEAT).await;
+        }
+        let Some(pid) = boxed::workerd_of(cgroup) else { return "workerd is gone".into() };
+        self.tell(pid, generation, State::Ready);
+        let mut ticks = boxed::cpu_ticks(pid);
+        let mut heard = Instant::now();
+        let mut missed = 0;
+        loop {
+            let beat = Instant::now();
+            if ping(socket, BEAT).await {
+                missed = 0;
+                heard = Instant::now();
+                ticks = boxed::cpu_ticks(pid);
+            } else {
+                missed += 1;
+                let used = boxed::cpu_ticks(pid).zip(ticks).map_or(0, |(now, then)| now.saturating_sub(then));
+                if missed >= MISSED && used >= STALL_TICKS {
+                    self.tell(pid, generation, State::Stalled);
+                    return format!(
+                        "stalled: no answer for {} ms, {} ms of CPU time",
+                        heard.elapsed().as_millis(),
+                        used * 10
+                    );
+                }
+                if heard.elapsed() > SILENT_LIMIT {
+                    self.tell(pid, generation, State::Stalled);
+                    return format!("silent for {} s", SILENT_LIMIT.as_secs());
+                }
+            }
+            tokio::time::sleep(BEAT.saturating_sub(beat.elapsed())).await;
+        }
+    }
+}
+
+async fn exit_of(process: &Process, cgroup: &Cgroup) -> String {
+    let (status, signal) = process.wait().await;
+    match (cgroup.oom_killed(), signal, status) {
+        (true, ..) => "it reached its memory limit".into(),
+        (_, 1.., _) => format!("signal {signal}"),
+        (_, _, 129..=192) => format!("signal {}", status - 128),
+        _ => format!("status {status}"),
+    }
+}
+
+/// At once after a good life, else doubling: a runner that cannot start must not keep the machine busy.
+fn next_delay(delay: Duration, life: Duration) -> Duration {
+    if life >= GOOD_LIFE { Duration::ZERO } else { (delay * 2).clamp(FIRST_DELAY, LAST_DELAY) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_back_off_and_recover() {
+        let mut delay = Duration::ZERO;
+        let mut delays = Vec::new();
+        for _ in 0..10 {
+            delay = next_delay(delay, Duration::from_millis(30));
+            delays.push(delay.as_millis());
+        }
+        assert_eq!(delays, [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000]);
+        assert_eq!(next_delay(delay, GOOD_LIFE), Duration::ZERO);
+    }
+}
