@@ -10,7 +10,7 @@ import {
 	MAX_EVENT_WAIT_MS,
 	type Op,
 } from "../../bridge/bridge.ts";
-import type { Outcome, RunnerService, ScriptReply } from "../../isolates/protocol.ts";
+import type { Outcome, ScriptReply } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
@@ -18,7 +18,7 @@ import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from 
 import { ScriptHost, type ScriptPort } from "./host-api.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
 import { type Input, reduce } from "./reducer.ts";
-import { runScript, type ScriptEnd } from "./script-run.ts";
+import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
 import { initialState, type State } from "./state.ts";
 
 /** How many edges of the timeline are kept. */
@@ -175,7 +175,7 @@ export class Run implements ScriptPort {
 	}
 
 	/** Runs the function's initscript, if this run has one. The call leaves at once. */
-	startScript(runner: RunnerService, input: Uint8Array): void {
+	startScript(runner: RunnerBinding, input: Uint8Array): void {
 		const { deployed } = this.#begin ?? {};
 		const script = deployed?.script;
 		if (script === undefined || this.#state.script !== "running") return;
@@ -190,6 +190,7 @@ export class Run implements ScriptPort {
 		});
 		this.scriptEnded = run.then((end) => {
 			host.close();
+			if (this.#ended) return;
 			this.#script = end;
 			this.ops(end.ops);
 			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
@@ -382,6 +383,7 @@ export class Run implements ScriptPort {
 
 	#finish(state: InstanceState): void {
 		this.#ended = true;
+		if (this.#state.rules.script) this.#script ??= { ops: [], end: "cut short by the instance's end" };
 		this.#phase = state;
 		this.#endedAt = Date.now();
 		this.#instance[Symbol.dispose]();

@@ -14,8 +14,12 @@ import { errorValue, parseLoad, parseRun } from "./validate.ts";
 
 /** How long after a script's own deadline the runner may take to say so. */
 const GRACE_MS = 1000;
-/** How long a killed runner takes to be back. */
-const RUNNER_BACK_MS = 100;
+/** How long is waited for the next runner, and how often it is asked. */
+const RUNNER_BACK_MS = 3000;
+const RUNNER_ASK_MS = 25;
+
+/** The runner's binding: its entrypoint, and HTTP for its heartbeat. */
+export type RunnerBinding = RunnerService & Pick<Fetcher, "fetch">;
 
 export interface ScriptRunSpec {
 	script: DeployedScript;
@@ -36,7 +40,7 @@ export interface ScriptEnd {
 
 /** Never rejects. The call to the runner leaves before this returns. */
 export async function runScript(
-	runner: RunnerService,
+	runner: RunnerBinding,
 	host: HostApi,
 	spec: ScriptRunSpec,
 ): Promise<ScriptEnd> {
@@ -56,24 +60,50 @@ export async function runScript(
 	}
 }
 
-async function attempt(runner: RunnerService, host: HostApi, spec: ScriptRunSpec): Promise<ScriptEnd> {
+async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec): Promise<ScriptEnd> {
 	const { script, input, limits } = spec;
 	const run = (): Promise<unknown> => runner.run({ digest: script.module.digest, input, limits }, host);
+	const loadAndRun = async (): Promise<Outcome<ScriptExit> | undefined> => {
+		const refused = await loaded(runner, script);
+		return refused === undefined ? parsed(run()) : { error: refused };
+	};
 	let outcome = await parsed(run());
+	if (needsLoading(outcome)) outcome = await loadAndRun();
 	if (outcome === undefined && spec.untouched()) {
 		// The runner died before the script did anything: the next one runs it from the beginning.
-		await new Promise((resolve) => setTimeout(resolve, RUNNER_BACK_MS));
-		outcome = await parsed(run());
-	}
-	if (outcome !== undefined && "error" in outcome && outcome.error.code === "unknownModule") {
-		const refused = parseLoad(await runner.load(script.module));
-		if (refused !== undefined) return failed(refused);
-		outcome = await parsed(run());
+		await runnerBack(runner);
+		if (spec.untouched()) outcome = await loadAndRun();
 	}
 	if (outcome === undefined) {
 		return failed({ code: "runnerLost", message: "the runner died while the initscript ran" });
 	}
 	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, script.sourceMap);
+}
+
+function needsLoading(outcome: Outcome<ScriptExit> | undefined): boolean {
+	return outcome !== undefined && "error" in outcome && outcome.error.code === "unknownModule";
+}
+
+/** Gives the runner the module; the error says why it did not take it. */
+async function loaded(runner: RunnerBinding, { module }: DeployedScript): Promise<ErrorValue | undefined> {
+	try {
+		return parseLoad(await runner.load(module));
+	} catch (thrown) {
+		return {
+			code: "runnerLost",
+			message: `the runner did not take the initscript: ${HeadstartError.from(thrown).message}`,
+		};
+	}
+}
+
+/** Waits until a runner answers, or long enough. */
+async function runnerBack(runner: RunnerBinding): Promise<void> {
+	for (const until = Date.now() + RUNNER_BACK_MS; Date.now() < until; ) {
+		await new Promise((resolve) => setTimeout(resolve, RUNNER_ASK_MS));
+		const answer = await runner.fetch("http://runner/ping").catch(() => undefined);
+		await answer?.body?.cancel();
+		if (answer?.ok) return;
+	}
 }
 
 /** undefined when the runner was lost. */

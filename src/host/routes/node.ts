@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { HeadstartError } from "../../shared/error.ts";
 import type { HostEnv } from "../env.ts";
 import { refill } from "../spares.ts";
+import { warmUp } from "../warm-up.ts";
 
 /** The node itself: health, metrics, logs. */
 export const node = new Hono<HostEnv>();
@@ -10,7 +11,7 @@ export const node = new Hono<HostEnv>();
 node.get("/healthz", async ({ env, json }) => {
 	const health = await bridge(env, "/healthz");
 	const body = (await health.json()) as { status: string };
-	if (body.status === "ok") await refill(env);
+	if (body.status === "ok") await Promise.all([warmUp(env), refill(env)]);
 	return json(body, health.ok ? 200 : 503);
 });
 
