@@ -14,8 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::functions::Functions;
-use crate::instance::Instance;
-use crate::instance::StreamId;
+use crate::instance::{Instance, Stage, StreamId};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::sync::lock;
@@ -74,7 +73,8 @@ impl Node {
             return Err(Error::new(ErrorCode::InvalidArgument, "a tenant's name is 1 to 64 of a-z, A-Z, 0-9, - and _"));
         }
         let most = self.config.limits.instances;
-        if lock(&self.instances).len() >= most {
+        let live = lock(&self.instances).values().filter(|instance| instance.stage() != Stage::Ended).count();
+        if live >= most {
             return Err(Error::new(ErrorCode::TooMany, format!("the node holds at most {most} instances")));
         }
         let reservation = self.sandboxes.reserve().await?;

@@ -45,6 +45,16 @@ pub(crate) fn reopen_read_only(file: &OwnedFd) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Whether an open file that was made by [`reopen_read_only`] is still there somewhere: as an fd, as a mapping, or on its
+/// way in a socket. The kernel grants a write lease only to the one open file of an inode; memfds themselves do not count,
+/// having been opened without a path.
+pub(crate) fn is_open_elsewhere(file: &OwnedFd) -> Result<bool> {
+    let probe = reopen_read_only(file)?;
+    // SAFETY: a plain system call on an fd that we hold; the lease ends with the fd.
+    let leased = unsafe { libc::fcntl(probe.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    Ok(leased != 0)
+}
+
 pub(crate) fn failed(call: &str, error: nix::Error) -> Error {
     let code = if error == nix::Error::ENOMEM { ErrorCode::NodeMemoryFull } else { ErrorCode::Internal };
     Error::new(code, format!("{call}: {error}"))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge};
 use crate::memfd;
 use crate::segment::Segment;
 
@@ -18,6 +18,8 @@ use crate::segment::Segment;
 const STEP: usize = 1 << 20;
 /// A start holds refilling back no longer than this.
 const LONGEST_START: Duration = Duration::from_secs(10);
+/// How long nothing is kept ready after an instance needed what was.
+const PRESSURE: Duration = Duration::from_secs(1);
 /// How much larger than what is asked for a pooled segment may be.
 const MOST_WASTE: usize = 4;
 /// From this size on, a segment that is not from the pool is prefaulted by a thread while it is being filled.
@@ -45,6 +47,8 @@ struct State {
     ready: BTreeMap<usize, Vec<Segment>>,
     starts: HashMap<u64, Instant>,
     next_start: u64,
+    /// When the stock was last given up.
+    given_up: Option<Instant>,
     closed: bool,
     hits: u64,
     misses: u64,
@@ -143,8 +147,11 @@ impl Pool {
         let capacity = memfd::pages(bytes) as u64;
         let charge = self.node.charge(capacity).or_else(|_| {
             // What is kept ready counts as used: give it up before an instance goes without.
-            let given_up = std::mem::take(&mut self.lock().ready);
-            drop(given_up);
+            let mut state = self.lock();
+            state.given_up = Some(Instant::now());
+            let stock = std::mem::take(&mut state.ready);
+            drop(state);
+            drop(stock);
             self.node.charge(capacity)
         })?;
         let segment = Arc::new(Segment::new(owner, bytes, charge)?);
@@ -194,10 +201,8 @@ fn refill(pool: &Weak<Pool>) {
         libc::setpriority(libc::PRIO_PROCESS, thread, 19);
     }
     loop {
-        let Some(bytes) = next_missing(pool) else { return };
-        let Some(strong) = pool.upgrade() else { return };
-        let made = strong.node.charge(bytes as u64).and_then(|charge| Segment::new("pool", bytes, charge));
-        drop(strong);
+        let Some((bytes, charge)) = next_missing(pool) else { return };
+        let made = charge.and_then(|charge| Segment::new("pool", bytes, charge));
         let segment = match made {
             Ok(segment) => segment,
             Err(error) => {
@@ -219,16 +224,18 @@ fn refill(pool: &Weak<Pool>) {
     }
 }
 
-/// Waits until a class lacks a segment; none when the pool is gone.
-fn next_missing(pool: &Weak<Pool>) -> Option<usize> {
+/// Waits until a class lacks a segment and no start is in flight; none when the pool is gone. The charge is drawn under
+/// the lock, so that after the stock was given up none of it comes back at once.
+fn next_missing(pool: &Weak<Pool>) -> Option<(usize, Result<Charge>)> {
     loop {
-        let strong = pool.upgrade()?;
-        let state = strong.lock();
-        if state.closed {
+        if !wait_for_quiet(pool) {
             return None;
         }
-        if let Some(bytes) = strong.missing(&state) {
-            return Some(bytes);
+        let strong = pool.upgrade()?;
+        let state = strong.lock();
+        let pressed = state.given_up.is_some_and(|at| at.elapsed() < PRESSURE);
+        if let Some(bytes) = strong.missing(&state).filter(|_| !pressed) {
+            return Some((bytes, strong.node.charge(bytes as u64)));
         }
         // Bounded, so that this thread does not keep the pool alive for ever.
         drop(strong.changed.wait_timeout(state, Duration::from_millis(200)));

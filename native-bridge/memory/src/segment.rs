@@ -81,6 +81,11 @@ impl Segment {
         memfd::reopen_read_only(&self.file)
     }
 
+    /// Whether somebody still has what [`Segment::share`] gave: an fd or a mapping. What cannot be found out counts as yes.
+    pub fn is_shared(&self) -> bool {
+        memfd::is_open_elsewhere(&self.file).unwrap_or(true)
+    }
+
     /// Adds what is to be given back when the memory is.
     pub(crate) fn hold(&self, charge: Charge) {
         self.charges.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(charge);
@@ -253,6 +258,22 @@ mod tests {
         assert_eq!(segment.read(0, 12).unwrap(), b"before after");
         // SAFETY: mapped above, not used below.
         unsafe { munmap(read, 4096) }.unwrap();
+    }
+
+    #[test]
+    fn knows_whether_its_receiver_still_has_it() {
+        let segment = segment(4096);
+        assert!(!segment.is_shared());
+        let shared = segment.share().unwrap();
+        assert!(segment.is_shared());
+        let length = std::num::NonZeroUsize::new(4096).unwrap();
+        // SAFETY: a new shared mapping of a file we hold.
+        let mapped = unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &shared, 0) }.unwrap();
+        drop(shared);
+        assert!(segment.is_shared(), "a mapping counts");
+        // SAFETY: mapped above, not used below.
+        unsafe { munmap(mapped, 4096) }.unwrap();
+        assert!(!segment.is_shared());
     }
 
     #[test]

@@ -62,6 +62,8 @@ impl Connection {
                 Ok(Received::Closed) | Err(_) => return,
             };
             self.instance.node.metrics.app_packets.inc();
+            // Each request may be an event.
+            self.instance.bound_events();
             if self.handle(&buffer[..bytes]).await.is_break() {
                 return;
             }
@@ -94,6 +96,10 @@ impl Connection {
                     answer.flags |= FLAG_FD;
                 }
                 let sent = self.send(&answer.encode(op, sequence, ErrorCode::Ok), file.as_ref()).await;
+                if request.op == AppOp::Next && sent.is_err() {
+                    let gone = Error::new(ErrorCode::AppExited, "the application went away as it was given the event");
+                    self.instance.end_invocation(answer.id, Err(gone));
+                }
                 if let (Beside::Segment(segment), true) = (beside, sent.is_ok()) {
                     self.shared.insert(segment);
                 }

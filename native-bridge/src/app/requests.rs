@@ -36,7 +36,6 @@ impl Connection {
             }
             AppOp::Mark => {
                 self.instance.mark(text(request.payload, NAME_BYTES, "a mark's name")?);
-                self.instance.bound_events();
                 Ok((Answer::default(), Beside::Nothing))
             }
             _ => Err(Error::new(ErrorCode::Internal, "the operation waits")),

@@ -94,7 +94,10 @@ impl Instance {
         mode: Mode,
         reservation: Reservation,
     ) -> Result<Exit> {
-        let spec = self.spec(function, mode).await?;
+        let spec = tokio::select! {
+            spec = self.spec(function, mode) => spec?,
+            () = self.closing.cancelled() => return Err(closed()),
+        };
         let (sender, mut lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
         self.lock().sandbox_pid = Some(sandbox.pid());

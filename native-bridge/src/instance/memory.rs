@@ -30,6 +30,8 @@ struct Table {
     /// The last number given. Numbers are never given twice.
     last: u32,
     segments: BTreeMap<u32, Entry>,
+    /// Freed segments that the application has not unmapped: they count until it does, or it could hold any amount.
+    held: Vec<Arc<Segment>>,
     /// The segment that small bodies go to now.
     heap: Option<u32>,
     /// How many there have been, the largest number at one time.
@@ -94,7 +96,7 @@ impl Memory {
     }
 
     fn alone(&self, bytes: usize, budget: &Arc<Budget>) -> Result<Region> {
-        let segment = self.pool.take(&self.owner, bytes, budget)?;
+        let segment = self.take(bytes, budget)?;
         let writer = segment.region(bytes).ok_or_else(|| too_large(bytes as u64))?;
         let mut table = lock(&self.table);
         let number = table.add(segment)?;
@@ -102,12 +104,30 @@ impl Memory {
         Ok(Region { segment: number, writer })
     }
 
+    /// Takes a segment; when memory is full, looks first whether the application has unmapped what it freed.
+    fn take(&self, bytes: usize, budget: &Arc<Budget>) -> Result<Arc<Segment>> {
+        self.pool.take(&self.owner, bytes, budget).or_else(|full| {
+            if self.sweep() == 0 {
+                return Err(full);
+            }
+            self.pool.take(&self.owner, bytes, budget)
+        })
+    }
+
+    /// Gives freed segments back that the application has unmapped. How many.
+    fn sweep(&self) -> usize {
+        let held = std::mem::take(&mut lock(&self.table).held);
+        let (held, gone): (Vec<_>, Vec<_>) = held.into_iter().partition(|segment| segment.is_shared());
+        lock(&self.table).held.extend(held);
+        gone.len()
+    }
+
     fn shared(&self, bytes: usize) -> Result<Region> {
         if let Some(region) = lock(&self.table).in_heap(bytes) {
             return Ok(region);
         }
         // Without the lock: this may map memory. If two come here at once, one heap is used for one body only.
-        let segment = self.pool.take(&self.owner, SMALL, &self.results)?;
+        let segment = self.take(SMALL, &self.results)?;
         let mut table = lock(&self.table);
         let number = table.add(segment)?;
         if let Some(old) = table.heap.replace(number) {
@@ -137,6 +157,8 @@ impl Memory {
         let Some(entry) = table.segments.get_mut(&segment) else { return false };
         entry.bodies = entry.bodies.saturating_sub(1);
         table.drop_if_empty(segment);
+        drop(table);
+        self.sweep();
         true
     }
 
@@ -151,8 +173,9 @@ impl Memory {
     pub(crate) fn clear(&self) -> u32 {
         let mut table = lock(&self.table);
         table.heap = None;
-        let segments = std::mem::take(&mut table.segments);
+        let segments = (std::mem::take(&mut table.segments), std::mem::take(&mut table.held));
         let made = table.made;
+        // Unmapping takes time, and needs no lock.
         drop(table);
         drop(segments);
         made
@@ -198,7 +221,7 @@ impl Table {
     fn drop_if_empty(&mut self, number: u32) {
         let empty = self.segments.get(&number).is_some_and(|entry| entry.bodies == 0);
         if empty && self.heap != Some(number) {
-            self.segments.remove(&number);
+            self.held.extend(self.segments.remove(&number).map(|entry| entry.segment));
         }
     }
 }
@@ -241,6 +264,17 @@ mod tests {
         assert!(!memory.release(number));
         assert!(memory.region(200_000).is_ok());
         assert_eq!(memory.region(u64::MAX).err().unwrap().code, ErrorCode::InstanceMemoryFull);
+    }
+
+    #[test]
+    fn what_is_freed_but_still_mapped_counts() {
+        let memory = memory(300_000);
+        let number = memory.region(200_000).unwrap().segment;
+        let shared = memory.find(number).unwrap().share().unwrap();
+        assert!(memory.release(number));
+        assert_eq!(memory.region(200_000).err().unwrap().code, ErrorCode::InstanceMemoryFull);
+        drop(shared);
+        assert!(memory.region(200_000).is_ok());
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub(crate) struct State {
     progressive: HashMap<Place, Arc<Body>>,
     invocations: Invocations,
     connections: usize,
+    /// Calls of the application that are under way.
+    calls: usize,
     app_connected: bool,
     stop_reason: String,
 }

@@ -14,6 +14,8 @@ use crate::instance::sink::Sink;
 use crate::instance::{Instance, Rpc, Stage, closed, error, is_write, resource};
 use crate::metrics::outcome;
 
+/// Calls of an application at one time. One connection waits for one, but a connection can be left.
+const MOST_CALLS: usize = 256;
 /// The longest an RPC may take.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -146,6 +148,7 @@ impl Instance {
         drop(raw);
         function.allow(&request.content)?;
         function.store_for(&address)?;
+        let call = Call::begin(self)?;
         let answer = Body::waiting();
         let (instance, receiving) = (Arc::clone(self), Arc::clone(&answer));
         self.spawn(async move {
@@ -174,6 +177,7 @@ impl Instance {
                 error: finished.as_ref().err().cloned(),
             });
             receiving.end(finished);
+            drop(call);
         });
         Ok(answer)
     }
@@ -188,5 +192,25 @@ impl Instance {
         for message in state.messages.values_mut().filter(|message| resource(&message.content) == what) {
             message.voided = true;
         }
+    }
+}
+
+/// Counts a call for as long as it lives.
+struct Call(Arc<Instance>);
+
+impl Call {
+    fn begin(instance: &Arc<Instance>) -> Result<Self> {
+        let mut state = instance.lock();
+        if state.calls >= MOST_CALLS {
+            return Err(error(ErrorCode::TooMany, format!("{MOST_CALLS} calls are under way")));
+        }
+        state.calls += 1;
+        Ok(Self(Arc::clone(instance)))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.lock().calls -= 1;
     }
 }
