@@ -15,7 +15,13 @@ export function wranglerHost(
 			args: [wrangler, "dev", ...options, "--show-interactive-dev-session=false"],
 			options: {
 				cwd: root,
-				env: { ...process.env, HEADSTART_RUN: run, WRANGLER_SEND_METRICS: "false", CI: "1" },
+				env: {
+					...process.env,
+					HEADSTART_RUN: run,
+					WRANGLER_SEND_METRICS: "false",
+					CLOUDFLARE_CF_FETCH_ENABLED: "false",
+					CI: "1",
+				},
 			},
 		},
 		sink,

@@ -31,7 +31,9 @@ export interface Owned {
 export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 	const where = { run: await resolved(run), state: await resolved(state) };
 	const tag = nodeTag(where.run);
-	const owned = await inventory(where.run);
+	const { running, owned } = await inventory(where.run);
+	// A bridge that runs has its runner in a group of its own.
+	if (running) owned.cgroups.add(`headstart/${tag}/runner`);
 	const found = await Promise.all([
 		namespaces(tag, owned),
 		links(tag, owned),
@@ -49,14 +51,14 @@ async function resolved(path: string): Promise<string> {
 }
 
 /** Asks the bridge; nothing is owned when none answers. */
-async function inventory(run: string): Promise<Owned> {
+async function inventory(run: string): Promise<{ running: boolean; owned: Owned }> {
 	try {
 		const { status, body } = await askSocket(join(run, "bridge.sock"), "/inventory");
-		if (status === 200) return parseInventory(JSON.parse(body));
+		if (status === 200) return { running: true, owned: parseInventory(JSON.parse(body)) };
 	} catch {
 		// no bridge: whatever is there is a leak
 	}
-	return parseInventory({});
+	return { running: false, owned: parseInventory({}) };
 }
 
 /**
