@@ -195,3 +195,100 @@ async fn pass(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use capnp::message::Builder;
+    use capnp_rpc::rpc_capnp::message;
+
+    /// Both far ends of a relay, and its end.
+    fn relayed() -> (UnixStream, UnixStream, tokio::task::JoinHandle<Result<()>>) {
+        let (host, host_end) = UnixStream::pair().unwrap();
+        let (runner, runner_end) = UnixStream::pair().unwrap();
+        (host, runner, tokio::spawn(relay(host_end, b"", runner_end, b"")))
+    }
+
+    fn written(fill: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {
+        let mut builder = Builder::new_default();
+        fill(builder.init_root());
+        capnp::serialize::write_message_to_words(&builder)
+    }
+
+    fn call(id: u32) -> Vec<u8> {
+        written(|message| message.init_call().set_question_id(id))
+    }
+
+    /// What the host received when the relay had ended, and why it did.
+    async fn after(sent: &[u8]) -> (Vec<u8>, Error) {
+        let (mut host, mut runner, end) = relayed();
+        let reader = tokio::spawn(async move {
+            let mut received = Vec::new();
+            host.read_to_end(&mut received).await.map(|_| received)
+        });
+        // The relay may end before it has taken all.
+        let _ = runner.write_all(sent).await;
+        let error = end.await.unwrap().unwrap_err();
+        (reader.await.unwrap().unwrap(), error)
+    }
+
+    #[tokio::test]
+    async fn messages_pass_both_ways_and_byte_by_byte() {
+        let (mut host, mut runner, end) = relayed();
+        for byte in call(7) {
+            runner.write_all(&[byte]).await.unwrap();
+        }
+        let mut received = vec![0; call(7).len()];
+        host.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, call(7));
+        let large = written(|message| {
+            message
+                .init_call()
+                .init_params()
+                .get_content()
+                .set_as::<capnp::data::Owned>(vec![9; 9 << 20].as_slice())
+                .unwrap()
+        });
+        let expected = large.clone();
+        let writer = tokio::spawn(async move { host.write_all(&large).await.map(|()| host) });
+        let mut received = vec![0; expected.len()];
+        runner.read_exact(&mut received).await.unwrap();
+        assert!(received == expected);
+        drop(writer.await.unwrap().unwrap());
+        end.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_calls_ends_the_connection_with_whole_messages_only() {
+        let sent: Vec<u8> = (0..300).flat_map(call).collect();
+        let (received, error) = after(&sent).await;
+        assert!(error.message.contains("256 calls in flight"), "{error}");
+        assert_eq!(received, sent[..received.len()]);
+        assert_eq!(received.len(), call(0).len() * 256);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_messages_runs_out_of_tokens() {
+        let finish = written(|message| message.init_finish().set_question_id(3));
+        let (received, error) = after(&finish.repeat(60_000)).await;
+        assert!(error.message.contains("messages a second"), "{error}");
+        assert_eq!(received.len() % finish.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_huge_malformed_or_torn_message_reaches_the_host() {
+        let mut huge = vec![0, 0, 0, 0];
+        huge.extend((1_u32 << 20).to_le_bytes());
+        let many = [200_u32.to_le_bytes().to_vec(), vec![0; 900]].concat();
+        let unknown = [[0, 0, 0, 0, 2, 0, 0, 0].to_vec(), (1_u64 << 32).to_le_bytes().to_vec(), vec![0xff; 8]].concat();
+        for bad in [huge, many, unknown, vec![0xff; 64]] {
+            let (received, error) = after(&[call(1), bad.clone()].concat()).await;
+            assert_eq!((received, error.code), (call(1), ErrorCode::Protocol), "{bad:?}");
+        }
+        let (mut host, mut runner, end) = relayed();
+        runner.write_all(&call(1)[..20]).await.unwrap();
+        drop(runner);
+        assert_eq!(end.await.unwrap().unwrap_err().code, ErrorCode::Protocol);
+        assert_eq!(host.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+}
