@@ -60,7 +60,7 @@ describe.each(isolations)("in %s", (name) => {
 
 describe("an initscript that", () => {
 	const cases: [string, unknown[][], string][] = [
-		["throws", [["throw", "oh no"]], "initscriptTrapped"],
+		["throws", [["throw", "oh no"]], "trap"],
 		["sends nothing", [], "exit 0"],
 		[
 			"exits early",
@@ -110,10 +110,16 @@ describe("an initscript that", () => {
 	test("takes too long ends at its deadline", async () => {
 		const { steps, instance } = await invoke(node(), "hasty", {
 			script: [["sleep", 5000]],
-			app: [["download", "inputs", "a"]],
+			app: [
+				["download", "inputs", "a"],
+				["sleep", 0.6],
+			],
 		});
-		expect(steps).toMatchObject([gotA]);
-		expect((await node().ended(instance)).script?.end).toBe("initscriptDeadline");
+		expect(steps).toMatchObject([gotA, null]);
+		expect((await node().ended(instance)).script).toMatchObject({
+			end: "deadline",
+			error: { code: "initscriptDeadline" },
+		});
 	});
 
 	test("spins does not stop others", async () => {
