@@ -69,7 +69,10 @@ export interface InstanceSummary {
 }
 
 export interface InstanceRecord extends InstanceSummary {
-	/** How the initscript ended: "exit 0", or its error's code. Absent while it runs, and where there is none. */
+	/**
+	 * How the initscript ended: "exit 0", "trap", "limit", "deadline", or the code of what kept it from its end. Absent
+	 * while it runs, and where there is none.
+	 */
 	script?: { end: string; error?: ErrorValue; stack?: string };
 	events: TraceEvent[];
 	scriptLines: ScriptLine[];
