@@ -1,11 +1,13 @@
 //! The bubblewrap back end: namespaces of the host's own kernel.
 //!
 //! bubblewrap runs as root without a user namespace, where "nobody" outside and inside are the same user and root's
-//! files are not the app's. It keeps three capabilities for setpriv(1), which gives up the user and then these. The
-//! app's environment is only set after that (`env -i`): LD_PRELOAD must not reach a program that is still root.
+//! files are not the app's. It keeps three capabilities for setpriv(1), which gives up the user and then these. Only
+//! after that a shell gives the app's variables their names: LD_PRELOAD must not reach a program that is still root,
+//! and values must not be in a command line, which anyone on the host may read.
 
 use crate::base::{APP, Base, NOBODY, SOCKETS};
 use crate::job::Job;
+use std::fmt::Write;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +24,7 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
         "--hostname",
         "headstart",
     ]);
-    command.args(["--die-with-parent", "--new-session", "--clearenv"]);
+    command.args(["--die-with-parent", "--new-session"]);
     command.args([
         "--cap-drop",
         "ALL",
@@ -48,10 +50,48 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
     }
     let nobody = NOBODY.to_string();
     command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-    command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
-    command.args(["--", "/usr/bin/env", "-i", "--"]);
-    command.args(job.environment().into_iter().map(|(name, value)| format!("{name}={value}")));
-    command.args(&job.spec.command);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
+    let environment = job.environment();
+    command.args(["/bin/sh", "-c", &renaming(environment.iter().map(|(name, _)| name.as_str())), "sh"]);
+    command.args(&job.spec.command).current_dir("/").env_clear();
+    for (index, (_, value)) in environment.iter().enumerate() {
+        command.env(carrier(index), value);
+    }
     command
+}
+
+/// The name under which a variable's value travels.
+fn carrier(index: usize) -> String {
+    format!("HEADSTART_VALUE_{index}")
+}
+
+/// A shell script that gives the values their names, forgets the carriers, and becomes the app.
+fn renaming<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut script = "unset PWD OLDPWD\n".to_owned();
+    for (index, name) in names.enumerate() {
+        let carrier = carrier(index);
+        // Writing to a String cannot fail.
+        let _ = writeln!(script, "export {name}=\"${carrier}\"\nunset {carrier}");
+    }
+    script.push_str("exec \"$@\"\n");
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_reach_the_app_as_they_are() {
+        let values = [("LD_PRELOAD", "/nowhere/x.so"), ("A", "a b\n'\"$HOME`id`\\"), ("IFS", "x"), ("EMPTY", "")];
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &renaming(values.iter().map(|(name, _)| *name)), "sh", "/usr/bin/env", "-0"]).env_clear();
+        for (index, (_, value)) in values.iter().enumerate() {
+            command.env(carrier(index), value);
+        }
+        let output = command.output().unwrap().stdout;
+        let mut seen: Vec<&str> = std::str::from_utf8(&output).unwrap().split_terminator('\0').collect();
+        seen.sort_unstable();
+        assert_eq!(seen, ["A=a b\n'\"$HOME`id`\\", "EMPTY=", "IFS=x", "LD_PRELOAD=/nowhere/x.so"]);
+    }
 }

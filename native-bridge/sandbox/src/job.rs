@@ -8,7 +8,7 @@ use headstart_base::Result;
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const MAX_TEXTS: usize = 4096;
@@ -33,16 +33,16 @@ impl Job {
         if spec.base != "host" {
             return Err(unsupported(format!("base {:?}: this node has the base \"host\" only", spec.base)));
         }
-        if spec.command.first().is_none_or(|program| program.is_empty() || program.contains('=')) {
-            return Err(invalid("the command needs a program, whose name has no ="));
+        if spec.command.first().is_none_or(String::is_empty) {
+            return Err(invalid("the command is empty"));
         }
         let texts = spec.command.len() + spec.env.len() + spec.hosts.len();
         if texts > MAX_TEXTS || spec.egress.len() > MAX_EGRESS {
             return Err(invalid("too many arguments, environment variables, hosts or destinations"));
         }
         let names = spec.env.iter().map(|(name, _)| name);
-        if let Some(name) = names.clone().find(|name| name.is_empty() || name.contains('=')) {
-            return Err(invalid(format!("environment variable {name:?} has no proper name")));
+        if let Some(name) = names.clone().find(|name| !is_variable(name)) {
+            return Err(invalid(format!("environment variable {name:?}: letters, digits and _ only, no digit first")));
         }
         let values = spec.env.iter().map(|(_, value)| value);
         if names.chain(values).chain(&spec.command).any(|text| text.contains('\0') || text.len() > MAX_TEXT_BYTES) {
@@ -62,7 +62,8 @@ impl Job {
             return Err(invalid(format!("the application's files are not at {}", spec.bundle.display())));
         }
         let broken = |error: io::Error| failed(format_args!("sandbox {}", spec.id), error);
-        fs::create_dir(&folder).map_err(broken)?;
+        // Its configuration has the app's environment in it.
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(broken)?;
         open_sockets(&spec.socket_dir).map_err(broken)?;
         let mut hosts = None;
         if !spec.hosts.is_empty() {
@@ -90,6 +91,11 @@ impl Job {
         let replaced = |name: &String| self.spec.env.iter().any(|(other, _)| other == name);
         ours.into_iter().filter(|(name, _)| !replaced(name)).chain(self.spec.env.iter().cloned()).collect()
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(plain) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// Lets the sandbox's user connect: the folders above keep others on the host out.

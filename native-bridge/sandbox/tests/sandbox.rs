@@ -216,6 +216,7 @@ async fn bad_specs_are_typed_errors() {
         (change(&|spec| spec.id = "../x".into()), ErrorCode::InvalidArgument),
         (change(&|spec| spec.command.clear()), ErrorCode::InvalidArgument),
         (change(&|spec| spec.env.push(("A=B".into(), String::new()))), ErrorCode::InvalidArgument),
+        (change(&|spec| spec.env.push(("A;id".into(), String::new()))), ErrorCode::InvalidArgument),
         (change(&|spec| spec.env.push(("A".into(), "\0".into()))), ErrorCode::InvalidArgument),
         (change(&|spec| spec.hosts.push(("a b".into(), [127, 0, 0, 1].into()))), ErrorCode::InvalidArgument),
         (change(&|spec| spec.bundle = "/nowhere".into()), ErrorCode::InvalidArgument),
