@@ -93,10 +93,12 @@ impl EventLog {
             *current += 1;
             number = *current;
         });
+        // What `wait_for` gives is a guard: it must be gone before `after` takes the log's lock, under which `push` sends.
+        let came = async { drop(last.wait_for(|last| *last > after).await) };
         tokio::select! {
             biased;
             // The sender lives as long as `self`.
-            _ = last.wait_for(|last| *last > after) => Ok(self.after(after)),
+            () = came => Ok(self.after(after)),
             _ = waiter.wait_for(|current| *current != number) => {
                 Err(Error::new(ErrorCode::Cancelled, "a later call waits for events instead"))
             }
@@ -127,6 +129,22 @@ mod tests {
         assert_eq!(first.await.unwrap().unwrap_err().code, ErrorCode::Cancelled);
         log.push(Kind::Received);
         assert_eq!(seqs(second.await.unwrap().unwrap()), [3]);
+    }
+
+    #[tokio::test]
+    async fn waiting_and_pushing_do_not_block_each_other() {
+        const EVENTS: usize = 20_000;
+        let log = Arc::new(EventLog::new());
+        let pushed = Arc::clone(&log);
+        let pusher = std::thread::spawn(move || (0..EVENTS).for_each(|_| pushed.push(Kind::Received)));
+        let all = async {
+            let mut seen = 0;
+            while seen < EVENTS as u64 {
+                seen += log.wait(seen, Duration::from_secs(10)).await.unwrap().len() as u64;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+        pusher.join().unwrap();
     }
 
     #[test]
