@@ -17,13 +17,19 @@ process.env.HEADSTART_INTEROP = directory;
 
 /** At most what the workerd of the vitest plugin supports. */
 const miniflare = { compatibilityDate: "2026-11-01", compatibilityFlags: ["nodejs_compat"] };
+const durableObjects = {
+	REGISTRY: { className: "Registry", useSQLite: true },
+	LOG: { className: "Log", useSQLite: true },
+};
 const bridge = { external: { address: `unix:${socketPath(directory)}`, http: {} } };
 
 export default defineConfig({
 	test: {
 		projects: [
 			{
-				plugins: [cloudflareTest({ miniflare })],
+				plugins: [
+					cloudflareTest({ main: "src/host/worker.ts", miniflare: { ...miniflare, durableObjects } }),
+				],
 				test: { name: "workerd", include: [inWorkerd], exclude: [inNode, withBridge, never] },
 			},
 			{

@@ -1,7 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { Bridge, type InstanceMode } from "../bridge/bridge.ts";
+import { bridgeError } from "../bridge/http-error.ts";
 import type { Env } from "../shared/env.ts";
-import { type ErrorValue, HeadstartError, isErrorCode } from "../shared/error.ts";
+import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import { type DeployedFunction, TENANT } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
@@ -245,18 +246,4 @@ export class Transcript extends DurableObject<Env> {
 
 function parseSent(text: string | null): bigint {
 	return text !== null && /^\d{1,19}$/.test(text) ? BigInt(text) : 0n;
-}
-
-/** The error in an answer of the bridge that is not the application's. */
-async function bridgeError(answer: Response): Promise<ErrorValue> {
-	try {
-		const body: unknown = await answer.json();
-		if (typeof body === "object" && body !== null && "code" in body && "message" in body) {
-			const code = String(body.code);
-			return { code: isErrorCode(code) ? code : "internal", message: String(body.message) };
-		}
-	} catch {
-		// Not JSON: said below.
-	}
-	return { code: "internal", message: `the bridge answered ${answer.status}` };
 }

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { bridgeError } from "../../bridge/http-error.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { HostEnv } from "../env.ts";
 
@@ -9,18 +10,19 @@ export const bundles = new Hono<HostEnv>();
 bundles.get("/:hex", ({ req, env }) => {
 	if (req.raw.method !== "HEAD")
 		throw new HeadstartError("notFound", "files of applications are not given out");
-	return env.BRIDGE.fetch(bundleUrl(req.param("hex")), { method: "HEAD" });
+	const url = bundleUrl(req.param("hex"));
+	return env.BRIDGE.fetch(url, { method: "HEAD" });
 });
 
 bundles.put("/:hex", async ({ req, env }) => {
-	const answer = await env.BRIDGE.fetch(bundleUrl(req.param("hex")), {
+	const url = bundleUrl(req.param("hex"));
+	const answer = await env.BRIDGE.fetch(url, {
 		method: "PUT",
 		body: req.raw.body,
 		headers: lengthOf(req.raw),
 	});
 	if (answer.ok) return new Response(null, { status: answer.status });
-	const { code, message } = (await answer.json()) as { code: "invalidArgument"; message: string };
-	throw new HeadstartError(code, message);
+	throw await bridgeError(answer);
 });
 
 function bundleUrl(hex: string): string {

@@ -1,0 +1,60 @@
+import { env } from "cloudflare:workers";
+import { expect, test } from "vitest";
+import type { InstanceRecord } from "../shared/record.ts";
+import type { Log } from "./log.ts";
+
+const { LOG } = env as unknown as { LOG: DurableObjectNamespace<Log> };
+
+function record(id: string, startedAt: number): InstanceRecord {
+	return {
+		id,
+		function: "imgrec",
+		digest: "d",
+		mode: "normal",
+		state: "ended",
+		startedAt,
+		endedAt: startedAt + 1,
+		invocations: 1,
+		events: [{ at: 1, kind: "started" }],
+		scriptLines: [],
+		unclaimed: [],
+		missed: [],
+		divergences: 0,
+	};
+}
+
+function begun(id: string, startedAt: number): InstanceRecord {
+	const { endedAt: _, ...rest } = record(id, startedAt);
+	return { ...rest, state: "running" };
+}
+
+test("what has ended is there as it ended, in this life of the host and the next", async () => {
+	const log = LOG.getByName("ended");
+	const now = Date.now();
+	await log.begin("life 1", begun("i-a", now));
+	await log.finish("life 1", record("i-a", now));
+	expect(await log.get("life 2", "i-a")).toEqual(record("i-a", now));
+	expect(await log.get("life 2", "i-b")).toBeUndefined();
+});
+
+test("what an earlier life left unfinished was interrupted", async () => {
+	const log = LOG.getByName("interrupted");
+	await log.begin("life 1", begun("i-a", Date.now()));
+	expect(await log.get("life 1", "i-a")).toMatchObject({ state: "running" });
+	expect(await log.get("life 2", "i-a")).toMatchObject({
+		state: "interrupted",
+		error: { code: "interrupted" },
+	});
+	expect(await log.list("life 2", 10)).toMatchObject([{ id: "i-a", state: "interrupted" }]);
+});
+
+test("the newest come first, and what is too old goes", async () => {
+	const log = LOG.getByName("retention");
+	const now = Date.now();
+	const day = 24 * 3_600_000;
+	await log.finish("life", record("i-old", now - 8 * day));
+	await log.finish("life", record("i-a", now - 1));
+	await log.finish("life", record("i-b", now));
+	expect((await log.list("life", 10)).map(({ id }) => id)).toEqual(["i-b", "i-a"]);
+	expect(await log.list("life", 1)).toHaveLength(1);
+});
