@@ -177,9 +177,11 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The files into which a process writes `0` to enter the group.
+    /// The files into which a process of one thread writes `0` to enter the group. In version 1 that is `tasks`:
+    /// through `cgroup.procs` the kernel would stop all forks of the machine and wait for RCU, about 10 ms.
     pub fn doors(&self) -> Result<Vec<File>> {
-        let open = |folder: PathBuf| OpenOptions::new().write(true).open(folder.join("cgroup.procs"));
+        let door = if self.hierarchies.unified { "cgroup.procs" } else { "tasks" };
+        let open = |folder: PathBuf| OpenOptions::new().write(true).open(folder.join(door));
         self.folders()
             .into_iter()
             .map(open)
