@@ -1,12 +1,12 @@
 import { Hono } from "hono";
 import { functions, pool } from "../../durable/node.ts";
+import { transcript } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, summarize } from "../../shared/function.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
 import { loadFunction, registry } from "../functions.ts";
 import { limitedBody } from "../limited-body.ts";
-import { transcript } from "../spares.ts";
 
 /** A deployment with an initscript of 64 MB in base64. */
 const MAX_DEPLOYMENT_BYTES = 96 << 20;

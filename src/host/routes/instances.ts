@@ -1,11 +1,11 @@
 import { Hono } from "hono";
 import type { Log } from "../../durable/log.ts";
 import { bootId, pool } from "../../durable/node.ts";
+import { transcript } from "../../durable/spares.ts";
 import type { Env } from "../../shared/env.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { InstanceRecord, InstanceSummary } from "../../shared/record.ts";
 import type { HostEnv } from "../env.ts";
-import { transcript } from "../spares.ts";
 
 const MAX_LISTED = 500;
 

@@ -1,7 +1,7 @@
 import { Hono } from "hono";
+import { refill } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { HostEnv } from "../env.ts";
-import { refill } from "../spares.ts";
 import { warmUp } from "../warm-up.ts";
 
 /** The node itself: health, metrics, logs. */

@@ -1,11 +1,9 @@
-import { pool } from "../durable/node.ts";
 import type { Env } from "../shared/env.ts";
+import { pool } from "./node.ts";
+import type { Transcript } from "./transcript.ts";
 
 /** The object of that name. */
-export function transcript(
-	env: Env,
-	name: string,
-): DurableObjectStub<import("../durable/transcript.ts").Transcript> {
+export function transcript(env: Env, name: string): DurableObjectStub<Transcript> {
 	return env.TRANSCRIPT.get(env.TRANSCRIPT.idFromString(name));
 }
 
