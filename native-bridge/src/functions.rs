@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_net::{Address, Egress, Scheme, Store};
+use headstart_net::{Address, Egress, Request, Scheme, Store};
 use headstart_sandbox::Isolation;
 
 use crate::sync::lock;
@@ -89,12 +89,12 @@ impl Function {
         }
     }
 
-    /// Refuses what the egress list does not allow. `content` is "VERB address/path".
-    pub(crate) fn allow(&self, content: &str) -> Result<()> {
-        match content.split_once(' ') {
-            Some((verb, url)) if self.egress.allows(verb, url) => Ok(()),
-            _ => {
-                let message = format!("{content} is not in [egress] allow of {}", self.name);
+    /// Refuses what the egress list does not allow.
+    pub(crate) fn allow(&self, request: &Request) -> Result<()> {
+        match self.egress.allows(&request.verb, request.url()) {
+            true => Ok(()),
+            false => {
+                let message = format!("{} {} is not in [egress] allow of {}", request.verb, request.url(), self.name);
                 Err(Error::new(ErrorCode::EgressDenied, message))
             }
         }

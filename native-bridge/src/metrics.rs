@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) instances: Gauge,
     pub(crate) instances_created: Counter,
     pub(crate) control_streams: Gauge,
+    pub(crate) live_objects: Gauge,
     pub(crate) app_packets: Counter,
     pub(crate) rpcs: Family<Outcome, Counter>,
     pub(crate) calls: Family<Outcome, Counter>,
@@ -48,6 +49,7 @@ impl Metrics {
             instances: Gauge::default(),
             instances_created: Counter::default(),
             control_streams: Gauge::default(),
+            live_objects: Gauge::default(),
             app_packets: Counter::default(),
             rpcs: Family::default(),
             calls: Family::default(),
@@ -67,6 +69,7 @@ impl Metrics {
         registry.register("instances", "Instances that are not reaped", m.instances.clone());
         registry.register("instances_created", "Instances since the start", m.instances_created.clone());
         registry.register("control_streams", "Control streams of the host", m.control_streams.clone());
+        registry.register("live_objects", "Capabilities that control streams hold", m.live_objects.clone());
         registry.register("app_packets", "Requests on the applications' sockets", m.app_packets.clone());
         registry.register("rpcs", "RPCs of initscripts, by outcome", m.rpcs.clone());
         registry.register("calls", "Calls that applications asked for, by outcome", m.calls.clone());

@@ -201,6 +201,7 @@ fn calls_go_out_under_the_same_policy_and_writes_void() {
             ("POST SERVER/put/a\n\n", ErrorCode::EgressDenied),
             ("GET s3://b/k\n\n", ErrorCode::EgressDenied),
             ("GET\n\n", ErrorCode::InvalidArgument),
+            ("PUT SERVER/put/a\n\nbody", ErrorCode::InvalidArgument),
             ("GET SERVER/x\nAuthorization: x\n\n", ErrorCode::InvalidArgument),
         ] {
             let payload = call.replace("SERVER", &server.address).into_bytes();

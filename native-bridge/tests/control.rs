@@ -229,6 +229,21 @@ fn capabilities_are_counted() {
         let other = Host::connect(&bridge).await;
         let _held = other.create().await;
         assert_eq!(host.live_objects().await, 0, "each stream has its own");
+
+        // A stream that breaks during a call takes its objects with it.
+        let broken = Host::connect(&bridge).await;
+        let (instance, _) = broken.create().await;
+        let mut waiting = instance.events_request();
+        waiting.get().set_wait_millis(60_000);
+        let waiting = tokio::task::spawn_local(waiting.send().promise);
+        pause(50).await;
+        let live = || bridge.get("/metrics").unwrap().contains("headstart_bridge_live_objects 2\n");
+        assert!(live());
+        broken.cut().await;
+        waiting.abort();
+        pause(500).await;
+        let metrics = bridge.get("/metrics").unwrap();
+        assert!(metrics.contains("headstart_bridge_live_objects 1\n"), "{metrics}");
     });
 }
 

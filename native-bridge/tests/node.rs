@@ -139,6 +139,20 @@ fn a_body_is_written_once_into_memory_that_the_application_maps() {
 }
 
 #[test]
+fn a_full_disk_has_its_code() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let bridge = Bridge::start();
+    let bundles = bridge.state().join("bundles");
+    mount(Some("tmpfs"), &bundles, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
+    let (archive, digest) = host::archive("big", &vec![1; 3 << 20]);
+    let answer = host::put_bundle(&bridge.socket(), &digest, &archive);
+    let left = std::fs::read_dir(&bundles).unwrap().count();
+    umount2(&bundles, MntFlags::MNT_DETACH).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 507") && answer.contains("diskFull"), "{answer}");
+    assert_eq!(left, 0, "nothing half received stays");
+}
+
+#[test]
 fn sigterm_drains() {
     let mut bridge = Bridge::start();
     host::test(async {

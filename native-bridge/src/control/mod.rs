@@ -48,6 +48,7 @@ struct Counted(Rc<Stream>);
 impl Counted {
     fn new(stream: &Rc<Stream>) -> Self {
         stream.objects.set(stream.objects.get() + 1);
+        stream.node.metrics.live_objects.inc();
         Self(Rc::clone(stream))
     }
 }
@@ -55,6 +56,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.objects.set(self.0.objects.get().saturating_sub(1));
+        self.0.node.metrics.live_objects.dec();
     }
 }
 

@@ -18,7 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use super::{Body, empty, is_digest};
+use super::{Body, discard, empty, is_digest};
 use crate::errors;
 use crate::node::Node;
 
@@ -40,7 +40,11 @@ pub(super) async fn put(node: &Arc<Node>, digest: &str, request: Request<Incomin
     if !place.is_dir() {
         let scratch = Scratch::new(&node.config.bundles_dir())?;
         let limits = Bounds { bytes: node.config.limits.bundle_bytes, entries: node.config.limits.bundle_entries };
-        receive(request.into_body(), &scratch.archive(), digest, limits.bytes).await?;
+        let mut body = request.into_body();
+        if let Err(error) = receive(&mut body, &scratch.archive(), digest, limits.bytes).await {
+            discard(&mut body, limits.bytes, STALL).await;
+            return Err(error);
+        }
         let unpacked = tokio::task::spawn_blocking(move || {
             unpack(&scratch.archive(), &scratch.files(), limits)?;
             settle(&scratch.files(), &place)
@@ -96,7 +100,7 @@ impl Drop for Scratch {
     }
 }
 
-async fn receive(mut body: Incoming, archive: &Path, digest: &str, limit: u64) -> Result<()> {
+async fn receive(body: &mut Incoming, archive: &Path, digest: &str, limit: u64) -> Result<()> {
     let failed = |error: io::Error| errors::io("cannot store the bundle", &error);
     let mut file = tokio::fs::File::create_new(archive).await.map_err(failed)?;
     let mut sha = Sha256::new();

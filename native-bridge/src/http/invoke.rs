@@ -12,12 +12,15 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use hyper::{Request, Response};
 use tokio::sync::mpsc;
 
-use super::{Body, Cut};
+use super::{Body, Cut, discard};
 use crate::app::INLINE;
 use crate::instance::Instance;
 use crate::instance::body::Finished;
 use crate::node::Node;
 
+/// How much of an event that is refused is read before the answer.
+const REFUSED_BYTES: u64 = 64 << 20;
+const REFUSED_TIME: Duration = Duration::from_secs(5);
 const NUMBER: &str = "x-headstart-invocation";
 
 pub(super) async fn invoke(node: &Arc<Node>, id: &str, request: Request<Incoming>) -> Result<Response<Body>> {
@@ -28,10 +31,16 @@ pub(super) async fn invoke(node: &Arc<Node>, id: &str, request: Request<Incoming
         return Err(crate::errors::instance_closed());
     };
     let deadline = Instant::now() + Duration::from_millis(function.limits.timeout_millis.into());
-    let receiving = receive(&instance, request.into_body(), function.limits.event_bytes);
-    let event = tokio::time::timeout_at(deadline.into(), receiving)
-        .await
-        .map_err(|_| Error::new(ErrorCode::Deadline, "the event did not come in time"))??;
+    let mut body = request.into_body();
+    let receiving = receive(&instance, &mut body, function.limits.event_bytes);
+    let received = tokio::time::timeout_at(deadline.into(), receiving).await;
+    let event = match received.map_err(|_| Error::new(ErrorCode::Deadline, "the event did not come in time"))? {
+        Ok(event) => event,
+        Err(error) => {
+            discard(&mut body, REFUSED_BYTES, REFUSED_TIME).await;
+            return Err(error);
+        }
+    };
     let answer = instance.invoke(event, deadline)?;
     let caller = Caller { instance, number: answer.number };
     // A little later than the instance's own timer, which says why.
@@ -51,7 +60,7 @@ pub(super) async fn invoke(node: &Arc<Node>, id: &str, request: Request<Incoming
 }
 
 /// Receives the event: small ones stay here, others go into a segment of the instance.
-async fn receive(instance: &Arc<Instance>, mut body: Incoming, limit: u64) -> Result<Finished> {
+async fn receive(instance: &Arc<Instance>, body: &mut Incoming, limit: u64) -> Result<Finished> {
     let too_large = || {
         Error::new(
             ErrorCode::PayloadTooLarge,
@@ -77,7 +86,7 @@ async fn receive(instance: &Arc<Instance>, mut body: Incoming, limit: u64) -> Re
         }
         match &mut region {
             Some(region) => {
-                if !region.writer.append(&piece) {
+                if !region.append(&piece) {
                     return Err(too_large());
                 }
             }
@@ -88,14 +97,14 @@ async fn receive(instance: &Arc<Instance>, mut body: Incoming, limit: u64) -> Re
         // Its length was not announced: it is at most the limit.
         let mut whole = instance.memory.event(length)?;
         for piece in pieces.drain(..) {
-            if !whole.writer.append(&piece) {
+            if !whole.append(&piece) {
                 return Err(too_large());
             }
         }
         region = Some(whole);
     }
     Ok(match region {
-        Some(region) => Finished { place: region.place(), length, ..Finished::default() },
+        Some(region) => Finished { place: region.keep(), length, ..Finished::default() },
         None => Finished { length, inlined: Some(pieces.concat().into()), ..Finished::default() },
     })
 }

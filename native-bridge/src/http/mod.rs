@@ -149,6 +149,21 @@ fn connect(request: Request<Incoming>, streams: mpsc::Sender<Upgraded>) -> Resul
     Ok(Response::new(empty()))
 }
 
+/// Reads the rest of a body that is refused, within bounds: most clients look for the answer only when all is sent.
+async fn discard(body: &mut Incoming, mut bytes: u64, time: Duration) {
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match bytes.checked_sub(length) {
+                Some(left) => bytes = left,
+                None => return,
+            }
+        }
+    };
+    // What comes after that finds the connection closed.
+    let _ = tokio::time::timeout(time, all).await;
+}
+
 /// An error as `{"code","message"}` with its HTTP status.
 pub(crate) fn failure(error: &Error) -> Response<Body> {
     let status = StatusCode::from_u16(errors::http_status(error.code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -74,8 +74,15 @@ impl Instance {
         }
     }
 
-    /// Queues an event for the application.
+    /// Queues an event for the application. The event's memory is the invocation's from now on, also when it is refused.
     pub(crate) fn invoke(self: &Arc<Self>, event: Finished, deadline: Instant) -> Result<Answer> {
+        let segment = event.place.segment;
+        self.queue(event, deadline).inspect_err(|_| {
+            self.memory.release(segment);
+        })
+    }
+
+    fn queue(self: &Arc<Self>, event: Finished, deadline: Instant) -> Result<Answer> {
         let (head_sender, head) = oneshot::channel();
         let (sender, pieces) = mpsc::channel(1);
         let over = CancellationToken::new();

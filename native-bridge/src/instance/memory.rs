@@ -56,6 +56,33 @@ impl Region {
     }
 }
 
+/// A region that is given back unless it is kept.
+pub(crate) struct Tentative<'a> {
+    memory: &'a Memory,
+    region: Option<Region>,
+}
+
+impl Tentative<'_> {
+    /// Copies bytes in; false when they do not fit.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
+        self.region.as_mut().is_some_and(|region| region.writer.append(bytes))
+    }
+
+    /// Keeps it: whoever is told the place releases it.
+    pub(crate) fn keep(mut self) -> Place {
+        self.region.take().map_or(Place::default(), |region| region.place())
+    }
+}
+
+impl Drop for Tentative<'_> {
+    fn drop(&mut self) {
+        if let Some(Region { segment, writer }) = self.region.take() {
+            drop(writer);
+            self.memory.release(segment);
+        }
+    }
+}
+
 impl Memory {
     pub(crate) fn new(owner: &str, pool: &Arc<Pool>) -> Self {
         Self {
@@ -91,8 +118,9 @@ impl Memory {
     }
 
     /// Room for an invocation's event, in a segment of its own.
-    pub(crate) fn event(&self, bytes: u64) -> Result<Region> {
-        self.alone(usize::try_from(bytes).map_err(|_| too_large(bytes))?, &self.traffic)
+    pub(crate) fn event(&self, bytes: u64) -> Result<Tentative<'_>> {
+        let region = self.alone(usize::try_from(bytes).map_err(|_| too_large(bytes))?, &self.traffic)?;
+        Ok(Tentative { memory: self, region: Some(region) })
     }
 
     fn alone(&self, bytes: usize, budget: &Arc<Budget>) -> Result<Region> {
@@ -264,6 +292,18 @@ mod tests {
         assert!(!memory.release(number));
         assert!(memory.region(200_000).is_ok());
         assert_eq!(memory.region(u64::MAX).err().unwrap().code, ErrorCode::InstanceMemoryFull);
+    }
+
+    #[test]
+    fn an_event_that_breaks_off_gives_its_memory_back() {
+        let memory = memory(300_000);
+        drop(memory.event(200_000).unwrap());
+        let mut event = memory.event(200_000).unwrap();
+        assert!(event.append(b"x"));
+        let place = event.keep();
+        assert!(memory.event(200_000).is_err());
+        assert!(memory.release(place.segment));
+        assert!(memory.event(200_000).is_ok());
     }
 
     #[test]

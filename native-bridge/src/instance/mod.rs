@@ -175,9 +175,11 @@ impl Instance {
     }
 }
 
-/// What a content is about: "s3://bucket/key" of "GET s3://bucket/key".
+/// What a content is about: "s3://bucket/key" of "GET s3://bucket/key?versions#bytes=0-9". A write to any part or aspect of
+/// it voids all of it.
 fn resource(content: &str) -> &str {
-    content.split_once(' ').map_or(content, |(_, resource)| resource)
+    let url = content.split_once(' ').map_or(content, |(_, url)| url);
+    url.split(['?', '#']).next().unwrap_or(url)
 }
 
 /// Whether a verb changes what it is about.
@@ -191,4 +193,16 @@ fn closed() -> headstart_base::Error {
 
 fn error(code: ErrorCode, message: impl Into<String>) -> headstart_base::Error {
     headstart_base::Error::new(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_about_the_whole_resource() {
+        assert_eq!(resource("GET s3://b/k#bytes=0-9"), "s3://b/k");
+        assert_eq!(resource("PUT s3://b/k?uploadId=1&partNumber=2"), "s3://b/k");
+        assert!(is_write("DELETE s3://b/k") && !is_write("HEAD s3://b/k"));
+    }
 }

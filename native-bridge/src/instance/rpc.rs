@@ -78,7 +78,7 @@ impl Instance {
         drop(state);
         let address = address?;
         let request = Request::parse(&address, raw)?;
-        function.allow(&request.content)?;
+        function.allow(&request)?;
         function.store_for(&address)?;
         Ok((function, address, request))
     }
@@ -142,11 +142,12 @@ impl Instance {
         let Some(function) = self.function().filter(|_| self.stage() == Stage::Started) else {
             return Err(closed());
         };
-        let mut raw = head.to_vec();
-        raw.extend_from_slice(&body);
-        let (address, request) = Request::parse_absolute(&raw)?;
-        drop(raw);
-        function.allow(&request.content)?;
+        let (address, mut request) = Request::parse_absolute(head)?;
+        if !request.body.is_empty() {
+            return Err(error(ErrorCode::InvalidArgument, "the body of a call is in the outbox, not behind its head"));
+        }
+        request.body = body.into();
+        function.allow(&request)?;
         function.store_for(&address)?;
         let call = Call::begin(self)?;
         let answer = Body::waiting();
