@@ -3,9 +3,10 @@
 //! `/usr` is the host's, bound read-only; `/bin`, `/lib` … point into it; `/etc` holds copies of the few files that
 //! programs need; the rest are mount points. Because it is one tree, gVisor may cache it without asking again.
 
+use crate::bind::bind_read_only;
 use crate::failure::failed;
 use headstart_base::Result;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -67,12 +68,7 @@ impl Base {
         for (name, text) in WRITTEN {
             fs::write(etc.join(name), text)?;
         }
-        let usr = self.root.join("usr");
-        mount(Some("/usr"), &usr, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-        let read_only =
-            MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-        mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>)?;
-        Ok(())
+        bind_read_only(Path::new("/usr"), &self.root.join("usr"))
     }
 
     /// Where the host's tree has a mount of ours.

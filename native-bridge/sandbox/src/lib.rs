@@ -2,6 +2,7 @@
 //! system of its own. docs/sandbox.md tells how.
 
 mod base;
+mod bind;
 mod bubblewrap;
 mod cgroup;
 mod failure;
