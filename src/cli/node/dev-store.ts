@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { built, program } from "../paths.ts";
@@ -89,6 +91,7 @@ export async function startDevStore(state: string, options: DevStoreOptions): Pr
 			await answer.arrayBuffer();
 			return answer.ok || undefined;
 		});
+		if (shaped) await until("the shaped link", 10_000, async () => (await accepts(endpoint)) || undefined);
 		await writeFile(
 			join(state, "secrets.toml"),
 			`[default.dev-store]
@@ -105,4 +108,16 @@ secret_key = "${secretKey}"
 		throw error;
 	}
 	return { endpoint, direct, region: REGION, accessKey, secretKey, admin, store, link, stop };
+}
+
+/** Whether something listens there. */
+async function accepts(url: string): Promise<boolean> {
+	const { hostname, port } = new URL(url);
+	const socket = connect(Number(port), hostname);
+	try {
+		await once(socket, "connect");
+		return true;
+	} finally {
+		socket.destroy();
+	}
 }

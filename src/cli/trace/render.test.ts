@@ -51,8 +51,8 @@ test("a waterfall has a line for each span", () => {
 
 		route                        │▎                                             │     1.0 ms
 		sandbox                      │████████                                      │    39.0 ms
-		boot, imports                │       ██████████████████████▉                │     110 ms
-		load the function            │                             ██▉              │    10.0 ms
+		boot                         │       ██████████████████████▉                │     110 ms
+		imports                      │                             ██▉              │    10.0 ms
 		initscript                   │▌                                             │     1.0 ms  exit 0
 		GET s3://models/weights.onnx │███████████████████████████████████████▉      │     198 ms  13.3 MB
 		GET s3://inputs/cat.png      │███████████████▉                              │    78.0 ms  4.9 MB
@@ -60,8 +60,8 @@ test("a waterfall has a line for each span", () => {
 		call GET s3://inputs/dog.png │                                ▉             │     4.0 ms  10 B
 		application                  │                                █▉            │     5.0 ms
 		claim                        │                                 ██████▉      │    30.0 ms  13.3 MB
-		mark: inference begins       │                                         ◆    │   @ 210 ms
 		application                  │                                       ███████│    31.0 ms
+		mark: inference begins       │                                         ◆    │   @ 210 ms
 
 		critical path, 231 ms: route 1.0 ms → initscript 0.5 ms → GET s3://models/weights.onnx 198 ms → application 31.0 ms
 		fetched and never claimed: GET s3://inputs/cat.png (4.9 MB)
@@ -78,8 +78,8 @@ test("the critical path goes through the setup when nothing was waited for", () 
 	expect(criticalPath(early).map(({ name }) => name)).toEqual([
 		"route",
 		"sandbox",
-		"boot, imports",
-		"load the function",
+		"boot",
+		"imports",
 		"application",
 		"call GET s3://inputs/dog.png",
 		"application",

@@ -35,8 +35,8 @@ function setup(events: readonly TraceEvent[]): Span[] {
 	const steps = [
 		["route", "received", "started"],
 		["sandbox", "started", "sandboxCreated"],
-		["boot, imports", "sandboxCreated", "appConnected"],
-		["load the function", "appConnected", "invocationTaken"],
+		["boot", "sandboxCreated", "appConnected"],
+		["imports", "appConnected", "invocationTaken"],
 	] as const;
 	return steps.flatMap(([name, from, to]): Span[] => {
 		const begin = first(events, from);
@@ -105,7 +105,7 @@ function application(events: readonly TraceEvent[]): Span[] {
 		}
 	}
 	if (end > since) bars.push({ lane: "app", name: "application", begin: since, end });
-	return bars;
+	return bars.sort((a, b) => a.begin - b.begin);
 }
 
 /** Shorter waits do not cut the application's bar, ns. */
