@@ -6,7 +6,7 @@ use crate::failure::{failed, unsupported};
 use crate::job::Job;
 use crate::lines::forward;
 use crate::names::Names;
-use crate::network::{Namespace, Pool, Reservation, Slice};
+use crate::network::{Pool, Reservation, Slice};
 use crate::process::{Launch, Spawner, Started};
 use crate::sandbox::{Live, Registry, Resources, Sandbox, remove_folder};
 use crate::spec::{Inventory, Isolation, Limits, Line, SandboxConfig, Spec, Stream};
@@ -129,7 +129,7 @@ impl Sandboxes {
     /// The sandbox's process and the opening of its network, side by side.
     async fn launch(&self, spec: Spec, reservation: &Reservation) -> Result<(Isolation, Started, (Cgroup, PathBuf))> {
         let namespace = reservation.namespace()?;
-        let (network, rules) = (namespace.handle()?, namespace.handle()?);
+        let network = namespace.handle()?;
         let isolation = spec.isolation;
         let egress = spec.egress.clone();
         let (gate, latch) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| failed("pipe", error))?;
@@ -159,7 +159,7 @@ impl Sandboxes {
             Ok((launch, (cgroup, job.folder)))
         };
         let open = async {
-            let opened = Namespace::allow(rules, &egress).await;
+            let opened = namespace.allow(&self.config.subnet, &egress).await;
             drop(latch);
             opened
         };

@@ -9,6 +9,7 @@ use headstart_sandbox::{Isolation, Limits, Stream};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BOTH: [Isolation; 2] = [Isolation::Gvisor, Isolation::Bubblewrap];
@@ -172,6 +173,70 @@ async fn an_app_reaches_its_egress_and_nothing_else() {
         }
         let (_, _, out, _) = node.run(closed).await;
         assert!(out.len() == 5 && !out.concat().contains("welcome"), "{isolation:?} {out:?}");
+    }
+    node.end().await;
+}
+
+/// A network beyond the host: a namespace with an address of its own. Dropped: removed.
+struct Outside(String);
+
+impl Outside {
+    /// Makes it, with a server that says welcome at 198.51.100.2: its port.
+    fn make() -> (Self, u16) {
+        let name = format!("out{}", std::process::id());
+        let ip = |arguments: &str| {
+            assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "{arguments}");
+        };
+        ip(&format!("netns add {name}"));
+        let outside = Self(name);
+        let Self(name) = &outside;
+        ip(&format!("link add {name} type veth peer name eth0 netns {name}"));
+        ip(&format!("address add 198.51.100.1/30 dev {name}"));
+        ip(&format!("link set {name} up"));
+        ip(&format!("-n {name} address add 198.51.100.2/30 dev eth0"));
+        ip(&format!("-n {name} link set eth0 up"));
+        let namespace = std::fs::File::open(format!("/run/netns/{name}")).unwrap();
+        let (sender, port) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let listener = TcpListener::bind("198.51.100.2:0").unwrap();
+            sender.send(listener.local_addr().unwrap().port()).unwrap();
+            while let Ok((mut peer, from)) = listener.accept() {
+                // There is no route to the sandbox's own address: it is masqueraded.
+                assert_eq!(from.ip().to_string(), "198.51.100.1");
+                let _ = peer.write_all(b"welcome");
+            }
+        });
+        let port = port.recv().unwrap();
+        (outside, port)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        for set in ["outward", "alone"] {
+            let element = format!("{{ {} }}", self.0);
+            let _ = Command::new("nft").args(["delete", "element", "ip", "headstart_10_213", set, &element]).status();
+        }
+        let _ = Command::new("ip").args(["link", "delete", &self.0]).status();
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_reaches_its_egress_beyond_the_host() {
+    let node = Node::start("out").await;
+    let (_outside, port) = Outside::make();
+    let target = format!("198.51.100.2:{port}");
+    for isolation in BOTH {
+        let mut spec = node.python("i-out", isolation, CONNECT);
+        spec.command.push(target.clone());
+        let closed = spec.clone();
+        spec.egress.push(target.parse().unwrap());
+        let (_, _, out, err) = node.run(spec).await;
+        assert_eq!(out[0], format!("{target} welcome"), "{isolation:?} {out:?} {err:?}");
+        let (_, _, out, _) = node.run(closed).await;
+        assert!(!out.concat().contains("welcome"), "{isolation:?} {out:?}");
     }
     node.end().await;
 }

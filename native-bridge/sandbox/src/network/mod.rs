@@ -5,6 +5,7 @@
 //! app has no capability to change that, and gVisor's own kernel runs in the same namespace.
 
 mod namespace;
+mod outward;
 mod pool;
 mod rules;
 mod subnet;

@@ -1,7 +1,7 @@
 //! One network namespace and its link.
 
-use super::rules;
 use super::subnet::Slice;
+use super::{outward, rules};
 use crate::failure::failed;
 use crate::names::Names;
 use crate::tool;
@@ -55,11 +55,14 @@ impl Namespace {
     }
 
     /// Lets TCP out to these destinations.
-    pub(crate) async fn allow(handle: OwnedFd, egress: &[SocketAddr]) -> Result<()> {
+    pub(crate) async fn allow(&self, subnet: &str, egress: &[SocketAddr]) -> Result<()> {
         if egress.is_empty() {
             return Ok(());
         }
-        tool::run("nft", &["-f", "-"], &rules::allow(egress), Some(handle.as_fd())).await
+        let rules = rules::allow(egress);
+        let inside = tool::run("nft", &["-f", "-"], &rules, Some(self.handle.as_fd()));
+        let (inside, outside) = tokio::join!(inside, outward::open(subnet, &self.link, egress));
+        inside.and(outside)
     }
 
     /// A descriptor to enter the namespace with.

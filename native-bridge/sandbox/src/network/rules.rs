@@ -9,6 +9,7 @@ table inet headstart {
     chain input {
         type filter hook input priority 0; policy drop;
         iifname \"lo\" accept
+        icmp type destination-unreachable accept
         tcp flags & (syn | ack) == syn drop
         meta l4proto tcp accept
     }

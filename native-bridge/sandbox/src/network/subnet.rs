@@ -71,7 +71,7 @@ fn slice_of(network: u32, address: Ipv4Addr) -> Option<u16> {
     (bits & 0xffff_0000 == network).then_some(((bits & 0xffff) / 4) as u16 / LINKS_PER_SLICE)
 }
 
-fn parse(subnet: &str) -> Result<u32> {
+pub(super) fn parse(subnet: &str) -> Result<u32> {
     let network =
         subnet.strip_suffix("/16").and_then(|address| address.parse::<Ipv4Addr>().ok()).map(Ipv4Addr::to_bits);
     match network {
@@ -80,7 +80,7 @@ fn parse(subnet: &str) -> Result<u32> {
     }
 }
 
-fn addresses() -> Result<Vec<(String, Ipv4Addr)>> {
+pub(super) fn addresses() -> Result<Vec<(String, Ipv4Addr)>> {
     let interfaces = getifaddrs().map_err(|error| failed("getifaddrs", error))?;
     let address = |interface: nix::ifaddrs::InterfaceAddress| {
         let address = interface.address.as_ref()?.as_sockaddr_in()?.ip();
