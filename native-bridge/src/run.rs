@@ -1,5 +1,6 @@
 //! The bridge from its start to its end.
 
+use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use headstart_memory::{Budget, Class, Pool};
 use headstart_net::{Client, ClientConfig};
 use headstart_runner::{Relay, Runner, RunnerConfig};
 use headstart_sandbox::{Line, SandboxConfig, Sandboxes};
+use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +54,8 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| io("cannot wait for SIGTERM", &error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| io("cannot wait for SIGINT", &error))?;
     folders(&config)?;
-    // First of all: while it is ours, nobody else's sandboxes are reaped.
+    // First of all, and to the end: two bridges in one folder would reap each other's instances.
+    let _lock = claim_folder(&config)?;
     let socket = config.bridge_socket();
     let listener = {
         let _runtime = data.enter();
@@ -70,7 +73,12 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    drain(&node).await;
+    tokio::select! {
+        () = drain(&node) => {}
+        // Asked again: what is not over is cut.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     // The last events are fetched; now the streams end.
     control.abort();
     serving.abort();
@@ -87,6 +95,16 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Takes the run folder for this process; the kernel gives it back however the process ends.
+fn claim_folder(config: &Config) -> Result<Flock<File>> {
+    let path = config.run_dir.join("bridge.lock");
+    let file = File::create(&path).map_err(|error| io(&format!("cannot make {}", path.display()), &error))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        nix::Error::EWOULDBLOCK => http::taken(&config.bridge_socket()),
+        other => Error::new(ErrorCode::Internal, format!("cannot lock {}: {other}", path.display())),
+    })
 }
 
 fn folders(config: &Config) -> Result<()> {

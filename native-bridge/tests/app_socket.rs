@@ -268,6 +268,48 @@ fn malformed_packets_end_the_connection_and_their_fds_are_closed() {
     });
 }
 
+/// Packets with a whole header and random fields, from many connections: the bridge answers or closes, and lives.
+#[test]
+fn random_requests_harm_nobody() {
+    let bridge = Bridge::start();
+    let server = Server::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
+        let path = bridge.app_socket(&id);
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        beside(move || {
+            let edges = [0, 1, 2, 63, 4096, 65_536, u64::from(u32::MAX), u64::MAX - 1, u64::MAX];
+            for _ in 0..60 {
+                let mut app = App::connect(&path);
+                for _ in 0..20 {
+                    let op = AppOp::try_from((next() % 9 + 1) as u16).unwrap();
+                    let mut number = || edges[(next() % 9) as usize];
+                    let (id, a, b, c) = (number(), number(), number(), number());
+                    let length = (next() % 200) as usize;
+                    let payload = (0..length).map(|_| next() as u8).collect();
+                    let flags = next() as u32 & (FLAG_PROGRESSIVE | FLAG_INLINE | FLAG_BEGIN | FLAG_END | FLAG_ERROR);
+                    let told = app.ask(op, &Ask { flags, id, a, b, c, deadline: 1, payload });
+                    if told.error == ErrorCode::Protocol {
+                        break;
+                    }
+                }
+            }
+        })
+        .await;
+        assert_eq!(App::connect(&bridge.app_socket(&id)).ask(AppOp::Hello, &Ask::default()).error, ErrorCode::Ok);
+        stop(&instance).await;
+        Events::of(&instance).ended().await;
+        assert!(bridge.get("/healthz").unwrap().contains("ok"));
+    });
+}
+
 #[test]
 fn connections_are_bounded() {
     let bridge = Bridge::start_with(&serde_json::json!({ "limits": { "app_connections": 2 } }));

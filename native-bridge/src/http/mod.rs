@@ -37,8 +37,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Takes the node's socket. A live bridge on it is an error; what a dead one left is replaced.
 pub(crate) fn bind(path: &Path) -> Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let message = format!("another bridge is running on {}: stop it, or choose another run folder", path.display());
-        return Err(Error::new(ErrorCode::AlreadyExists, message));
+        return Err(taken(path));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -50,6 +49,12 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener> {
     let listener = UnixListener::bind(path).map_err(cannot)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
     Ok(listener)
+}
+
+/// A live bridge has the socket.
+pub(crate) fn taken(path: &Path) -> Error {
+    let message = format!("another bridge is running on {}: stop it, or choose another run folder", path.display());
+    Error::new(ErrorCode::AlreadyExists, message)
 }
 
 /// Serves until it is dropped. `streams` takes the control streams.
