@@ -24,6 +24,9 @@ const PROTOCOL = 1;
 /** How long `events` may wait: the bridge's own bound. */
 export const MAX_EVENT_WAIT_MS = 60_000;
 
+/** How long the bridge may take for what it does at once; beyond this it is as good as lost. */
+const CALL_TIMEOUT_MS = 30_000;
+
 /** One stream to the bridge. Everything made through it lives as long as it does. */
 export class Bridge {
 	readonly #connection: Connection;
@@ -79,11 +82,11 @@ export class Bridge {
 
 	/** How many capabilities of the bridge this stream holds, for tests. */
 	async liveObjects(): Promise<number> {
-		return (await this.#root.liveObjects().result).count;
+		return (await within(this.#root.liveObjects())).count;
 	}
 
 	async runner(): Promise<RunnerStatus> {
-		return (await this.#root.runner().result).status;
+		return (await within(this.#root.runner())).status;
 	}
 
 	[Symbol.dispose](): void {
@@ -117,7 +120,8 @@ export class Instance {
 	/** The events after a sequence number; waits for the first. Cancel the call to stop waiting. */
 	events(after: bigint, waitMillis: number): { result: Promise<Event[]>; cancel(): void } {
 		const call = this.#client.events({ after, waitMillis });
-		return { result: checked(call).then(({ events }) => events), cancel: () => call.cancel() };
+		const result = checked(call, waitMillis + CALL_TIMEOUT_MS);
+		return { result: result.then(({ events }) => events), cancel: () => call.cancel() };
 	}
 
 	/** Bytes of a finished reply, at most 1 MiB. */
@@ -140,11 +144,28 @@ export class Instance {
 	}
 }
 
-function checked<T extends { error: ErrorValue }>(call: Call<T>): Promise<T> {
-	const result = call.result.then((value) => {
+function checked<T extends { error: ErrorValue }>(call: Call<T>, ms = CALL_TIMEOUT_MS): Promise<T> {
+	const result = within(call, ms).then((value) => {
 		HeadstartError.check(value.error);
 		return value;
 	});
 	result.catch(() => undefined);
 	return result;
+}
+
+/** A call's result, or `bridgeLost` when it does not come in time. */
+async function within<T>(call: Call<T>, ms = CALL_TIMEOUT_MS): Promise<T> {
+	let late = false;
+	const timer = setTimeout(() => {
+		late = true;
+		call.cancel();
+	}, ms);
+	try {
+		return await call.result;
+	} catch (thrown) {
+		if (late) throw new HeadstartError("bridgeLost", `the bridge did not answer within ${ms} ms`);
+		throw thrown;
+	} finally {
+		clearTimeout(timer);
+	}
 }

@@ -58,3 +58,12 @@ test("the newest come first, and what is too old goes", async () => {
 	expect((await log.list("life", 10)).map(({ id }) => id)).toEqual(["i-b", "i-a"]);
 	expect(await log.list("life", 1)).toHaveLength(1);
 });
+
+test("a record that told too much keeps its beginning", async () => {
+	const log = LOG.getByName("large");
+	const events = Array.from({ length: 20_000 }, (_, at) => ({ at, kind: "log", text: "grüß ".repeat(40) }));
+	await log.finish("life", { ...record("i-a", Date.now()), events });
+	const kept = await log.get("life", "i-a");
+	expect(kept?.events.length).toBeGreaterThan(1000);
+	expect(kept?.events).toEqual(events.slice(0, kept?.events.length));
+});

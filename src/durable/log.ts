@@ -5,6 +5,9 @@ import type { InstanceRecord, InstanceSummary } from "../shared/record.ts";
 const MAX_RECORDS = 1000;
 const MAX_AGE_MS = 7 * 24 * 3_600_000;
 
+/** SQLite values hold at most 2 MB; a character may take three bytes. */
+const MAX_RECORD_CHARACTERS = 600_000;
+
 interface Row extends Record<string, SqlStorageValue> {
 	boot: string;
 	summary: string;
@@ -44,7 +47,7 @@ export class Log extends DurableObject<unknown> {
 			boot,
 			record.startedAt,
 			JSON.stringify(summaryOf(record)),
-			JSON.stringify(record),
+			bounded(record),
 		);
 		this.#retain(record.startedAt);
 	}
@@ -93,6 +96,29 @@ function current({ boot, summary, record }: Row, now: string): InstanceSummary {
 		state: "interrupted",
 		error: { code: "interrupted", message: "the node ended in the middle of this invocation" },
 	};
+}
+
+/** The record as JSON. One that told too much keeps the beginnings of its lists. */
+function bounded(record: InstanceRecord): string {
+	let it = record;
+	let json = JSON.stringify(it);
+	while (json.length > MAX_RECORD_CHARACTERS) {
+		const { events, scriptLines, unclaimed, missed } = it;
+		if (events.length + scriptLines.length + unclaimed.length + missed.length === 0) break;
+		it = {
+			...it,
+			events: half(events),
+			scriptLines: half(scriptLines),
+			unclaimed: half(unclaimed),
+			missed: half(missed),
+		};
+		json = JSON.stringify(it);
+	}
+	return json;
+}
+
+function half<T>(list: T[]): T[] {
+	return list.slice(0, list.length >> 1);
 }
 
 function summaryOf(record: InstanceRecord): InstanceSummary {

@@ -20,6 +20,8 @@ export const HEADER = {
 	instance: "x-headstart-instance",
 } as const;
 
+/** How much longer than its function's timeout an answer may take. */
+const BRIDGE_GRACE_MS = 30_000;
 /** When a start is noted in the log, so that a host that ends after this knows of it. */
 const NOTE_START_MS = 250;
 /** How long an object tries to reach the bridge. */
@@ -62,6 +64,7 @@ export class Transcript extends DurableObject<Env> {
 		try {
 			return await this.#invoke(request);
 		} catch (thrown) {
+			if (this.#run === undefined) pool.addIdle(this.#name);
 			return errorResponse(HeadstartError.from(thrown), this.#run?.id);
 		}
 	}
@@ -103,7 +106,7 @@ export class Transcript extends DurableObject<Env> {
 		const event = await this.#event(request, run, deployed);
 		run.startScript(this.env.RUNNER, event);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
-		return this.#answer(request, run, event);
+		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
 	}
 
 	async #invokeWarm(request: Request, deployed: DeployedFunction): Promise<Response> {
@@ -112,7 +115,7 @@ export class Transcript extends DurableObject<Env> {
 		if (run === undefined || !run.usable)
 			throw new HeadstartError("instanceClosed", "the instance has just ended");
 		const [event] = await Promise.all([this.#event(request, run, deployed), run.again()]);
-		return this.#answer(request, run, event);
+		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
 	}
 
 	/** The invocation's body. When it is too long or breaks off, the instance goes. */
@@ -125,7 +128,12 @@ export class Transcript extends DurableObject<Env> {
 		}
 	}
 
-	async #answer(request: Request, run: Run, event: Uint8Array<ArrayBuffer>): Promise<Response> {
+	async #answer(
+		request: Request,
+		run: Run,
+		event: Uint8Array<ArrayBuffer>,
+		timeoutMs: number,
+	): Promise<Response> {
 		const headers = new Headers();
 		const type = request.headers.get("content-type");
 		if (type !== null) headers.set("content-type", type);
@@ -135,7 +143,8 @@ export class Transcript extends DurableObject<Env> {
 				method: "POST",
 				body: event,
 				headers,
-				signal: request.signal,
+				// The bridge keeps the function's own time; this is for a bridge that does not.
+				signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeoutMs + BRIDGE_GRACE_MS)]),
 			});
 		} catch (thrown) {
 			if (request.signal.aborted) {

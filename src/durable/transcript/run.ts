@@ -23,6 +23,8 @@ import { initialState, type State } from "./state.ts";
 
 /** How many edges of the timeline are kept. */
 const MAX_EVENTS = 10_000;
+/** How many of the script's lines go to the node's log. */
+const MAX_LOGGED_LINES = 2000;
 /** Bytes of one read of a reply: the bridge's own bound. */
 const MAX_READ = 1 << 20;
 
@@ -70,6 +72,7 @@ export class Run implements ScriptPort {
 	#since = 0;
 	#seq = 0n;
 	#nextWaiter = 0;
+	#loggedLines = 0;
 	/** How many batches the bridge has not acknowledged. */
 	#unacknowledged = 0;
 	/** Ops that wait for the bridge to have the instance's function; undefined once it has. */
@@ -228,7 +231,8 @@ export class Run implements ScriptPort {
 
 	ops(ops: Parameters<ScriptPort["ops"]>[0]): void {
 		this.#reduce({ input: "ops", now: Date.now(), ops });
-		const logs = ops.filter((op) => op.op === "log");
+		const logs = ops.filter((op) => op.op === "log").slice(0, MAX_LOGGED_LINES - this.#loggedLines);
+		this.#loggedLines += logs.length;
 		this.#submit(logs.map(({ level, text }) => ({ which: "note", note: `initscript ${level}: ${text}` })));
 	}
 
