@@ -138,6 +138,8 @@ async fn the_host_reaches_the_runner_and_is_called_back() {
     assert_eq!(node.call("/RUNNER/add/10").await, (200, "10".into()));
     assert_eq!(node.call("/RUNNER/callBack/10").await, (200, "5".into()));
     assert_eq!(node.call("/RUNNER/flood/200").await, (200, "200".into()));
+    // More calls than may wait to be finished with, one after the other.
+    assert_eq!(node.call("/RUNNER/callBack/10000").await, (200, "5000".into()));
     assert_eq!(node.call("/RUNNER/take/20000000").await, (200, "20000000".into()));
     assert_eq!(node.call("/RUNNER/give/1000000").await, (200, "1000000".into()));
     let mut times = Vec::new();

@@ -50,13 +50,14 @@ impl Sandboxes {
         reap::leftovers(&config, &names, &hierarchies).await?;
         let base = Arc::new(Base::create(&config.state_dir.join("base").join("host"))?);
         let slice = Slice::claim(&config.subnet, &names).await?;
-        let pool = Pool::open(names.clone(), slice, config.pool).await?;
+        let pool = Pool::open(names.clone(), slice, config.pool);
         let registry = Arc::default();
         let spawner = Spawner::new()?;
         let mut sandboxes =
             Self { config, names, hierarchies, base, spawner, pool, registry, works: Vec::new(), _lock: lock };
-        for isolation in [Isolation::Gvisor, Isolation::Bubblewrap] {
-            let outcome = probe::probe(&sandboxes, isolation).await;
+        let kinds = (Isolation::Gvisor, Isolation::Bubblewrap);
+        let outcomes = tokio::join!(probe::probe(&sandboxes, kinds.0), probe::probe(&sandboxes, kinds.1));
+        for (isolation, outcome) in [(kinds.0, outcomes.0), (kinds.1, outcomes.1)] {
             if let Err(error) = &outcome {
                 tracing::warn!(isolation = isolation.name(), %error, "this kind of sandbox does not work here");
             }

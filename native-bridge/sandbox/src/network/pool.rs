@@ -28,18 +28,15 @@ struct State {
 }
 
 impl Pool {
-    /// Fills the pool, and keeps it filled until [`Pool::close`].
-    pub(crate) async fn open(names: Names, slice: Slice, size: usize) -> Result<Arc<Self>> {
+    /// Fills the pool in the background, and keeps it filled until [`Pool::close`].
+    pub(crate) fn open(names: Names, slice: Slice, size: usize) -> Arc<Self> {
         let size = size.min(usize::from(slice.links()) / 2);
         let pool =
             Self { names, slice, size, state: Mutex::default(), wanted: Notify::new(), runtime: Handle::current() };
         let pool = Arc::new(pool);
-        for _ in 0..size {
-            let namespace = pool.create().await?;
-            pool.state().ready.push(namespace);
-        }
+        pool.wanted.notify_one();
         tokio::spawn(Arc::clone(&pool).refill());
-        Ok(pool)
+        pool
     }
 
     /// No lock is held across a wait.
