@@ -8,6 +8,7 @@ const isolations: Isolation[] = ["bubblewrap", "gvisor"];
 const node = useNode(async (node) => {
 	for (const isolation of isolations) await deployProbe(node, { name: isolation, isolation });
 	await deployProbe(node, { name: "brief", isolation: "bubblewrap", limits: { timeout: "500ms" } });
+	await deployProbe(node, { name: "tight", isolation: "bubblewrap", limits: { event: "1KiB" } });
 });
 
 describe.each(isolations)("in %s", (name) => {
@@ -119,9 +120,9 @@ test("a function that is not there is a 404 with a hint", async () => {
 });
 
 test("an event beyond its limit is a 413", async () => {
-	const answer = await node().client.send("/v1/functions/bubblewrap/invocations", {
+	const answer = await node().client.send("/v1/functions/tight/invocations", {
 		method: "POST",
-		body: Buffer.alloc(9 << 20, " "),
+		body: Buffer.alloc(2 << 10, " "),
 	});
 	expect(answer.status).toBe(413);
 	expect(await answer.json()).toMatchObject({ code: "payloadTooLarge" });
