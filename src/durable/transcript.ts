@@ -7,6 +7,7 @@ import { errorResponse } from "../shared/error-response.ts";
 import { type DeployedFunction, TENANT } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
 import { bootId, functions, pool } from "./node.ts";
+import { takeSpare, transcript } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run } from "./transcript/run.ts";
 import { serverTiming } from "./transcript/timing.ts";
@@ -53,7 +54,7 @@ export class Transcript extends DurableObject<Env> {
 		const run = await Run.create(bridge, TENANT, {
 			reconnect: () => this.#connected(),
 			answered: (error) => this.#answered(run, error),
-			exited: () => run.stop("the application has ended"),
+			exited: () => this.#leavePool(),
 			ended: () => this.#ended(run),
 		});
 		this.#run = run;
@@ -61,11 +62,14 @@ export class Transcript extends DurableObject<Env> {
 
 	/** Runs an invocation: cold in a spare, warm where the instance has its function already. */
 	override async fetch(request: Request): Promise<Response> {
+		let instance: string | undefined;
 		try {
-			return await this.#invoke(request);
+			return await this.#invoke(request, (id) => {
+				instance = id;
+			});
 		} catch (thrown) {
-			if (this.#run === undefined) pool.addIdle(this.#name);
-			return errorResponse(HeadstartError.from(thrown), this.#run?.id);
+			if (this.#run === undefined && instance === undefined) pool.addIdle(this.#name);
+			return errorResponse(HeadstartError.from(thrown), instance);
 		}
 	}
 
@@ -83,17 +87,19 @@ export class Transcript extends DurableObject<Env> {
 		this.#run?.stop(reason);
 	}
 
-	async #invoke(request: Request): Promise<Response> {
+	/** `chosen` hears which instance it is, as soon as that is known. */
+	async #invoke(request: Request, chosen: (id: string) => void): Promise<Response> {
 		const { headers } = request;
 		const digest = headers.get(HEADER.digest) ?? "";
 		const deployed = this.#deployed ?? functions.version(digest);
 		if (deployed === undefined)
 			throw new HeadstartError("unknownFunction", `no function has digest ${digest}`);
-		if (this.#deployed !== undefined) return this.#invokeWarm(request, deployed);
+		if (this.#deployed !== undefined) return this.#invokeWarm(request, deployed, chosen);
 
 		await this.prepare();
 		const run = this.#run;
 		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
+		chosen(run.id);
 		this.#deployed = deployed;
 		pool.setLive(run.id, this.#name);
 		const mode = (headers.get(HEADER.mode) ?? "normal") as InstanceMode;
@@ -109,11 +115,19 @@ export class Transcript extends DurableObject<Env> {
 		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
 	}
 
-	async #invokeWarm(request: Request, deployed: DeployedFunction): Promise<Response> {
-		clearTimeout(this.#resting);
+	async #invokeWarm(
+		request: Request,
+		deployed: DeployedFunction,
+		chosen: (id: string) => void,
+	): Promise<Response> {
 		const run = this.#run;
-		if (run === undefined || !run.usable)
-			throw new HeadstartError("instanceClosed", "the instance has just ended");
+		// It ended in the moment in which it was chosen: a cold one serves the invocation.
+		if (run === undefined || !run.usable || !run.resting) {
+			return transcript(this.env, takeSpare(this.env)).fetch(request);
+		}
+		clearTimeout(this.#resting);
+		run.wake();
+		chosen(run.id);
 		const [event] = await Promise.all([this.#event(request, run, deployed), run.again()]);
 		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
 	}
@@ -209,6 +223,7 @@ export class Transcript extends DurableObject<Env> {
 	#ended(run: Run): void {
 		clearTimeout(this.#resting);
 		pool.removeSpare(this.#name);
+		this.#leavePool();
 		const deployed = this.#deployed;
 		this.#run = undefined;
 		this.#deployed = undefined;
@@ -216,8 +231,12 @@ export class Transcript extends DurableObject<Env> {
 			pool.addIdle(this.#name);
 			return;
 		}
-		pool.removeWarm(deployed.digest, this.#name);
 		this.#finish(run.record).catch((error: unknown) => console.error("the log did not take a record", error));
+	}
+
+	/** The instance cannot serve another invocation. */
+	#leavePool(): void {
+		if (this.#deployed !== undefined) pool.removeWarm(this.#deployed.digest, this.#name);
 	}
 
 	async #finish(record: InstanceRecord): Promise<void> {
@@ -225,7 +244,7 @@ export class Transcript extends DurableObject<Env> {
 			await this.env.LOG.getByName("log").finish(bootId(), record);
 		} finally {
 			pool.endLive(record.id);
-			pool.addIdle(this.#name);
+			if (this.#run === undefined) pool.addIdle(this.#name);
 		}
 	}
 

@@ -80,6 +80,7 @@ export class Run implements ScriptPort {
 	#script: ScriptEnd | undefined;
 	#failure: ErrorValue | undefined;
 	#stopping = false;
+	#exited = false;
 	#ended = false;
 	#settled: (() => void)[] = [];
 
@@ -141,12 +142,17 @@ export class Run implements ScriptPort {
 		return this.#events.slice(this.#since);
 	}
 
+	/** Whether it waits for its function's next invocation. */
+	get resting(): boolean {
+		return this.#phase === "warm";
+	}
+
 	get hasEnded(): boolean {
 		return this.#ended;
 	}
 
 	get usable(): boolean {
-		return !this.#stopping && !this.#ended && this.#failure === undefined;
+		return !this.#stopping && !this.#exited && !this.#ended && this.#failure === undefined;
 	}
 
 	/** Gives the instance its function. The message leaves at once; what is wrong shows as `failure`. */
@@ -201,11 +207,15 @@ export class Run implements ScriptPort {
 		});
 	}
 
-	/** The next invocation of a warm instance begins: it has nothing of the first one's. */
-	async again(): Promise<void> {
+	/** The next invocation is here: nobody else's from now on. */
+	wake(): void {
 		this.#phase = "running";
 		this.#invocations += 1;
 		this.#since = this.#events.length;
+	}
+
+	/** The next invocation of a warm instance begins: it has nothing of the first one's. */
+	async again(): Promise<void> {
 		const ops = this.#reduceOps({ input: "invocation", now: Date.now() });
 		if (ops.length > 0) await this.#instance.submit(ops);
 	}
@@ -315,6 +325,8 @@ export class Run implements ScriptPort {
 				break;
 			}
 			case "sandboxExited":
+				// The bridge answers the open invocation and ends the instance by itself.
+				this.#exited = true;
 				this.#listener.exited();
 				break;
 			case "ended":
