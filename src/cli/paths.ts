@@ -11,8 +11,8 @@ export function inRoot(...parts: string[]): string {
 /** Where things that are built or fetched lie: assets, the development store, stamps of the set-up. */
 export const built = inRoot(".headstart");
 
-/** The entry of wrangler, to be run with this process's Node. */
-export const wrangler = inRoot("node_modules/wrangler/bin/wrangler.js");
+/** wrangler itself, to be run with this Node: its command is a wrapper that leaves it behind when it is killed. */
+export const wrangler = inRoot("node_modules/wrangler/wrangler-dist/cli.js");
 
 export const workerd = inRoot(
 	`node_modules/@cloudflare/workerd-linux-${process.arch === "arm64" ? "arm64" : "64"}/bin/workerd`,

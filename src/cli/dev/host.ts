@@ -12,7 +12,7 @@ export function wranglerHost(
 		{
 			name: "wrangler",
 			command: process.execPath,
-			args: [wrangler, "dev", ...options, "--show-interactive-dev-session=false"],
+			args: ["--no-warnings", wrangler, "dev", ...options, "--show-interactive-dev-session=false"],
 			options: {
 				cwd: root,
 				env: {
