@@ -31,9 +31,9 @@ export interface Owned {
 export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 	const where = { run: await resolved(run), state: await resolved(state) };
 	const tag = nodeTag(where.run);
-	const { running, owned } = await inventory(where.run);
+	const { bridge, owned } = await inventory(where.run);
 	// A bridge that runs has its runner in a group of its own.
-	if (running) owned.cgroups.add(`headstart/${tag}/runner`);
+	if (bridge !== undefined) owned.cgroups.add(`headstart/${tag}/runner`);
 	const found = await Promise.all([
 		namespaces(tag, owned),
 		links(tag, owned),
@@ -41,7 +41,7 @@ export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 		cgroups(tag, owned),
 		folders(join(where.run, "instances"), "socket", owned),
 		folders(join(where.state, "sandboxes"), "sandbox", owned),
-		processes(where, tag, owned),
+		processes(where, tag, bridge, owned),
 	]);
 	return found.flat();
 }
@@ -50,15 +50,19 @@ async function resolved(path: string): Promise<string> {
 	return existsSync(path) ? realpath(path) : path;
 }
 
-/** Asks the bridge; nothing is owned when none answers. */
-async function inventory(run: string): Promise<{ running: boolean; owned: Owned }> {
+/** Asks the bridge for its process id and what it owns; nothing is owned when none answers. */
+async function inventory(run: string): Promise<{ bridge: number | undefined; owned: Owned }> {
 	try {
 		const { status, body } = await askSocket(join(run, "bridge.sock"), "/inventory");
-		if (status === 200) return { running: true, owned: parseInventory(JSON.parse(body)) };
+		if (status === 200) {
+			const json: unknown = JSON.parse(body);
+			const pid = typeof json === "object" && json !== null && "pid" in json ? Number(json.pid) : 0;
+			return { bridge: pid, owned: parseInventory(json) };
+		}
 	} catch {
 		// no bridge: whatever is there is a leak
 	}
-	return { running: false, owned: parseInventory({}) };
+	return { bridge: undefined, owned: parseInventory({}) };
 }
 
 /**
@@ -173,9 +177,13 @@ async function folders(parent: string, kind: "socket" | "sandbox", owned: Owned)
 		.map((name) => ({ kind, name: join(parent, name) }));
 }
 
-/** Processes in the node's cgroups or with its directories in their command, and memory segments that anyone holds. */
-async function processes(where: { run: string; state: string }, tag: string, owned: Owned): Promise<Leak[]> {
-	const bridge = await bridgePid(where.run);
+/** Processes in the node's cgroups or with its directories in their command, and memory segments that they or the bridge hold. */
+async function processes(
+	where: { run: string; state: string },
+	tag: string,
+	bridge: number | undefined,
+	owned: Owned,
+): Promise<Leak[]> {
 	const leaks: Leak[] = [];
 	for (const name of await names("/proc")) {
 		const pid = Number(name);
@@ -188,23 +196,13 @@ async function processes(where: { run: string; state: string }, tag: string, own
 		if (sandboxed && !owned.pids.has(pid) && !owned.cgroups.has(`headstart/${tag}/${group}`)) {
 			leaks.push({ kind: "process", name: `${pid} ${command.slice(0, 120)}` });
 		}
-		leaks.push(...(await memfds(pid, bridge, owned)));
+		if (sandboxed || pid === bridge) leaks.push(...(await memfds(pid, pid === bridge, owned)));
 	}
 	return leaks;
 }
 
-async function bridgePid(run: string): Promise<number | undefined> {
-	try {
-		const { body } = await askSocket(join(run, "bridge.sock"), "/healthz");
-		const pid: unknown = JSON.parse(body).pid;
-		return typeof pid === "number" ? pid : undefined;
-	} catch {
-		return undefined;
-	}
-}
-
 /** Segments of instances (memfds "headstart:<id>") that are open in a process though their instance has ended. */
-async function memfds(pid: number, bridge: number | undefined, owned: Owned): Promise<Leak[]> {
+async function memfds(pid: number, isBridge: boolean, owned: Owned): Promise<Leak[]> {
 	const open = await Promise.all(
 		(await names(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")),
 	);
@@ -214,7 +212,7 @@ async function memfds(pid: number, bridge: number | undefined, owned: Owned): Pr
 		.map((id) => ({
 			kind: "memfd",
 			name: `headstart:${id}`,
-			by: pid === bridge ? "the bridge" : `process ${pid}`,
+			by: isBridge ? "the bridge" : `process ${pid}`,
 		}));
 }
 
