@@ -2,6 +2,7 @@
  * What the host's requests and its Transcript objects share: they run in one isolate. Only names and plain data live here;
  * nothing that belongs to a request or an object.
  */
+import type { InstanceMode } from "../bridge/bridge.ts";
 import type { DeployedFunction } from "../shared/function.ts";
 
 let boot: string | undefined;
@@ -132,5 +133,39 @@ export class Pool {
 	}
 }
 
+/** An invocation on its way from its request to its object. */
+export interface Invocation {
+	deployed: DeployedFunction;
+	mode: InstanceMode;
+	/** Whether its instance ends with its answer. */
+	cold: boolean;
+	/** CLOCK_MONOTONIC ns when the request left its caller, or 0. */
+	sentAt: bigint;
+	/** Of the event. */
+	contentType: string | undefined;
+	/** The event, when it is small; else it is the body of the request to the object. */
+	event: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** Invocations on their way: so the request to an object needs no headers and mostly no body, which takes time. */
+export class HandOver {
+	readonly #waiting = new Map<string, Invocation>();
+	#last = 0;
+
+	/** Its name, to be given to the object. */
+	put(it: Invocation): string {
+		const ticket = String(++this.#last);
+		this.#waiting.set(ticket, it);
+		return ticket;
+	}
+
+	take(ticket: string): Invocation | undefined {
+		const it = this.#waiting.get(ticket);
+		this.#waiting.delete(ticket);
+		return it;
+	}
+}
+
+export const handOver = new HandOver();
 export const functions = new Functions();
 export const pool = new Pool();

@@ -1,25 +1,18 @@
 import { DurableObject } from "cloudflare:workers";
-import { Bridge, type InstanceMode } from "../bridge/bridge.ts";
+import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import { type DeployedFunction, TENANT } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
-import { bootId, functions, pool } from "./node.ts";
-import { takeSpare, transcript } from "./spares.ts";
+import { bootId, functions, handOver, type Invocation, pool } from "./node.ts";
+import { invoke, takeSpare } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run } from "./transcript/run.ts";
 import { serverTiming } from "./transcript/timing.ts";
 
-/** How an invocation is to run: headers that the API puts on the request for its object. */
-export const HEADER = {
-	digest: "x-headstart-digest",
-	mode: "x-headstart-mode",
-	cold: "x-headstart-cold",
-	sent: "x-headstart-sent",
-	instance: "x-headstart-instance",
-} as const;
+const INSTANCE_HEADER = "x-headstart-instance";
 
 /** How much longer than its function's timeout an answer may take. */
 const BRIDGE_GRACE_MS = 30_000;
@@ -89,47 +82,47 @@ export class Transcript extends DurableObject<Env> {
 
 	/** `chosen` hears which instance it is, as soon as that is known. */
 	async #invoke(request: Request, chosen: (id: string) => void): Promise<Response> {
-		const { headers } = request;
-		const digest = headers.get(HEADER.digest) ?? "";
-		const deployed = this.#deployed ?? functions.version(digest);
-		if (deployed === undefined)
-			throw new HeadstartError("unknownFunction", `no function has digest ${digest}`);
-		if (this.#deployed !== undefined) return this.#invokeWarm(request, deployed, chosen);
+		const invocation = handOver.take(new URL(request.url).pathname.slice(1));
+		if (invocation === undefined)
+			throw new HeadstartError("internal", "an object was asked for no invocation");
+		if (this.#deployed !== undefined) return this.#invokeWarm(request, invocation, chosen);
 
-		await this.prepare();
+		if (this.#run === undefined) await this.prepare();
 		const run = this.#run;
 		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
 		chosen(run.id);
+		const { deployed, mode, cold, sentAt } = invocation;
 		this.#deployed = deployed;
+		this.#keep = !cold && deployed.manifest.app.keep_alive > 0;
 		pool.setLive(run.id, this.#name);
-		const mode = (headers.get(HEADER.mode) ?? "normal") as InstanceMode;
-		this.#keep =
-			headers.get(HEADER.cold) === null && mode === "normal" && deployed.manifest.app.keep_alive > 0;
 
-		const started = run.start({ deployed, mode, receivedAt: parseSent(headers.get(HEADER.sent)) });
+		const started = run.start({ deployed, mode, receivedAt: sentAt });
 		started.catch(() => undefined);
-		this.#log(run);
-		const event = await this.#event(request, run, deployed);
+		const event = invocation.event ?? (await this.#event(request, run, deployed));
 		run.startScript(this.env.RUNNER, event);
+		this.#log(run);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
-		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
+		return this.#answer(request, run, invocation, event);
 	}
 
 	async #invokeWarm(
 		request: Request,
-		deployed: DeployedFunction,
+		invocation: Invocation,
 		chosen: (id: string) => void,
 	): Promise<Response> {
 		const run = this.#run;
 		// It ended in the moment in which it was chosen: a cold one serves the invocation.
 		if (run === undefined || !run.usable || !run.resting) {
-			return transcript(this.env, takeSpare(this.env)).fetch(request);
+			return invoke(this.env, takeSpare(this.env), invocation, request);
 		}
 		clearTimeout(this.#resting);
 		run.wake();
 		chosen(run.id);
-		const [event] = await Promise.all([this.#event(request, run, deployed), run.again()]);
-		return this.#answer(request, run, event, deployed.manifest.app.limits.timeout);
+		const [event] = await Promise.all([
+			invocation.event ?? this.#event(request, run, invocation.deployed),
+			run.again(),
+		]);
+		return this.#answer(request, run, invocation, event);
 	}
 
 	/** The invocation's body. When it is too long or breaks off, the instance goes. */
@@ -145,12 +138,11 @@ export class Transcript extends DurableObject<Env> {
 	async #answer(
 		request: Request,
 		run: Run,
+		{ contentType, deployed }: Invocation,
 		event: Uint8Array<ArrayBuffer>,
-		timeoutMs: number,
 	): Promise<Response> {
-		const headers = new Headers();
-		const type = request.headers.get("content-type");
-		if (type !== null) headers.set("content-type", type);
+		const timeoutMs = deployed.manifest.app.limits.timeout + BRIDGE_GRACE_MS;
+		const headers: HeadersInit = contentType === undefined ? {} : { "content-type": contentType };
 		let answer: Response;
 		try {
 			answer = await this.env.BRIDGE.fetch(`http://bridge/instances/${run.id}/invocations`, {
@@ -158,7 +150,7 @@ export class Transcript extends DurableObject<Env> {
 				body: event,
 				headers,
 				// The bridge keeps the function's own time; this is for a bridge that does not.
-				signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeoutMs + BRIDGE_GRACE_MS)]),
+				signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeoutMs)]),
 			});
 		} catch (thrown) {
 			if (request.signal.aborted) {
@@ -176,7 +168,7 @@ export class Transcript extends DurableObject<Env> {
 			throw new HeadstartError(error.code, error.message);
 		}
 		const answered = new Response(answer.body, answer);
-		answered.headers.set(HEADER.instance, run.id);
+		answered.headers.set(INSTANCE_HEADER, run.id);
 		answered.headers.set("server-timing", serverTiming(run.invocationEvents));
 		return answered;
 	}
@@ -198,7 +190,7 @@ export class Transcript extends DurableObject<Env> {
 			events,
 		};
 		run.stop("its initscript has ended");
-		return Response.json(summary, { headers: { [HEADER.instance]: record.id } });
+		return Response.json(summary, { headers: { [INSTANCE_HEADER]: record.id } });
 	}
 
 	/** The answer is complete: the instance rests for the next one, or goes. */
@@ -270,8 +262,4 @@ export class Transcript extends DurableObject<Env> {
 		this.#bridge = bridge;
 		return bridge;
 	}
-}
-
-function parseSent(text: string | null): bigint {
-	return text !== null && /^\d{1,19}$/.test(text) ? BigInt(text) : 0n;
 }
