@@ -83,8 +83,6 @@ const app = v.strictObject({
 });
 
 const scriptLimits = v.strictObject({
-	/** CPU time; WASM is metered, TypeScript is bounded with its runner. */
-	cpu: duration("1ms", "60s", "50ms"),
 	memory: size("64KiB", "1GiB", "16MiB"),
 	/** Wall clock. */
 	deadline: duration("1ms", "10m", "10s"),
