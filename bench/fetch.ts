@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { deploy } from "../src/cli/deploy/deploy.ts";
 import { inRoot } from "../src/cli/paths.ts";
 import { curlGet } from "./curl.ts";
@@ -14,8 +13,6 @@ import { transfer } from "./timeline.ts";
 const BYTES = 200_000_000;
 /** The pool keeps a segment for the object ready, as for any size that a node's functions fetch often. */
 const MEMORY = { pool: [{ bytes: BYTES, count: 1 }], node_bytes: 2 ** 30 };
-/** Pause after each transfer, ms: time to prefault the next segment. */
-const SETTLE = 1000;
 
 /** Measures both ways of fetching alternately. Throws when it was stopped before there was a sample of each. */
 export async function benchFetch({ runs, stop }: { runs: number; stop: Stop }): Promise<FetchReport> {
@@ -35,7 +32,7 @@ export async function benchFetch({ runs, stop }: { runs: number; stop: Stop }): 
 				};
 				await untilStopped(stop, alternate(ways, runs), async ({ arm, round }) => {
 					line.step(round === 0 ? `${arm}, warm-up` : `${arm}, run ${round}`);
-					await sleep(SETTLE);
+					await line.quiet();
 					const { bytes, seconds } = await fetches[arm]();
 					if (bytes !== BYTES) throw new Error(`${arm} fetched ${bytes} bytes instead of ${BYTES}`);
 					if (round > 0) speeds[arm].push(bytes / 1e6 / seconds);

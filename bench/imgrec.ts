@@ -1,6 +1,5 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { built } from "../src/cli/paths.ts";
 import type { TraceEvent } from "../src/shared/record.ts";
 import { figures } from "./efficiency.ts";
@@ -35,14 +34,14 @@ export interface ImgrecOptions {
 
 /** Starts of an initscript alone, for the idle figure. */
 const IDLE_STARTS = 40;
-/** Pause after each start, ms: pools are filled again before the next. */
-const SETTLE = 250;
+/** Starts before those, which make the node warm. */
+const IDLE_WARM_UP = 5;
 /** What the link of profile "s3" does. */
 const LINK = { profile: "s3", first_byte_ms: 25, mb_s: 69.5 };
 
 /** Measures, on two nodes one after the other. Throws when it was stopped before there was a sample of each arm. */
 export async function benchImgrec(options: ImgrecOptions): Promise<ImgrecReport> {
-	const line = progress(ARMS.length * (options.runs + 1) + IDLE_STARTS + options.runs + 2);
+	const line = progress(ARMS.length * (options.runs + 1) + IDLE_WARM_UP + IDLE_STARTS + options.runs + 1);
 	try {
 		line.note(`imgrec: ${options.isolation}, ${options.format}, ${options.runs} runs; starting a node`);
 		const shaped = await withNode({ devStore: "s3", objects: objects() }, (bench) =>
@@ -84,11 +83,11 @@ async function measureArms(bench: BenchNode, options: ImgrecOptions, line: Progr
 	const before = shaped.cpu;
 	await untilStopped(options.stop, alternate(ARMS, options.runs), async ({ arm, round }) => {
 		line.step(round === 0 ? `${arm}, warm-up` : `${arm}, run ${round}`);
+		await line.quiet();
 		await resetStore(bench.store.admin);
 		const start = await startArm(bench, arm);
 		if (arm === "without" || arm === "with") shaped.label = checkLabel(start);
 		if (round > 0) await keep(bench, shaped, arm, start.events);
-		await sleep(SETTLE);
 		shaped.cpu = cpuBetween(before, cpuSeconds(bench));
 	});
 	return shaped;
@@ -143,16 +142,17 @@ async function measureSmall(bench: BenchNode, options: ImgrecOptions, line: Prog
 	const small = emptySmall();
 	await deployImgrec(bench, options.isolation, options.format);
 	await deployRecv(bench, options.isolation);
-	const idle = Array.from({ length: IDLE_STARTS + 1 }, (_, index) => index);
+	const idle = Array.from({ length: IDLE_WARM_UP + IDLE_STARTS }, (_, index) => index);
 	await untilStopped(options.stop, idle, async (index) => {
 		line.step(`initscript alone, ${index}`);
+		await line.quiet();
 		const { events } = await bench.invoker.start("imgrec", EVENT, { scriptOnly: true });
-		if (index > 0) small.idle.push(firstRpcMs(events));
-		await sleep(SETTLE);
+		if (index >= IDLE_WARM_UP) small.idle.push(firstRpcMs(events));
 	});
 	const receipts = Array.from({ length: options.runs + 1 }, (_, index) => index);
 	await untilStopped(options.stop, receipts, async (index) => {
 		line.step(`recv_msg, ${index}`);
+		await line.quiet();
 		const { answer } = await bench.invoker.start("bench-recv", {});
 		const { bytes, recv_ms, first_read_ms } = answer as Record<"bytes" | "recv_ms" | "first_read_ms", number>;
 		if (index > 0) {
@@ -160,7 +160,6 @@ async function measureSmall(bench: BenchNode, options: ImgrecOptions, line: Prog
 			small.firstRead.push(first_read_ms);
 			small.recvBytes = bytes;
 		}
-		await sleep(SETTLE);
 	});
 	return small;
 }

@@ -69,37 +69,39 @@ export class Invoker {
 		}
 	}
 
+	/** The moment of sending is stamped last: what a client does before that is no part of a start. */
 	#send(
 		method: string,
 		path: string,
 		body?: string,
 	): Promise<{ body: string; headers: Record<string, string | string[] | undefined> }> {
 		return new Promise((resolve, reject) => {
-			const headers: Record<string, string> = { "content-type": "application/json" };
-			if (body !== undefined) {
-				headers["content-length"] = String(Buffer.byteLength(body));
-				headers["x-headstart-sent"] = String(process.hrtime.bigint());
-			}
-			const asked = request(
-				this.#url + path,
-				{ method, agent: this.#agent, headers, timeout: ANSWER },
-				(response) => {
-					const chunks: Buffer[] = [];
-					response.on("data", (chunk: Buffer) => chunks.push(chunk));
-					response.on("error", reject);
-					response.on("end", () => {
-						const text = Buffer.concat(chunks).toString();
-						const status = response.statusCode ?? 0;
-						if (status < 400) resolve({ body: text, headers: response.headers });
-						else failure(new Response(text, { status })).then(reject, reject);
-					});
-				},
-			);
+			const options = { method, agent: this.#agent, timeout: ANSWER };
+			const asked = request(this.#url + path, options, (response) => {
+				const chunks: Buffer[] = [];
+				response.on("data", (chunk: Buffer) => chunks.push(chunk));
+				response.on("error", reject);
+				response.on("end", () => {
+					const text = Buffer.concat(chunks).toString();
+					const status = response.statusCode ?? 0;
+					if (status < 400) resolve({ body: text, headers: response.headers });
+					else failure(new Response(text, { status })).then(reject, reject);
+				});
+			});
 			asked.on("timeout", () =>
 				asked.destroy(new Error(`no answer to ${method} ${path} within ${ANSWER / 1000} s`)),
 			);
 			asked.on("error", reject);
-			asked.end(body);
+			if (body === undefined) {
+				asked.end();
+				return;
+			}
+			asked.setHeader("content-type", "application/json");
+			asked.setHeader("content-length", Buffer.byteLength(body));
+			asked.once("socket", () => {
+				asked.setHeader("x-headstart-sent", String(process.hrtime.bigint()));
+				asked.end(body);
+			});
 		});
 	}
 }

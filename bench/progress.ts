@@ -1,7 +1,13 @@
+import { waitForQuiet } from "./quiet.ts";
+
+const QUIET_LIMIT = 3000;
+
 /** A line on stderr that says how far a measurement is and how long it will still take. */
 export interface Progress {
 	/** One of `total` steps begins; `what` names it. */
 	step(what: string): void;
+	/** Waits until the machine is quiet, at most three seconds; how often it stayed busy is said at the end. */
+	quiet(): Promise<void>;
 	/** Says something beside the count. */
 	note(text: string): void;
 	done(): void;
@@ -22,6 +28,8 @@ export function progress(
 	now: () => number = Date.now,
 ): Progress {
 	let begun = 0;
+	let waits = 0;
+	let busy = 0;
 	let firstAt = 0;
 	let lastPrint = Number.NEGATIVE_INFINITY;
 	const line = (text: string): void => {
@@ -38,11 +46,20 @@ export function progress(
 				line(`${begun}/${total} ${what}${left}`);
 			}
 		},
+		async quiet(): Promise<void> {
+			waits++;
+			if (!(await waitForQuiet(QUIET_LIMIT))) busy++;
+		},
 		note(text: string): void {
 			line(output.isTTY ? `${text}\n` : text);
 		},
 		done(): void {
 			if (output.isTTY) output.write("\r\x1b[K");
+			if (busy > 0) {
+				output.write(
+					`the machine was busy with other things before ${busy} of ${waits} measurements: they may be too high\n`,
+				);
+			}
 		},
 	};
 }
