@@ -28,9 +28,15 @@ try {
 			process.exitCode = 2;
 	}
 } catch (error) {
-	const known = error instanceof SetupError || (error instanceof Error && error.name === "CliError");
-	process.stderr.write(
-		`${known && error instanceof Error ? error.message : error instanceof Error ? error.stack : error}\n`,
-	);
+	process.stderr.write(`${await inWords(error)}\n`);
 	process.exitCode = 1;
+}
+
+/** What is known is said in words; anything else keeps its stack. */
+async function inWords(error: unknown): Promise<string> {
+	if (error instanceof SetupError) return error.message;
+	if (!(error instanceof Error)) return String(error);
+	if (error.name !== "CliError" && error.name !== "HeadstartError") return error.stack ?? error.message;
+	const { describe } = await import("../src/cli/errors.ts");
+	return describe(error);
 }
