@@ -83,7 +83,7 @@ export async function deploy(
 	{ manifest, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
 	await checkBundle(env, bundle);
-	const script = initscript && (await loadScript(env, initscript));
+	const script = initscript && (await loadScript(env, initscript, manifest.initscript?.limits.memory));
 	const deployed: DeployedFunction = {
 		digest: await functionDigest(manifest, bundle, script?.module),
 		manifest,
@@ -112,6 +112,7 @@ async function checkBundle(env: Env, bundle: string): Promise<void> {
 async function loadScript(
 	env: Env,
 	{ format, bytes, sourceMap }: NonNullable<Deployment["initscript"]>,
+	memoryBytes: number | undefined,
 ): Promise<DeployedScript> {
 	if (bytes.length > MAX_SCRIPT_BYTES) {
 		throw new HeadstartError("payloadTooLarge", `the initscript has more than ${MAX_SCRIPT_BYTES} bytes`);
@@ -123,7 +124,7 @@ async function loadScript(
 			: { digest, format, source: new TextDecoder().decode(bytes) };
 	let loaded: unknown;
 	try {
-		loaded = await env.RUNNER.load(module);
+		loaded = await env.RUNNER.load(module, memoryBytes);
 	} catch (error) {
 		throw new HeadstartError(
 			"runnerLost",

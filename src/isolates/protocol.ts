@@ -65,8 +65,11 @@ export type ScriptExit = {
 
 /** The runner's entrypoint. */
 export interface RunnerService {
-	/** Keeps a module compiled. Idempotent. Rejects with `invalidArgument` in the message for a module that cannot run. */
-	load(module: ScriptModule): Promise<Outcome<{ compileMs: number }>>;
+	/**
+	 * Keeps a module compiled. Idempotent. `invalidArgument` for a module that cannot run, or not in `memoryBytes` of memory
+	 * where that is given.
+	 */
+	load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>>;
 	/** Forgets a module. */
 	unload(digest: string): Promise<void>;
 	/**

@@ -47,17 +47,14 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		return new Response("ok");
 	}
 
-	async load(module: ScriptModule): Promise<Outcome<{ compileMs: number }>> {
+	async load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>> {
 		const began = performance.now();
-		if (scripts.get(module.digest) !== undefined) return { ok: { compileMs: 0 } };
 		try {
-			const bytes = module.format === "wasm" ? module.bytes : new TextEncoder().encode(module.source);
-			await checkDigest(module.digest, bytes);
-			const script = module.format === "wasm" ? this.#wasm(module.bytes) : await this.#js(module.source);
-			scripts.put(module.digest, script, bytes.byteLength);
-			if (script.format === "js") this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
+			const script = scripts.get(module.digest) ?? (await this.#keep(module));
+			if (script.format === "wasm" && memoryBytes !== undefined) script.module.within(memoryBytes);
 		} catch (thrown) {
-			return { error: { code: "invalidArgument", message: describe(thrown).message } };
+			const message = thrown instanceof ModuleError ? thrown.message : describe(thrown).message;
+			return { error: { code: "invalidArgument", message } };
 		}
 		return { ok: { compileMs: performance.now() - began } };
 	}
@@ -81,6 +78,15 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		} finally {
 			port.close();
 		}
+	}
+
+	async #keep(module: ScriptModule): Promise<Script> {
+		const bytes = module.format === "wasm" ? module.bytes : new TextEncoder().encode(module.source);
+		await checkDigest(module.digest, bytes);
+		const script = module.format === "wasm" ? this.#wasm(module.bytes) : await this.#js(module.source);
+		scripts.put(module.digest, script, bytes.byteLength);
+		if (script.format === "js") this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
+		return script;
 	}
 
 	#wasm(bytes: Uint8Array): Script {
