@@ -4,12 +4,15 @@ import { dirname, join } from "node:path";
 import { NodeClient } from "../../src/cli/client.ts";
 import { wranglerHost } from "../../src/cli/dev/host.ts";
 import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
-import { type RunningNode, startNode } from "../../src/cli/node/node.ts";
+import { type NodeOptions, type RunningNode, startNode } from "../../src/cli/node/node.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
 
 /** What runs the host: plain workerd, or `wrangler dev`. */
 export type HostKind = "workerd" | "wrangler";
+
+/** Where a file's tests need another node than the rest. */
+export type Settings = Pick<NodeOptions, "memory" | "devStore">;
 
 /** How long an instance may take to be reaped, ms. */
 const REAPED = 15_000;
@@ -37,7 +40,7 @@ export class TestNode {
 		this.#folder = folder;
 	}
 
-	static async start(kind: HostKind): Promise<TestNode> {
+	static async start(kind: HostKind, settings: Settings = {}): Promise<TestNode> {
 		const folder = await mkdtemp(join(tmpdir(), "hst-"));
 		for (const bucket of ["inputs", "results"])
 			await mkdir(join(folder, "store", bucket), { recursive: true });
@@ -49,6 +52,7 @@ export class TestNode {
 				storeDir: join(folder, "store"),
 				port: 0,
 				devStore: "plain",
+				...settings,
 				sink: (from, line) => void lines.push(`${from}: ${line}`),
 				...(kind === "wrangler" ? { host: wranglerHost } : {}),
 			});
@@ -110,9 +114,17 @@ export class TestNode {
 		return instances.filter(({ state }) => state === "running" || state === "warm");
 	}
 
-	/** What is left of ended instances, once there is nothing or after the time that reaping may take. */
-	async leaks(): Promise<Leak[]> {
-		const end = Date.now() + REAPED;
+	/** Resolves when no invocation runs. */
+	async quiet(): Promise<void> {
+		await until("the end of all invocations", REAPED, async () => {
+			const live = await this.live();
+			return live.every(({ state }) => state === "warm") || undefined;
+		});
+	}
+
+	/** What is left of ended instances, once there is nothing or after `within` ms. */
+	async leaks(within = REAPED): Promise<Leak[]> {
+		const end = Date.now() + within;
 		for (;;) {
 			const leaks = await findLeaks(this.node.run, this.node.state);
 			if (leaks.length === 0 || Date.now() > end) return leaks;

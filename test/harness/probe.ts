@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify, type TomlTable } from "smol-toml";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
+import type { DevStore } from "../../src/cli/node/dev-store.ts";
 import type { TestNode } from "./node.ts";
 
 const probe = join(import.meta.dirname, "../functions/probe");
@@ -17,34 +18,58 @@ export interface Variant {
 	limits?: TomlTable;
 	scriptLimits?: TomlTable;
 	egress?: string[];
+	/** The initscript in place of initscript.ts. */
+	main?: string;
+	/** Gives the application what it needs in mode=direct: the store's address, credentials, and a way there. */
+	direct?: true;
 	/** Further files of the application, or other contents. */
-	files?: Record<string, string>;
+	files?: Record<string, string | Uint8Array>;
 }
 
 /** Deploys test/functions/probe under another name, changed. */
-export async function deployProbe({ client }: TestNode, variant: Variant): Promise<void> {
+export async function deployProbe({ client, node }: TestNode, variant: Variant): Promise<void> {
 	const folder = await mkdtemp(join(tmpdir(), "hst-probe-"));
 	try {
 		await cp(probe, folder, { recursive: true });
 		const path = join(folder, "headstart.toml");
-		await writeFile(path, stringify(changed(parse(await readFile(path, "utf8")), variant)));
-		for (const [name, text] of Object.entries(variant.files ?? {})) await writeFile(join(folder, name), text);
+		const app = variant.direct && node.store ? withStore(node.store) : {};
+		await writeFile(path, stringify(changed(parse(await readFile(path, "utf8")), variant, app)));
+		for (const [name, content] of Object.entries(variant.files ?? {}))
+			await writeFile(join(folder, name), content);
 		await deploy(folder, client);
 	} finally {
 		await rm(folder, { recursive: true });
 	}
 }
 
-function changed(manifest: TomlTable, variant: Variant): TomlTable {
-	const { name, isolation, onFailure = "fallback", limits = {}, scriptLimits = {}, egress } = variant;
+/** What [app] needs for the application's own client. */
+function withStore({ endpoint, accessKey, secretKey, region }: DevStore): TomlTable {
+	return {
+		network: true,
+		env: {
+			HEADSTART_S3_ENDPOINT: endpoint,
+			AWS_ACCESS_KEY_ID: accessKey,
+			AWS_SECRET_ACCESS_KEY: secretKey,
+			AWS_REGION: region,
+		},
+	};
+}
+
+function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTable {
+	const { name, isolation, onFailure = "fallback", limits = {}, scriptLimits = {}, egress, main } = variant;
 	const table = (value: unknown): TomlTable =>
 		typeof value === "object" && value !== null ? (value as TomlTable) : {};
 	const app = table(manifest.app);
 	return {
 		...manifest,
 		name,
-		app: { ...app, isolation, limits: { ...table(app.limits), ...limits } },
-		initscript: { ...table(manifest.initscript), on_failure: onFailure, limits: scriptLimits },
+		app: { ...app, ...more, isolation, limits: { ...table(app.limits), ...limits } },
+		initscript: {
+			...table(manifest.initscript),
+			...(main === undefined ? {} : { main }),
+			on_failure: onFailure,
+			limits: scriptLimits,
+		},
 		...(egress ? { egress: { allow: egress } } : {}),
 	};
 }
@@ -53,6 +78,8 @@ function changed(manifest: TomlTable, variant: Variant): TomlTable {
 export interface Event {
 	app?: unknown[][];
 	script?: unknown[][];
+	/** What initscript.c does. */
+	mode?: string;
 }
 
 /** An answer of the probe. */

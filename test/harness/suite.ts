@@ -1,22 +1,32 @@
 import { afterAll, afterEach, beforeAll, expect, inject } from "vitest";
-import { TestNode } from "./node.ts";
+import { type Settings, TestNode } from "./node.ts";
 
-/** Starts a node before a file's tests, and checks after them that nothing is left of it. `prepare` deploys. */
-export function useNode(prepare: (node: TestNode) => Promise<void>): () => TestNode {
+/** How long after the last invocation something of an ended instance may still be there, ms. */
+const REAPING = 3_000;
+
+/**
+ * Starts a node before a file's tests. After each of them nothing may be left of what ended in it, and nothing of the node
+ * after all. `prepare` deploys.
+ */
+export function useNode(prepare: (node: TestNode) => Promise<void>, settings: Settings = {}): () => TestNode {
 	let node: TestNode | undefined;
 	const running = (): TestNode => {
 		if (!node) throw new Error("the node does not run");
 		return node;
 	};
 	beforeAll(async () => {
-		node = await TestNode.start(inject("host"));
+		node = await TestNode.start(inject("host"), settings);
 		await prepare(node);
 	});
-	afterEach(({ task }) => {
-		if (task.result?.state !== "fail" || !node) return;
-		process.stderr.write(
-			`the node's last lines, after "${task.name}":\n${node.lines.slice(-15).join("\n")}\n`,
-		);
+	afterEach(async ({ task }) => {
+		if (!node) return;
+		if (task.result?.state === "fail") {
+			const lines = node.lines.slice(-15).join("\n");
+			process.stderr.write(`the node's last lines, after "${task.name}":\n${lines}\n`);
+			return;
+		}
+		await node.quiet();
+		expect(await node.leaks(REAPING)).toEqual([]);
 	});
 	afterAll(async () => {
 		expect(await node?.stop()).toEqual([]);

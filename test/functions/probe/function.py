@@ -1,9 +1,12 @@
 """Does what its event says: {"app": [step, …]}. Each step is a list, its name first; the answer is a list of what each gave."""
 
+import io
 import os
 import time
 
 import storage
+import storage.counter
+from headstart import HeadstartError, Instance
 
 STARTED = time.monotonic_ns()
 
@@ -22,15 +25,57 @@ def stream(pieces, size, pause):
 
 
 def download(bucket, key):
+    return fetch(storage, bucket, key)
+
+
+def count(bucket, key):
+    """A download that is named by its number."""
+    return fetch(storage.counter, bucket, key)
+
+
+def fetch(library, bucket, key):
     try:
-        data = storage.download(bucket, key)
+        return described(library.download(bucket, key))
     except OSError as error:
-        return {"error": type(error).__name__}
-    return {"bytes": len(data), "sum": sum(bytes(data[:1000])), "head": bytes(data[:20]).decode(errors="replace")}
+        return failed(error)
 
 
-def upload(bucket, key, text):
-    storage.upload(bucket, key, text.encode())
+def download_stream(bucket, key):
+    """`first`: the bytes that were there at the first read."""
+    try:
+        with storage.download_stream(bucket, key) as stream:
+            first = bytes(stream.view()) if hasattr(stream, "view") else stream.read(1 << 16)
+            return {**described(first + stream.read()), "first": len(first)}
+    except OSError as error:
+        return failed(error)
+
+
+def receive(id):
+    try:
+        return described(Instance().recv_msg(id, timeout=5))
+    except OSError as error:
+        return failed(error)
+
+
+def upload(bucket, key, text, times=1):
+    try:
+        storage.upload(bucket, key, text.encode() * times)
+    except OSError as error:
+        return failed(error)
+
+
+def upload_stream(bucket, key, text, times=1):
+    storage.upload_stream(bucket, key, io.BytesIO(text.encode() * times))
+
+
+def described(data):
+    head = bytes(data[:20]).decode(errors="replace")
+    return {"bytes": len(data), "sum": sum(bytes(data[:1000])), "head": head}
+
+
+def failed(error):
+    """An error of headstart by its code, one of the store by its class."""
+    return {"error": error.code if isinstance(error, HeadstartError) else type(error).__name__}
 
 
 def fail(text):
@@ -59,12 +104,16 @@ def reach(host, port):
 
 
 STEPS = {
+    "count": count,
     "download": download,
+    "download_stream": download_stream,
     "echo": echo,
     "exit": os._exit,
     "fail": fail,
     "memory": memory,
     "reach": reach,
+    "receive": receive,
     "sleep": time.sleep,
     "upload": upload,
+    "upload_stream": upload_stream,
 }
