@@ -18,6 +18,8 @@ const BACK_OFF = { first: 50, most: 5_000, forgiven: 10_000 };
 /**
  * A program of the node that is kept running: started again when it dies, at once the first time and then with growing
  * pauses (milliseconds in {@link BACK_OFF}; forgiven after a life that long).
+ *
+ * It leads a session of its own: Ctrl-C in a terminal reaches this process only, which ends its programs in their order.
  */
 export class Supervised {
 	readonly #program: Program;
@@ -46,7 +48,11 @@ export class Supervised {
 
 	#start(): ChildProcess {
 		const { name, command, args, options } = this.#program;
-		const child = spawn(...withParent(command, args), { ...options, stdio: ["ignore", "pipe", "pipe"] });
+		const child = spawn(...withParent(command, args), {
+			...options,
+			detached: true,
+			stdio: ["ignore", "pipe", "pipe"],
+		});
 		const began = Date.now();
 		for (const output of [child.stdout, child.stderr]) {
 			if (output) createInterface(output).on("line", (line) => this.#sink(name, line));
@@ -73,7 +79,7 @@ export class Supervised {
 		this.#pause = Math.min(this.#pause * 4, BACK_OFF.most);
 	}
 
-	/** Ends it: SIGTERM, and SIGKILL when it still runs after `grace` milliseconds. */
+	/** Ends it: SIGTERM, and SIGKILL to it and its own programs when it still runs after `grace` milliseconds. */
 	async stop(grace: number): Promise<void> {
 		this.#stopped = true;
 		clearTimeout(this.#timer);
@@ -89,12 +95,12 @@ function withParent(command: string, args: readonly string[]): [string, string[]
 		: [setpriv, ["--pdeathsig", "TERM", "--", command, ...args]];
 }
 
-/** Ends a child: SIGTERM, and SIGKILL when it still runs after `grace` milliseconds. */
-export async function endChild(child: ChildProcess, grace: number): Promise<void> {
-	if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+async function endChild(child: ChildProcess, grace: number): Promise<void> {
+	const { pid } = child;
+	if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
 	const ended = once(child, "exit");
 	child.kill("SIGTERM");
-	const timer = setTimeout(() => child.kill("SIGKILL"), grace);
+	const timer = setTimeout(() => process.kill(-pid, "SIGKILL"), grace);
 	await ended;
 	clearTimeout(timer);
 }

@@ -37,12 +37,17 @@ export interface RunningNode {
 	store: DevStore | undefined;
 	bridge: Supervised;
 	host: Supervised;
-	/** Ends the host, then the bridge (which drains), then the store. */
+	/**
+	 * Drains and ends the node: the bridge refuses new invocations, gives running ones 10 s and reaps all; then the host, which
+	 * has passed their answers on by then; then the store. Each call waits for the end.
+	 */
 	stop(): Promise<void>;
 }
 
-/** Time that the bridge has to end its instances when the node stops, ms. */
-const DRAIN = 15_000;
+/** Times until SIGKILL when the node stops, ms. The bridge: 10 s for running invocations and 10 s to reap, and a margin. */
+const DRAIN = 25_000;
+/** The host: to pass on what callers have not read yet. */
+const FLUSH = 10_000;
 const READY = 30_000;
 
 /**
@@ -56,28 +61,35 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 	await mkdir(run, { recursive: true, mode: 0o700 });
 	await mkdir(join(state, "objects"), { recursive: true, mode: 0o700 });
 	const lock = await lockNode(run);
-	const stops: (() => Promise<void>)[] = [async () => void lock.close()];
-	const stop = async (): Promise<void> => {
-		for (const end of stops.splice(0).reverse()) await end();
+	let store: DevStore | undefined;
+	let bridge: Supervised | undefined;
+	let host: Supervised | undefined;
+	const end = async (): Promise<void> => {
+		await bridge?.stop(DRAIN);
+		await host?.stop(FLUSH);
+		await store?.stop();
+		lock.close();
+	};
+	let ending: Promise<void> | undefined;
+	const stop = (): Promise<void> => {
+		ending ??= end();
+		return ending;
 	};
 	try {
 		const port = await freePort(options.port);
 		const url = `http://127.0.0.1:${port}`;
 		await recordNode(run, { pid: process.pid, url, state });
-		const store = options.devStore && (await startDevStore(state, options));
-		if (store) stops.push(() => store.stop());
-		const bridge = await startBridge(run, state, options);
-		stops.push(() => bridge.stop(DRAIN));
-		const host = options.host
+		if (options.devStore) store = await startDevStore(state, options);
+		bridge = await startBridge(run, state, options);
+		host = options.host
 			? options.host({ port, run, state }, options.sink)
 			: await startHost(run, state, port, options.sink);
-		stops.push(() => host.stop(5_000));
 		await until("the host", READY, async () => {
 			const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
 			await answer.arrayBuffer();
 			return answer.ok || undefined;
 		});
-		return { url, run, state, store: store || undefined, bridge, host, stop };
+		return { url, run, state, store, bridge, host, stop };
 	} catch (error) {
 		await stop();
 		throw error;

@@ -1,0 +1,111 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { NodeClient } from "../client.ts";
+import { deploy } from "../deploy/deploy.ts";
+import { findLeaks } from "../doctor/leaks.ts";
+import { inRoot } from "../paths.ts";
+import { startNode } from "./node.ts";
+import { until } from "./wait.ts";
+
+const TIMEOUT = 60_000;
+
+let folder: string;
+let run: string;
+let state: string;
+
+beforeEach(async () => {
+	folder = await mkdtemp(join(tmpdir(), "hs-drain-"));
+	[run, state] = [join(folder, "run"), join(folder, "state")];
+	await mkdir(join(folder, "slow"));
+	await writeFile(
+		join(folder, "slow/headstart.toml"),
+		`name = "slow"
+[app]
+isolation = "bubblewrap"
+command = ["python3", "-m", "headstart.runtime", "function:handler"]
+[app.limits]
+memory = "128MiB"
+timeout = "10s"
+`,
+	);
+	await writeFile(
+		join(folder, "slow/function.py"),
+		"import time\n\ndef handler(event):\n    time.sleep(3)\n    return 'done'\n",
+	);
+});
+
+afterEach(async () => {
+	expect(await findLeaks(run, state)).toEqual([]);
+	await rm(folder, { recursive: true, force: true });
+});
+
+function post(client: NodeClient): Promise<Response> {
+	return client.send("/v1/functions/slow/invocations", { method: "POST", body: "{}" });
+}
+
+/** Deploys the function and invokes it; resolves when the instance runs. */
+async function invoke(url: string): Promise<{ client: NodeClient; answer: Promise<Response> }> {
+	const client = new NodeClient(url);
+	await deploy(join(folder, "slow"), client);
+	const answer = post(client);
+	await until("the instance", 10_000, async () => {
+		const { instances } = await client.json<{ instances: { state: string }[] }>("/v1/instances");
+		return instances.some(({ state }) => state === "running") || undefined;
+	});
+	return { client, answer };
+}
+
+test("a node that stops refuses new invocations and answers the running one", {
+	timeout: TIMEOUT,
+}, async () => {
+	const lines: string[] = [];
+	const sink = (from: string, line: string): void => void lines.push(`${from}: ${line}`);
+	const node = await startNode({ run, state, port: 0, sink });
+	try {
+		const { client, answer } = await invoke(node.url);
+		const stopped = node.stop();
+		await until("the drain", 2_000, async () => lines.some((line) => line.includes("draining")) || undefined);
+		const refused = await post(client);
+		expect(refused.status).toBe(503);
+		expect(await refused.json()).toMatchObject({ code: "nodeDraining" });
+		expect(await (await answer).text()).toBe("done");
+		await stopped;
+		expect(lines.filter((line) => line.includes("starting it again"))).toEqual([]);
+	} finally {
+		await node.stop();
+	}
+});
+
+test("Ctrl-C, which reaches the whole process group, does the same", { timeout: TIMEOUT }, async () => {
+	const args = ["node", "--run", run, "--state", state, "--port", "0"];
+	// Leads a process group of its own, as a shell's jobs do.
+	const headstart = spawn(inRoot("bin/headstart"), args, {
+		detached: true,
+		stdio: ["ignore", "pipe", "pipe"],
+	});
+	const ended = once(headstart, "exit");
+	const errors = collect(headstart);
+	try {
+		const [line] = await once(createInterface(headstart.stdout), "line");
+		const { answer } = await invoke(/http:\S+/.exec(String(line))?.[0] ?? "");
+		process.kill(-(headstart.pid ?? 0), "SIGINT");
+		expect(await (await answer).text()).toBe("done");
+		expect(await ended).toEqual([0, null]);
+		expect(errors.join("\n")).toContain("SIGINT: stopping");
+		expect(errors.filter((error) => error.includes("starting it again"))).toEqual([]);
+	} finally {
+		headstart.kill("SIGTERM");
+		await ended;
+	}
+});
+
+function collect({ stderr }: ChildProcess): string[] {
+	const lines: string[] = [];
+	if (stderr) createInterface(stderr).on("line", (line) => lines.push(line));
+	return lines;
+}
