@@ -34,7 +34,11 @@ export function objects(): Objects {
 }
 
 /** The application as `imgrec`, for the arms `without`, `with` and `fetch_only`: it can do without the bridge, too. */
-export function deployImgrec(bench: BenchNode, isolation: Isolation, format: Format): Promise<Deployed> {
+export function deployImgrec(
+	bench: Pick<BenchNode, "store" | "client">,
+	isolation: Isolation,
+	format: Format,
+): Promise<Deployed> {
 	const { store } = bench;
 	return staged(
 		APP,
