@@ -60,7 +60,8 @@ impl Instance {
         self.events.push_at(if believed { received_at } else { started_at }, Kind::Received);
         self.events.push_at(started_at, Kind::Started);
         match (mode, reservation) {
-            (Mode::InitscriptOnly, reservation) => drop(reservation),
+            // Kept until the instance stops: to give it back is work that the script would wait for.
+            (Mode::InitscriptOnly, reservation) => self.lock().reservation = reservation,
             (_, Some(reservation)) => {
                 let instance = Arc::clone(self);
                 self.spawn(async move { instance.run_app(&function, mode, reservation).await });
