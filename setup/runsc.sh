@@ -79,6 +79,8 @@ install_runsc() {
 		[ -f "$RUNSC_PIN" ] || mv "$RUNSC_PIN.new" "$RUNSC_PIN"
 		rm -f "$RUNSC_PIN.new"
 		apt-get update -qq -o Dir::Etc::sourcelist="$RUNSC_SOURCE" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 || return 1
+	else
+		apt-get update -qq || return 1
 	fi
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends runsc || return 1
 	runsc_is_current || {

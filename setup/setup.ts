@@ -1,4 +1,4 @@
-import type { Step } from "./step.ts";
+import { SetupError, type Step } from "./step.ts";
 import { assets, seed } from "./steps/assets.ts";
 import { generate, host, runner } from "./steps/bundles.ts";
 import { debian, gvisor } from "./steps/debian.ts";
@@ -15,6 +15,7 @@ export async function setUp(): Promise<void> {
 	const todo: Step[] = [];
 	for (const step of steps) if (!(await step.done())) todo.push(step);
 	if (todo.length === 0) return;
+	await checkAll(todo);
 	process.stderr.write(`${announcement(todo)}\n`);
 	for (const [index, step] of todo.entries()) {
 		if (await step.done()) continue; // an earlier step has done it
@@ -24,6 +25,14 @@ export async function setUp(): Promise<void> {
 		const seconds = (Date.now() - began) / 1000;
 		if (seconds > 2) process.stderr.write(`  done in ${seconds.toFixed(0)} s\n`);
 	}
+}
+
+/** Throws a {@link SetupError} that lists all that a person has to do before these steps can be done. */
+export async function checkAll(todo: readonly Step[]): Promise<void> {
+	const lacking = await Promise.all(todo.map((step) => step.check?.() ?? []));
+	const lines = lacking.flat().map((line) => `- ${line}`);
+	if (lines.length === 0) return;
+	throw new SetupError(["Nothing was set up. First, then run this again:", ...lines].join("\n"));
 }
 
 /** "Setting up: npm packages, gVisor. About 265 MB to download, 1085 MB on disk, 2 minutes." */

@@ -1,7 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { announcement } from "./setup.ts";
 import { root, Stamp } from "./stamp.ts";
 
 const folder = ".headstart/stamp-test";
@@ -24,16 +23,4 @@ test("a step is done until an input changes or an output is gone", async () => {
 	await stamp.set();
 	rmSync(join(root, folder, "out"));
 	expect(await stamp.fresh()).toBe(false);
-});
-
-test("says what it will do before it starts", () => {
-	const step = (name: string, minutes: number) => ({
-		name,
-		cost: { downloadMb: 10, diskMb: 20, minutes },
-		done: async () => false,
-		run: async () => undefined,
-	});
-	expect(announcement([step("a", 1), step("b", 0.5)])).toBe(
-		"Setting up: a, b. About 20 MB to download, 40 MB on disk, 2 minutes.",
-	);
 });

@@ -4,9 +4,11 @@ export interface Step {
 	name: string;
 	/** What doing it costs on a fresh machine. */
 	cost: { downloadMb: number; diskMb: number; minutes: number };
+	/** What a person has to do before {@link run}, each with how: asked of all steps before the first one runs. Changes nothing. */
+	check?(): Promise<string[]>;
 	/** Whether there is nothing to do. Quick, without a network, and without a change. */
 	done(): Promise<boolean>;
-	/** Does it. Throws {@link SetupError} when a person has to do something first. */
+	/** Does it. Throws {@link SetupError} when that fails. */
 	run(): Promise<void>;
 }
 

@@ -21,15 +21,27 @@ find_node() {
 	fi
 }
 
+# What a person has to do before a first set-up. setup/main.ts looks closer, but it needs a Node itself.
+lacking() {
+	command -v npm >/dev/null || echo "- Node.js and npm are not there: install them with apt-get install nodejs npm"
+	PATH=$PATH:${HOME:-/root}/.cargo/bin
+	command -v cargo >/dev/null || echo "- cargo is not there: install Rust from https://rustup.rs (Debian's is too old)"
+	[ "$(id -u)" = 0 ] || command -v runsc >/dev/null || echo "- this is not root: run this as root"
+}
+
 if ! find_node; then
-	if ! command -v npm >/dev/null; then
-		echo "headstart needs Node.js: install Debian's packages first (apt-get install nodejs npm), then run this again." >&2
+	lacking=$(lacking)
+	if [ -n "$lacking" ]; then
+		printf '%s\n' "Nothing was set up. First, then run this again:" "$lacking" >&2
 		exit 1
 	fi
 	echo "Installing the npm packages (about 250 MB to download, 1 minute): the machine's Node is older than 22.18, they bring another." >&2
 	HEADSTART_NPM_INSTALLED=1
 	export HEADSTART_NPM_INSTALLED
-	(cd "$root" && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+	(cd "$root" && timeout 1200 npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error) >&2 || {
+		[ $? != 124 ] || echo "npm install did not end within 20 minutes: see whether the network works, then run this again." >&2
+		exit 1
+	}
 	if ! find_node; then
 		echo "headstart needs Node.js 22.18 or newer, and its npm package is for x86-64 Linux only: install one from nodejs.org." >&2
 		exit 1

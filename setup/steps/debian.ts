@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import { command } from "../command.ts";
-import { SetupError, type Step } from "../step.ts";
+import type { Step } from "../step.ts";
 
 const run = promisify(execFile);
 
@@ -24,9 +24,12 @@ export const debian: Step = {
 	name: "Debian packages",
 	cost: { downloadMb: 130, diskMb: 700, minutes: 1 },
 	done: async () => missing().length === 0,
+	check: async () => {
+		const names = missing().join(" ");
+		return lacking(names, `apt-get install --no-install-recommends ${names}`);
+	},
 	async run() {
 		const names = missing();
-		needApt(names);
 		const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
 		await command(this.name, "apt-get", ["update", "-q"], { env });
 		const install = ["install", "-y", "-q", "--no-install-recommends", ...names];
@@ -45,8 +48,8 @@ export const gvisor: Step = {
 			return false;
 		}
 	},
+	check: async () => lacking("gVisor's runsc of 2023 or later (https://gvisor.dev)", "sh setup/runsc.sh"),
 	async run() {
-		needApt(["runsc (2023 or later)"]);
 		await command(this.name, "sh", ["setup/runsc.sh"]);
 	},
 };
@@ -57,15 +60,12 @@ function missing(): string[] {
 	);
 }
 
-/** Throws unless this is Debian and we may install. */
-function needApt(names: readonly string[]): void {
-	const wanted = names.join(" ");
-	if (!existsSync("/etc/debian_version")) {
-		throw new SetupError(
-			`this is not Debian: install these by your system's own means, then run this again: ${wanted}`,
-		);
-	}
-	if (process.getuid?.() !== 0) {
-		throw new SetupError(`not root: run this as root, or first: sudo apt-get install ${wanted}`);
-	}
+/** What to do first where we may not install `what` by `how` ourselves: no Debian, or no root. */
+export function lacking(
+	what: string,
+	how: string,
+	{ isDebian = existsSync("/etc/debian_version"), isRoot = process.getuid?.() === 0 } = {},
+): string[] {
+	if (!isDebian) return [`this is not Debian: install by your system's own means: ${what}`];
+	return isRoot ? [] : [`this is not root: run this as root, or first: sudo ${how}`];
 }

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { findProgram } from "../../src/cli/find-program.ts";
 import { command } from "../command.ts";
 import { root, Stamp } from "../stamp.ts";
 import type { Step } from "../step.ts";
@@ -20,6 +21,8 @@ export const npm: Step = {
 		if (process.env.HEADSTART_NPM_INSTALLED === "1" && existsSync(join(root, INSTALLED))) await stamp.set();
 		return stamp.fresh();
 	},
+	check: async () =>
+		findProgram("npm") === undefined ? ["npm is not there: install it with `apt-get install npm`"] : [],
 	async run() {
 		await command(this.name, "npm", [
 			"install",

@@ -1,16 +1,16 @@
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { command } from "../command.ts";
-import { Stamp } from "../stamp.ts";
+import { root, Stamp } from "../stamp.ts";
 import { SetupError, type Step } from "../step.ts";
 
-const run = promisify(execFile);
 const PACKAGES = ["native-bridge", "headstart-store", "headstart-link"];
 const stamp = new Stamp(
 	"rust",
-	["Cargo.toml", "Cargo.lock", "native-bridge", "dev", "schema"],
+	["Cargo.toml", "Cargo.lock", "native-bridge", "dev", "schema", "setup/steps/rust.ts"],
 	PACKAGES.map((name) => `target/release/${name}`),
 );
 
@@ -24,22 +24,42 @@ export const rust: Step = {
 	name: "Rust programs",
 	cost: { downloadMb: 60, diskMb: 900, minutes: 5 },
 	done: () => stamp.fresh(),
+	async check() {
+		return judgeCargo(await describeCargo(), await wantedRust());
+	},
 	async run() {
-		await needCargo();
-		const build = ["build", "--release", "--locked", ...PACKAGES.flatMap((name) => ["-p", name])];
-		await command(this.name, "cargo", build, { env: cargoEnv });
+		const options = { env: cargoEnv, minutes: 60 };
+		const host = /^host: (\S+)$/m.exec((await describeCargo()) ?? "")?.[1];
+		if (host === undefined) throw new SetupError("`cargo -vV` names no host");
+		// All crates of the lock file, those of the tests too: after this nothing needs a network.
+		await command("Rust crates", "cargo", ["fetch", "--locked", "--target", host], options);
+		const build = ["build", "--release", "--frozen", ...PACKAGES.flatMap((name) => ["-p", name])];
+		await command(this.name, "cargo", build, options);
 		await stamp.set();
 	},
 };
 
-async function needCargo(): Promise<void> {
-	const mend = "install Rust 1.92 or newer from https://rustup.rs, then run this again";
-	let version: string;
+/** What `cargo -vV` prints; undefined: there is none, or it does not run. */
+async function describeCargo(): Promise<string | undefined> {
 	try {
-		version = (await run("cargo", ["--version"], { env: cargoEnv })).stdout;
+		return (await promisify(execFile)("cargo", ["-vV"], { env: cargoEnv, cwd: root })).stdout;
 	} catch {
-		throw new SetupError(`cargo is not installed: ${mend}`);
+		return undefined;
 	}
-	const [, minor] = /1\.(\d+)/.exec(version) ?? [];
-	if (Number(minor) < 92) throw new SetupError(`${version.trim()} is too old: ${mend}`);
+}
+
+/** The oldest Rust that does: `rust-version` of Cargo.toml, "1.92". */
+async function wantedRust(): Promise<string> {
+	const manifest = await readFile(join(root, "Cargo.toml"), "utf8");
+	return /^rust-version = "(\d+\.\d+)"$/m.exec(manifest)?.[1] ?? "1.92";
+}
+
+/** What to do about a cargo that prints this, where Rust `wanted` ("1.92") is needed. */
+export function judgeCargo(output: string | undefined, wanted: string): string[] {
+	const mend = `install Rust ${wanted} or newer from https://rustup.rs (Debian's is older)`;
+	const [, major, minor] = /^cargo (\d+)\.(\d+)/.exec(output ?? "") ?? [];
+	if (major === undefined || minor === undefined) return [`cargo is not there: ${mend}`];
+	const [wantedMajor = 0, wantedMinor = 0] = wanted.split(".").map(Number);
+	const old = Number(major) < wantedMajor || (Number(major) === wantedMajor && Number(minor) < wantedMinor);
+	return old ? [`cargo ${major}.${minor} is too old: ${mend}; with rustup: rustup update stable`] : [];
 }
