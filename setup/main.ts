@@ -1,7 +1,9 @@
 /** `setup`, `demo` and `test`: the set-up that they share, then the thing itself. Starts on a checkout without node_modules. */
 
+import { demoOptions } from "./demo-options.ts";
 import { setUp } from "./setup.ts";
 import { SetupError } from "./step.ts";
+import { chooseSuites, runSuites } from "./test.ts";
 
 const [verb, ...args] = process.argv.slice(2);
 
@@ -12,15 +14,16 @@ try {
 			process.stderr.write("All is set up.\n");
 			break;
 		case "demo": {
+			const options = demoOptions(args);
 			await setUp();
 			const { demo } = await import("../src/cli/demo/demo.ts");
-			await demo(args);
+			await demo(options);
 			break;
 		}
 		case "test": {
+			const suites = chooseSuites(args);
 			await setUp();
-			const { testAll } = await import("./test.ts");
-			process.exitCode = await testAll(args);
+			process.exitCode = await runSuites(suites);
 			break;
 		}
 		default:

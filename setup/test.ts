@@ -1,41 +1,73 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { addCounts, type Counts, countsIn } from "./counts.ts";
 import { root } from "./stamp.ts";
+import { SetupError } from "./step.ts";
 import { cargoEnv } from "./steps/rust.ts";
 
 /** A set of tests with a command of its own. */
-interface Suite {
+export interface Suite {
 	name: string;
+	/** About how long it takes on two cores. */
+	minutes: number;
 	program: string;
 	args: string[];
 	env?: NodeJS.ProcessEnv;
 }
 
-const vitest = (name: string, ...args: string[]): Suite => ({
+/** Rust's tests are built without optimisation, beside the programs of the set-up. */
+const DEBUG_BUILD = { shows: join(root, "target/debug/native-bridge"), minutes: 5, diskMb: 4500 };
+
+const vitest = (name: string, minutes: number, ...args: string[]): Suite => ({
 	name,
+	minutes,
 	program: process.execPath,
 	args: ["node_modules/vitest/vitest.mjs", "run", ...args],
 });
 
 const suites: Suite[] = [
-	vitest("unit"),
-	{ name: "rust", program: "cargo", args: ["test", "--workspace", "--locked"], env: cargoEnv },
+	vitest("unit", 1),
+	{ name: "rust", minutes: 2, program: "cargo", args: ["test", "--workspace", "--locked"], env: cargoEnv },
 	{
 		name: "python",
+		minutes: 0.2,
 		program: "/usr/bin/python3",
 		args: ["-m", "unittest", "discover", "-s", "clients/python/tests", "-t", "clients/python"],
 	},
-	vitest("end to end", "--config", "test/vitest.config.ts"),
+	vitest("end to end", 5, "--config", "test/vitest.config.ts"),
 ];
 
-/** Tests, and nothing but tests, end this process: with 0 when all pass. `only`: names of suites. */
-export async function testAll(only: readonly string[]): Promise<number> {
+/** The suites of these names; all where none is given. Throws {@link SetupError} for a name that none has. */
+export function chooseSuites(names: readonly string[]): Suite[] {
+	const unknown = names.find((name) => !suites.some((suite) => suite.name === name));
+	if (unknown !== undefined) {
+		const known = suites.map(({ name }) => `"${name}"`).join(", ");
+		throw new SetupError(`there are no tests "${unknown}": npm test -- [${known}]`);
+	}
+	return suites.filter(({ name }) => names.length === 0 || names.includes(name));
+}
+
+/** "Tests: unit, rust. About 3 minutes, and once 5 more (4500 MB on disk) for the debug build of Rust." */
+export function announceSuites(chosen: readonly Suite[], isBuilt = existsSync(DEBUG_BUILD.shows)): string {
+	const minutes = Math.ceil(chosen.reduce((sum, suite) => sum + suite.minutes, 0));
+	const { minutes: more, diskMb } = DEBUG_BUILD;
+	const build =
+		!isBuilt && chosen.some(({ name }) => name === "rust")
+			? `, and once ${more} more (${diskMb} MB on disk) for the debug build of Rust`
+			: "";
+	const about = `About ${minutes} ${minutes === 1 ? "minute" : "minutes"}`;
+	return `Tests: ${chosen.map(({ name }) => name).join(", ")}. ${about}${build}.`;
+}
+
+/** Runs the suites one after the other and prints their sum. Returns the status to exit with: 0 when all tests pass. */
+export async function runSuites(chosen: readonly Suite[]): Promise<number> {
+	process.stderr.write(`${announceSuites(chosen)}\n`);
 	let failed = false;
 	let total: Counts = { passed: 0, failed: 0 };
-	for (const suite of suites) {
-		if (only.length > 0 && !only.includes(suite.name)) continue;
+	for (const suite of chosen) {
 		process.stdout.write(`\n── ${suite.name}\n`);
 		const { status, counts } = await runSuite(suite);
 		// A suite that breaks without a failed test counts as one.

@@ -1,15 +1,15 @@
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
-import { parseArgs } from "node:util";
+import type { DemoOptions } from "../../../setup/demo-options.ts";
 import { NodeClient } from "../client.ts";
 import { terminal } from "../commands/trace.ts";
 import { deploy } from "../deploy/deploy.ts";
-import { CliError, systemCode } from "../errors.ts";
+import { CliError } from "../errors.ts";
 import { type RunningNode, startNode } from "../node/node.ts";
 import { built, inRoot } from "../paths.ts";
 import { ms } from "../trace/render.ts";
-import { describeStarts } from "./report.ts";
+import { describeStarts, type Measured, startsJson } from "./report.ts";
 import { type Start, startOnce, withCredentials } from "./start.ts";
 
 /** Cold starts of each kind that are measured; one more before them warms the machine's caches. */
@@ -18,17 +18,18 @@ const ROUNDS = 3;
 const RIGHT = ["tabby", "tiger cat", "Egyptian cat"];
 
 /**
- * `npm run demo [-- --image FILE]`: cold-starts the image recognition in gVisor by itself and with its initscript, over a link
- * that is as slow as S3, and shows where the time went. Leaves nothing running.
+ * `npm run demo [-- --image FILE --json]`: cold-starts the image recognition in gVisor by itself and with its initscript, over
+ * a link that is as slow as S3, and shows where the time went. Leaves nothing running.
  */
-export async function demo(args: readonly string[]): Promise<void> {
-	const { image } = parseArgs({ args: [...args], options: { image: { type: "string" } } }).values;
+export async function demo({ image, json }: DemoOptions): Promise<void> {
 	const folder = await mkdtemp(join(tmpdir(), "hsd-"));
 	const lines: string[] = [];
 	let photo: Photo | undefined;
 	let node: RunningNode | undefined;
+	let stopped = false;
 	const stop = (): void => {
-		// Ends the start that is under way with an error; what follows is done by `finally`.
+		// The next start is refused, which is an error; what follows is done by `finally`.
+		stopped = true;
 		void node?.stop();
 	};
 	process.once("SIGINT", stop);
@@ -42,11 +43,16 @@ export async function demo(args: readonly string[]): Promise<void> {
 			devStore: "s3",
 			sink: (from, line) => void lines.push(`${from}: ${line}`),
 		});
-		const label = await run(node, photo.key);
+		if (stopped) throw new CliError("stopped");
+		const measured = await measure(node, photo.key);
+		const report = json ? JSON.stringify(startsJson(measured)) : `\n${describeStarts(measured, terminal())}`;
+		process.stdout.write(`${report}\n`);
+		const label = measured.without[0]?.label ?? "";
 		if (image === undefined && !RIGHT.includes(label)) {
 			throw new CliError(`the label is ${label}, which is wrong`, `one of ${RIGHT.join(", ")} was expected`);
 		}
 	} catch (error) {
+		if (stopped) throw new CliError("stopped");
 		process.stderr.write(`${lines.slice(-20).join("\n")}\n`);
 		throw error;
 	} finally {
@@ -57,8 +63,8 @@ export async function demo(args: readonly string[]): Promise<void> {
 	}
 }
 
-/** Both kinds of start, alternating. Prints what came of them and returns the label. */
-async function run(node: RunningNode, key: string): Promise<string> {
+/** Both kinds of start, alternating. */
+async function measure(node: RunningNode, key: string): Promise<Measured> {
 	const client = new NodeClient(node.url);
 	say("Deploying apps/imgrec.");
 	const { initscript } = await deploy(inRoot("apps/imgrec"), client, (input) => withCredentials(input, node));
@@ -77,8 +83,7 @@ async function run(node: RunningNode, key: string): Promise<string> {
 			withScript.push(helped);
 		}
 	}
-	process.stdout.write(`\n${describeStarts(without, withScript, initscript, terminal())}\n`);
-	return without[0]?.label ?? "";
+	return { without, withScript, initscript };
 }
 
 interface Photo {
@@ -91,11 +96,7 @@ async function upload(image: string | undefined): Promise<Photo> {
 	if (image === undefined) return { key: "chelsea.png", remove: async () => undefined };
 	const key = `demo-${process.pid}${extname(image)}`;
 	const path = join(built, "store/inputs", key);
-	try {
-		await copyFile(image, path);
-	} catch (error) {
-		throw systemCode(error) === "ENOENT" ? new CliError(`there is no file ${image}`) : error;
-	}
+	await copyFile(image, path);
 	return { key, remove: () => rm(path, { force: true }) };
 }
 

@@ -1,14 +1,16 @@
-import { ms, type Style, waterfall } from "../trace/render.ts";
+import { ms, type Style, traceJson, waterfall } from "../trace/render.ts";
 import { beginning, ending, size } from "../trace/spans.ts";
 import type { Start } from "./start.ts";
 
+/** The cold starts of both kinds, in the order in which they were. */
+export interface Measured {
+	without: readonly Start[];
+	withScript: readonly Start[];
+	initscript: { language: string; bytes: number } | undefined;
+}
+
 /** What the demo prints at its end: the label, the median start of each kind as a waterfall on one scale, the speedup. */
-export function describeStarts(
-	without: readonly Start[],
-	withScript: readonly Start[],
-	initscript: { language: string; bytes: number } | undefined,
-	style: Style,
-): string {
+export function describeStarts({ without, withScript, initscript }: Measured, style: Style): string {
 	const alone = median(without);
 	const helped = median(withScript);
 	const scale = Math.max(length(alone), length(helped));
@@ -24,6 +26,26 @@ export function describeStarts(
 		"",
 		`${(alone.nanos / helped.nanos).toFixed(2)} times as fast (medians of ${without.length} cold starts in gVisor).`,
 	].join("\n");
+}
+
+/** The same for programs. `start_ms`: from the request to the inference; `trace`: of the median start. */
+export function startsJson({ without, withScript, initscript }: Measured): unknown {
+	const alone = median(without);
+	const helped = median(withScript);
+	const summary = (starts: readonly Start[], { nanos, record }: Start): unknown => ({
+		start_ms: { p50: nanos / 1e6, samples: starts.map(({ nanos }) => nanos / 1e6) },
+		trace: traceJson(record),
+	});
+	return {
+		workload: "imgrec",
+		isolation: "gvisor",
+		label: helped.label,
+		score: helped.score,
+		speedup: alone.nanos / helped.nanos,
+		initscript,
+		without: summary(without, alone),
+		with: summary(withScript, helped),
+	};
 }
 
 function length({ record }: Start): number {
