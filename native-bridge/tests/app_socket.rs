@@ -130,6 +130,46 @@ fn an_early_claim_waits_for_its_message_or_the_hosts_word() {
 }
 
 #[test]
+fn a_claim_of_something_named_meets_messages_without_a_name() {
+    let bridge = Bridge::start();
+    let server = Server::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
+        let batch: [&Fill; 6] = [
+            &connect(1, &server.address),
+            &send(1, 1, "POST /a\n\n"),
+            &reply(1, 1),
+            &send(1, 2, "GET /a\nhost: elsewhere\n\n"),
+            &reply(2, 2),
+            &data(3, b"three", ""),
+        ];
+        assert_eq!(submit(&instance, &batch).await, ErrorCode::Ok);
+        let app = App::connect(&bridge.app_socket(&id));
+        let content = format!("POST {}/a", server.address);
+        // Of a request that is not allowed, and of one that cannot be read, there is the error.
+        let (app, told) = ask(app, AppOp::RecvMsg, receive(1, &content)).await;
+        assert_eq!(told.error, ErrorCode::EgressDenied);
+        let (app, told) = ask(app, AppOp::RecvMsg, receive(2, &content)).await;
+        assert_eq!(told.error, ErrorCode::InvalidArgument);
+        // Bytes of the script's own are not what has a name.
+        let waiting = tokio::task::spawn_local(ask(app, AppOp::RecvMsg, receive(3, &content)));
+        let mut events = Events::of(&instance);
+        let claimed = |event: &Seen| match event {
+            Seen::Claimed { claim, diverges, .. } => Some((*claim, diverges.clone())),
+            _ => None,
+        };
+        let (claim, diverges) = events.find(claimed).await;
+        assert_eq!(diverges, "bytes of the initscript's own");
+        assert_eq!(submit(&instance, &[&decide(claim, ErrorCode::Diverged)]).await, ErrorCode::Ok);
+        let (app, told) = waiting.await.unwrap();
+        assert_eq!(told.error, ErrorCode::Diverged);
+        let (_, told) = ask(app, AppOp::RecvMsg, receive(3, "")).await;
+        assert_eq!(told.payload, b"three");
+    });
+}
+
+#[test]
 fn a_stream_is_read_behind_the_write_mark() {
     let bridge = Bridge::start();
     let server = Server::start();

@@ -23,6 +23,21 @@ pub(crate) struct Message {
     pub(super) voided: bool,
 }
 
+impl Message {
+    /// What it holds instead of what is claimed, never empty. A claim without a content takes anything, and a request that
+    /// could not be read has no content: its error is what there is to tell.
+    fn other_than(&self, claimed: &str) -> Option<&str> {
+        if claimed.is_empty() || claimed == self.content {
+            return None;
+        }
+        match (self.content.as_str(), self.rpc) {
+            ("", Some(_)) => None,
+            ("", None) => Some(OWN_BYTES),
+            (published, _) => Some(published),
+        }
+    }
+}
+
 /// A claim that waits for the host's decision or for its message.
 pub(crate) struct Claim {
     id: u64,
@@ -34,6 +49,9 @@ enum Decision {
     Published,
     No(Error),
 }
+
+/// What is told of a message of the script's own when an application claims something with a name under its id.
+const OWN_BYTES: &str = "bytes of the initscript's own";
 
 /// Bodies up to this size are given whole: they come in a packet.
 const INLINE: u64 = crate::app::INLINE as u64;
@@ -306,15 +324,15 @@ enum LookUp {
     Serve(Arc<Body>),
     No(Error),
     Unknown,
-    /// Another content was published under this id.
+    /// Another content was published under this id: this one, which is not empty.
     Diverges(String),
 }
 
 impl State {
     fn look_up(&mut self, id: u64, content: &str) -> LookUp {
         let Some(message) = self.messages.get_mut(&id) else { return LookUp::Unknown };
-        if !content.is_empty() && content != message.content {
-            return LookUp::Diverges(message.content.clone());
+        if let Some(published) = message.other_than(content) {
+            return LookUp::Diverges(published.to_owned());
         }
         if message.voided {
             let message = format!("what message {id} holds ({}) is out of date", message.content);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headstart_base::{ErrorCode, Result, now};
+use headstart_base::{Error, ErrorCode, Result, now};
 use headstart_net::{Address, Progress, Request};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,19 @@ use crate::metrics::outcome;
 const MOST_CALLS: usize = 256;
 /// The longest an RPC may take.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// An RPC that is not sent.
+struct Refused {
+    /// What it would have been, where that could be read.
+    content: String,
+    error: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { content: String::new(), error }
+    }
+}
 
 impl Instance {
     /// Sends an RPC. What is wrong with it shows as its `rpcDone`.
@@ -43,13 +56,9 @@ impl Instance {
                     instance.run_rpc(rpc, &function, &address, &request, deadline, &body, &cancel).await;
                 });
             }
-            Err(error) => {
-                let record = Rpc {
-                    content: String::new(),
-                    body: Body::failed(error.clone()),
-                    cancel: CancellationToken::new(),
-                    voided: false,
-                };
+            Err(Refused { content, error }) => {
+                let record =
+                    Rpc { content, body: Body::failed(error.clone()), cancel: CancellationToken::new(), voided: false };
                 self.lock().rpcs.insert(rpc, record);
                 self.events.push(Kind::RpcDone { rpc, outcome: Err(error) });
             }
@@ -63,7 +72,17 @@ impl Instance {
         }
     }
 
-    fn prepare(&self, conn: u32, raw: &[u8]) -> Result<(Arc<Function>, Address, Request)> {
+    fn prepare(&self, conn: u32, raw: &[u8]) -> std::result::Result<(Arc<Function>, Address, Request), Refused> {
+        let (function, address) = self.destination(conn)?;
+        let request = Request::parse(&address, raw)?;
+        let permitted = function.allow(&request).and_then(|()| function.store_for(&address).map(|_| ()));
+        match permitted {
+            Ok(()) => Ok((function, address, request)),
+            Err(error) => Err(Refused { content: request.content, error }),
+        }
+    }
+
+    fn destination(&self, conn: u32) -> Result<(Arc<Function>, Address)> {
         let state = self.lock();
         let Some(function) = state.function.clone() else {
             return Err(error(ErrorCode::UnknownFunction, "the instance has no function yet: start it first"));
@@ -76,11 +95,7 @@ impl Instance {
             return Err(error(ErrorCode::InvalidArgument, format!("connection {conn} was not named by a connect")));
         };
         drop(state);
-        let address = address?;
-        let request = Request::parse(&address, raw)?;
-        function.allow(&request)?;
-        function.store_for(&address)?;
-        Ok((function, address, request))
+        Ok((function, address?))
     }
 
     #[allow(clippy::too_many_arguments)]
