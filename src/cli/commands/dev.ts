@@ -8,7 +8,7 @@ import { describe } from "../errors.ts";
 import { startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
 import { summary } from "./deploy.ts";
-import { type NodeCommandOptions, nodeOptions, print, withNodeOptions } from "./node.ts";
+import { type NodeCommandOptions, nodeOptions, print, readyJson, withNodeOptions } from "./node.ts";
 
 /** `headstart dev [DIR…]`: a node with the host in `wrangler dev`, and these applications deployed anew as they change. */
 export function devCommand(): Command {
@@ -20,13 +20,14 @@ export function devCommand(): Command {
 			await runUntilSignal(async () => {
 				const settings = nodeOptions({ ...options, devStore: true });
 				const node = await startNode({ ...settings, sink: print, host: wranglerHost });
-				console.log(`headstart dev: ${node.url}`);
+				console.log(options.json ? readyJson(node) : `headstart dev: ${node.url}`);
 				const client = new NodeClient(node.url);
 				const ended = new AbortController();
-				const watching = dirs.map(async (dir) => {
-					await redeploy(dir, client);
-					await watchFolder(dir, () => redeploy(dir, client), ended.signal);
-				});
+				const watching = dirs.map((dir) =>
+					watchFolder(dir, () => redeploy(dir, client, options.json === true), ended.signal).catch((error) =>
+						print(dir, `is not watched: ${error}`),
+					),
+				);
 				const stop = async (): Promise<void> => {
 					ended.abort();
 					await Promise.all(watching);
@@ -38,9 +39,10 @@ export function devCommand(): Command {
 }
 
 /** Deploys; what is wrong is printed, and mended by the next change. Instances that run are not touched. */
-async function redeploy(dir: string, client: NodeClient): Promise<void> {
+async function redeploy(dir: string, client: NodeClient, json: boolean): Promise<void> {
 	try {
-		console.log(summary(await deploy(dir, client)));
+		const deployed = await deploy(dir, client);
+		console.log(json ? JSON.stringify(deployed) : summary(deployed));
 	} catch (error) {
 		print(dir, describe(error));
 	}

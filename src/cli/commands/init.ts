@@ -11,7 +11,8 @@ export function initCommand(): Command {
 	return new Command("init")
 		.description("Writes a small application with its initscript into a new folder")
 		.argument("<dir>")
-		.action(async (dir: string) => {
+		.option("--json", "print JSON")
+		.action(async (dir: string, { json }: { json?: true }) => {
 			const folder = resolve(dir);
 			const name = basename(folder);
 			if (existsSync(folder)) throw new CliError(`${dir} is there already`, "choose a name that is not");
@@ -23,8 +24,7 @@ export function initCommand(): Command {
 				const path = join(folder, file);
 				await writeFile(path, (await readFile(path, "utf8")).replaceAll("hello-headstart", name));
 			}
-			console.log(
-				`${dir} is ready: headstart dev ${dir}, then headstart invoke ${name} --data '{"name": "you"}'`,
-			);
+			const next = `headstart dev ${dir}, then headstart invoke ${name} --data '{"name": "you"}'`;
+			console.log(json ? JSON.stringify({ name, dir: folder }) : `${dir} is ready: ${next}`);
 		});
 }

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { CliError } from "../errors.ts";
-import { startNode } from "../node/node.ts";
+import { type RunningNode, startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
 
 export interface NodeCommandOptions {
@@ -9,6 +9,7 @@ export interface NodeCommandOptions {
 	port: string;
 	devStore?: true;
 	link?: string;
+	json?: true;
 }
 
 /** `headstart node`: a self-hosted node in the foreground. */
@@ -18,7 +19,7 @@ export function nodeCommand(): Command {
 		.action(async (options: NodeCommandOptions) => {
 			await runUntilSignal(async () => {
 				const node = await startNode({ ...nodeOptions(options), sink: print });
-				console.log(`headstart node: ${node.url}`);
+				console.log(options.json ? readyJson(node) : `headstart node: ${node.url}`);
 				return node;
 			});
 		});
@@ -31,7 +32,13 @@ export function withNodeOptions(command: Command): Command {
 		.option("--state <dir>", "what survives a restart", "/var/lib/headstart")
 		.option("--port <number>", "port of the HTTP API on 127.0.0.1", "8787")
 		.option("--dev-store", "run an S3 store for development over the example data")
-		.option("--link <profile>", "with --dev-store: put a link before it that is as slow as S3 (s3)");
+		.option("--link <profile>", "with --dev-store: put a link before it that is as slow as S3 (s3)")
+		.option("--json", "print one JSON object when the node is ready: url, pid, run, state");
+}
+
+/** What `--json` prints when the node is ready. */
+export function readyJson({ url, run, state }: RunningNode): string {
+	return JSON.stringify({ url, pid: process.pid, run, state });
 }
 
 /** Checks what the command line gave. */

@@ -1,27 +1,31 @@
-import { watch } from "node:fs/promises";
+import { once } from "node:events";
+import { watch } from "node:fs";
 import { isLeftover } from "../deploy/python.ts";
 
 /** Editors write a file in several steps, ms. */
 const SETTLE = 150;
 
-/** Calls `changed` after files of a folder changed, until `signal`; never twice at a time. */
+/**
+ * Calls `changed` at once and after files of a folder changed, until `signal`; never twice at a time. The folder is watched
+ * from before the first call, so that no change is missed.
+ */
 export async function watchFolder(
 	folder: string,
 	changed: () => Promise<void>,
 	signal: AbortSignal,
 ): Promise<void> {
+	if (signal.aborted) return;
 	let timer: NodeJS.Timeout | undefined;
-	let running = Promise.resolve();
+	const watcher = watch(folder, { recursive: true, signal }, (_, filename) => {
+		if (filename?.split("/").some(isLeftover)) return;
+		clearTimeout(timer);
+		timer = setTimeout(() => {
+			running = running.then(changed);
+		}, SETTLE);
+	});
+	let running = changed();
 	try {
-		for await (const { filename } of watch(folder, { recursive: true, signal })) {
-			if (filename?.split("/").some(isLeftover)) continue;
-			clearTimeout(timer);
-			timer = setTimeout(() => {
-				running = running.then(changed);
-			}, SETTLE);
-		}
-	} catch (error) {
-		if (!signal.aborted) throw error;
+		await once(watcher, "close");
 	} finally {
 		clearTimeout(timer);
 		await running;

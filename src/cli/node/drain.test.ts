@@ -82,7 +82,7 @@ test("a node that stops refuses new invocations and answers the running one", {
 });
 
 test("Ctrl-C, which reaches the whole process group, does the same", { timeout: TIMEOUT }, async () => {
-	const args = ["node", "--run", run, "--state", state, "--port", "0"];
+	const args = ["node", "--run", run, "--state", state, "--port", "0", "--json"];
 	// Leads a process group of its own, as a shell's jobs do.
 	const headstart = spawn(inRoot("bin/headstart"), args, {
 		detached: true,
@@ -92,7 +92,9 @@ test("Ctrl-C, which reaches the whole process group, does the same", { timeout: 
 	const errors = collect(headstart);
 	try {
 		const [line] = await once(createInterface(headstart.stdout), "line");
-		const { answer } = await invoke(/http:\S+/.exec(String(line))?.[0] ?? "");
+		const ready = JSON.parse(String(line));
+		expect(ready).toEqual({ url: expect.any(String), pid: headstart.pid, run, state });
+		const { answer } = await invoke(ready.url);
 		process.kill(-(headstart.pid ?? 0), "SIGINT");
 		expect(await (await answer).text()).toBe("done");
 		expect(await ended).toEqual([0, null]);
