@@ -13,7 +13,7 @@ import { cleanExit } from "./script/exit.ts";
 import { describe } from "./script/failure.ts";
 import { HostPort } from "./script/port.ts";
 import { Shelf } from "./shelf.ts";
-import { WasmCell } from "./wasm/cell.ts";
+import { runWasm } from "./wasm/cell.ts";
 import { ModuleError } from "./wasm/reader.ts";
 import { StoredModule, type UnsafeEval } from "./wasm/store.ts";
 
@@ -38,6 +38,9 @@ interface RunSpec {
 /** A run is over this long after its deadline, whatever happens. */
 const SLACK_MS = 1_000;
 
+/** A spare WASM cell is made so long after the last one was taken. */
+const PREPARE_MS = 500;
+
 const scripts = new Shelf<Script>({ items: 512, bytes: 128 << 20 });
 
 export default class Runner extends WorkerEntrypoint<Env> implements RunnerService {
@@ -51,7 +54,10 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		const began = performance.now();
 		try {
 			const script = scripts.get(module.digest) ?? (await this.#keep(module));
-			if (script.format === "wasm" && memoryBytes !== undefined) script.module.within(memoryBytes);
+			if (script.format === "wasm" && memoryBytes !== undefined) {
+				script.module.within(memoryBytes);
+				script.module.prepare(memoryBytes);
+			}
 		} catch (thrown) {
 			const message = thrown instanceof ModuleError ? thrown.message : describe(thrown).message;
 			return { error: { code: "invalidArgument", message } };
@@ -102,7 +108,11 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	}
 
 	async #run({ digest, input, limits }: RunSpec, script: Script, port: HostPort): Promise<ScriptExit> {
-		if (script.format === "wasm") return runWasm(script.module, input, limits.memoryBytes, port);
+		if (script.format === "wasm") {
+			const { module } = script;
+			this.ctx.waitUntil(scheduler.wait(PREPARE_MS).then(() => module.prepare(limits.memoryBytes)));
+			return runWasm(() => module.take(limits.memoryBytes), input, port);
+		}
 		try {
 			return cleanExit(
 				await this.#runJs({ digest, source: script.source, input, deadlineMs: limits.deadlineMs }, port),
@@ -129,22 +139,6 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	get #nursery(): DurableObjectStub<Nursery> {
 		return this.env.NURSERY.get(this.env.NURSERY.idFromName("nursery"));
 	}
-}
-
-async function runWasm(
-	stored: StoredModule,
-	input: Uint8Array,
-	memoryBytes: number,
-	port: HostPort,
-): Promise<ScriptExit> {
-	let module: WebAssembly.Module;
-	try {
-		module = stored.within(memoryBytes);
-	} catch (thrown) {
-		if (thrown instanceof ModuleError) return limitEnd(thrown.message);
-		throw thrown;
-	}
-	return new WasmCell(module).run(input, port);
 }
 
 async function checkDigest(digest: string, bytes: Uint8Array): Promise<void> {

@@ -63,7 +63,7 @@ function emitBindings(methods: Method[]): string {
 			: `m.call((${typed.join(", ")}) => {`;
 		return `\t\t${method.name}: ${head}\n${emitBody(method, wait)}\t\t}),`;
 	});
-	return `/** The import object's \`headstart\` for one instance. */\nexport function bindImports(api: InitscriptCalls, m: Marshal): Record<string, WebAssembly.ImportValue> {\n\treturn {\n${rows.join("\n")}\n\t};\n}\n`;
+	return `/** The import object's \`headstart\` for one instance. \`api\` gives the calls of the run that it is used for. */\nexport function bindImports(api: () => InitscriptCalls, m: Marshal): Record<string, WebAssembly.ImportValue> {\n\treturn {\n${rows.join("\n")}\n\t};\n}\n`;
 }
 
 /** Names of the WASM parameters, in the order of {@link wasmParameters}. */
@@ -76,7 +76,7 @@ function wasmNames(method: Method): string[] {
 }
 
 function emitBody(method: Method, wait: string): string {
-	const call = `${wait}api.${method.name}(${[...method.parameters.map(unpack), ...(method.result.kind === "data" ? ["m.u32(capacity)"] : [])].join(", ")})`;
+	const call = `${wait}api().${method.name}(${[...method.parameters.map(unpack), ...(method.result.kind === "data" ? ["m.u32(capacity)"] : [])].join(", ")})`;
 	const line = (text: string): string => `\t\t\t${text}\n`;
 	switch (method.result.kind) {
 		case "none":

@@ -1,4 +1,4 @@
-/** Runs a WASM initscript: a fresh instance in this isolate, suspended (JSPI) while it waits. */
+/** Runs WASM initscripts: a fresh instance each in this isolate, suspended (JSPI) while it waits. */
 import { bindImports } from "../generated/imports.ts";
 import type { HostApi, ScriptExit } from "../protocol.ts";
 import { limitEnd, runToEnd } from "../script/end.ts";
@@ -6,52 +6,66 @@ import { Session } from "../script/session.ts";
 import { jspi } from "./jspi.ts";
 import { Marshal } from "./marshal.ts";
 import { ENTRY, INITIALIZE, MEMORY } from "./module.ts";
+import { ModuleError } from "./reader.ts";
 
 /** AssemblyScript's `assert` or `throw`: a trap with a text. */
 class Abort extends Error {
 	override readonly name = "Abort";
 }
 
+/**
+ * A fresh instance, for one run. It may be made before there is a run: a module has no start section, so that nothing of
+ * it runs until {@link run}.
+ */
 export class WasmCell {
-	readonly #module: WebAssembly.Module;
 	readonly #marshal = new Marshal();
+	readonly #exports: WebAssembly.Exports;
+	#session: Session | undefined;
 
+	/** Throws `RangeError` when its memory cannot be had, `LinkError` or `RuntimeError` for a fault of the module's own. */
 	constructor(module: WebAssembly.Module) {
-		this.#module = module;
+		this.#exports = new WebAssembly.Instance(module, {
+			headstart: bindImports(() => this.#calls(), this.#marshal),
+			env: { abort: this.#abort.bind(this) },
+		}).exports;
+		const memory = this.#exports[MEMORY];
+		if (memory instanceof WebAssembly.Memory) this.#marshal.attach(memory);
 	}
 
-	/** Runs the script to its end. */
-	async run(input: Uint8Array, host: HostApi): Promise<ScriptExit> {
+	/** Runs the script to its end. Once. */
+	run(input: Uint8Array, host: HostApi): Promise<ScriptExit> {
 		const session = new Session(host, input);
-		let exports: WebAssembly.Exports;
-		try {
-			exports = this.#instantiate(session);
-		} catch (thrown) {
-			// The engine has no memory for it; a data segment outside of the memory is the module's own fault.
-			if (thrown instanceof RangeError)
-				return limitEnd(`the module's memory cannot be had: ${thrown.message}`);
-			return runToEnd(session, () => Promise.reject(thrown));
-		}
+		this.#session = session;
 		return runToEnd(session, async () => {
-			const { [INITIALIZE]: initialize, [ENTRY]: entry } = exports;
+			const { [INITIALIZE]: initialize, [ENTRY]: entry } = this.#exports;
 			if (initialize !== undefined) await jspi.promising(initialize)();
 			const status = entry === undefined ? undefined : await jspi.promising(entry)();
 			return typeof status === "number" ? status >>> 0 : 0;
 		});
 	}
 
-	#instantiate(session: Session): WebAssembly.Exports {
-		const marshal = this.#marshal;
-		const abort = (message: number, file: number, line: number, column: number): never => {
-			const text = marshal.assemblyScriptText(message);
-			throw new Abort(`${text} (${marshal.assemblyScriptText(file)}:${line >>> 0}:${column >>> 0})`);
-		};
-		const { exports } = new WebAssembly.Instance(this.#module, {
-			headstart: bindImports(session, marshal),
-			env: { abort },
-		});
-		const memory = exports[MEMORY];
-		if (memory instanceof WebAssembly.Memory) marshal.attach(memory);
-		return exports;
+	#calls(): Session {
+		if (this.#session === undefined) throw new Error("a call before the run");
+		return this.#session;
 	}
+
+	#abort(message: number, file: number, line: number, column: number): never {
+		const text = this.#marshal.assemblyScriptText(message);
+		const place = this.#marshal.assemblyScriptText(file);
+		throw new Abort(`${text} (${place}:${line >>> 0}:${column >>> 0})`);
+	}
+}
+
+/** Runs a script in the cell that `take` gives. A module that cannot be instantiated ends like one that trapped. */
+export async function runWasm(take: () => WasmCell, input: Uint8Array, host: HostApi): Promise<ScriptExit> {
+	let cell: WasmCell;
+	try {
+		cell = take();
+	} catch (thrown) {
+		if (thrown instanceof ModuleError) return limitEnd(thrown.message);
+		// The engine has no memory for it; a data segment outside of the memory is the module's own fault.
+		if (thrown instanceof RangeError) return limitEnd(`the module's memory cannot be had: ${thrown.message}`);
+		return runToEnd(new Session(host, input), () => Promise.reject(thrown));
+	}
+	return cell.run(input, host);
 }

@@ -1,4 +1,5 @@
 /** The modules that this runner keeps compiled, by digest. */
+import { WasmCell } from "./cell.ts";
 import { boundMemory } from "./memory.ts";
 import { type ModuleShape, PAGE_BYTES, readModule } from "./module.ts";
 
@@ -7,12 +8,16 @@ export interface UnsafeEval {
 	newWasmModule(bytes: Uint8Array): WebAssembly.Module;
 }
 
+/** A module that begins with more memory than this has no spare cell. */
+const SPARE_PAGES = 4;
+
 /** One deployed module. Kept as bytes too: another memory limit needs another compilation. */
 export class StoredModule {
 	readonly #bytes: Uint8Array;
 	readonly #shape: ModuleShape;
 	readonly #compile: (bytes: Uint8Array) => WebAssembly.Module;
 	readonly #compiled = new Map<number, WebAssembly.Module>();
+	#spare: { module: WebAssembly.Module; cell: WasmCell } | undefined;
 
 	/** Throws {@link ModuleError} for a module that breaks a rule, `CompileError` for one that is not valid. */
 	constructor(bytes: Uint8Array, unsafeEval: UnsafeEval) {
@@ -36,5 +41,24 @@ export class StoredModule {
 		this.#compiled.clear();
 		this.#compiled.set(maximum, module);
 		return module;
+	}
+
+	/** A cell for one run, the spare one if there is one. Throws as {@link within} and {@link WasmCell} do. */
+	take(memoryBytes: number): WasmCell {
+		const module = this.within(memoryBytes);
+		const spare = this.#spare;
+		this.#spare = undefined;
+		return spare?.module === module ? spare.cell : new WasmCell(module);
+	}
+
+	/** Makes a spare cell, so that the next run need not wait for it. What cannot be had shows at the run. */
+	prepare(memoryBytes: number): void {
+		if (this.#spare !== undefined || this.#shape.memory.minimumPages > SPARE_PAGES) return;
+		try {
+			const module = this.within(memoryBytes);
+			this.#spare = { module, cell: new WasmCell(module) };
+		} catch {
+			this.#spare = undefined;
+		}
 	}
 }
