@@ -54,11 +54,14 @@ pub(crate) struct EventLog {
     last: watch::Sender<u64>,
     /// Which call is the waiting one.
     waiter: watch::Sender<u64>,
+    /// The last number that the host says it has heard.
+    heard: watch::Sender<u64>,
 }
 
 impl EventLog {
     pub(crate) fn new() -> Self {
-        Self { events: Mutex::default(), last: watch::Sender::new(0), waiter: watch::Sender::new(0) }
+        let counter = || watch::Sender::new(0);
+        Self { events: Mutex::default(), last: counter(), waiter: counter(), heard: counter() }
     }
 
     pub(crate) fn push(&self, kind: Kind) {
@@ -70,6 +73,14 @@ impl EventLog {
         events.push(Event { at, kind });
         // Under the lock, so that numbers never go back.
         self.last.send_replace(events.len() as u64);
+    }
+
+    /// Waits until the host has heard all that was told until now (it asks for what comes after), or the time has passed.
+    pub(crate) async fn heard(&self, wait: Duration) {
+        let last = *self.last.borrow();
+        let mut heard = self.heard.subscribe();
+        let waiting = async { drop(heard.wait_for(|heard| *heard >= last).await) };
+        drop(tokio::time::timeout(wait, waiting).await);
     }
 
     /// Whether the instance has told so much that it must end: a log that is kept whole cannot grow without bound.
@@ -89,6 +100,11 @@ impl EventLog {
         let mut waiter = self.waiter.subscribe();
         let mut last = self.last.subscribe();
         let mut number = 0;
+        self.heard.send_if_modified(|heard| {
+            let more = *heard < after;
+            *heard = after.max(*heard);
+            more
+        });
         self.waiter.send_modify(|current| {
             *current += 1;
             number = *current;
@@ -145,6 +161,22 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
         pusher.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_heard_when_the_host_asks_for_more() {
+        let log = Arc::new(EventLog::new());
+        log.push(Kind::Started);
+        let waiting = Arc::clone(&log);
+        let waiting = tokio::spawn(async move { waiting.heard(Duration::from_secs(10)).await });
+        assert_eq!(log.wait(0, Duration::ZERO).await.unwrap().len(), 1);
+        assert!(!waiting.is_finished());
+        assert!(log.wait(1, Duration::ZERO).await.unwrap().is_empty());
+        tokio::time::timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap();
+        log.push(Kind::Received);
+        let began = std::time::Instant::now();
+        log.heard(Duration::from_millis(20)).await;
+        assert!(began.elapsed() >= Duration::from_millis(20));
     }
 
     #[test]

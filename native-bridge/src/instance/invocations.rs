@@ -21,6 +21,10 @@ use crate::metrics::Outcome;
 const MOST_HEADERS: usize = 64;
 /// How long a caller may come before its instance's start.
 const START_WAIT: Duration = Duration::from_secs(10);
+/// How long an answer's end is kept back until the host has heard of it.
+const HOST_HEARS: Duration = Duration::from_millis(250);
+/// How long a caller may take to read what comes before the cut.
+const CALLER_READS: Duration = Duration::from_secs(60);
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -231,17 +235,19 @@ impl Instance {
         self.memory.release(open.event.place.segment);
         let error = outcome.err();
         self.events.push(Kind::AnswerEnded { invocation: number, bytes: open.bytes, error: error.clone() });
-        let Some(error) = error else { return };
-        match open.head {
-            Some(head) => {
-                let _ = head.send(Err(error));
+        let instance = Arc::clone(self);
+        // Not a task of the instance's: its reaping does not wait for a caller.
+        drop(self.node.data.spawn(async move {
+            // The host hears first: a caller that asks again at once finds the instance free.
+            instance.events.heard(HOST_HEARS).await;
+            drop(instance);
+            let Some(error) = error else { return };
+            match open.head {
+                Some(head) => drop(head.send(Err(error))),
+                // The head is out: the connection is cut. There may be no room until the caller has read or is gone.
+                None => drop(tokio::time::timeout(CALLER_READS, open.pieces.send(Err(error))).await),
             }
-            // The head is out: the connection is cut. There may be no room; the task waits for it or for the caller's end.
-            // Not a task of the instance's: its reaping does not wait for a caller.
-            None => drop(self.node.data.spawn(async move {
-                let _ = tokio::time::timeout(Duration::from_secs(60), open.pieces.send(Err(error))).await;
-            })),
-        }
+        }));
     }
 
     /// The caller went away before the answer's end.
