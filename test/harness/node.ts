@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { type StoreRequest, storeRequests } from "../../bench/store.ts";
 import { NodeClient } from "../../src/cli/client.ts";
 import { wranglerHost } from "../../src/cli/dev/host.ts";
 import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
@@ -86,9 +87,17 @@ export class TestNode {
 
 	/** How often the store was asked: "GET inputs/a" → times. */
 	async requests(): Promise<Record<string, number>> {
-		const answer = await fetch(`${this.node.store?.admin}/-/stats`);
-		const { counts } = (await answer.json()) as { counts: Record<string, number> };
+		const counts: Record<string, number> = {};
+		for (const { verb, bucket, key } of await this.asked()) {
+			const request = `${verb} ${bucket}/${key}`;
+			counts[request] = (counts[request] ?? 0) + 1;
+		}
 		return counts;
+	}
+
+	/** What the store was asked, and by whom. */
+	asked(): Promise<StoreRequest[]> {
+		return storeRequests(this.node.store?.admin ?? "");
 	}
 
 	async #admin(path: string, body: unknown): Promise<void> {
