@@ -4,6 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { Command } from "commander";
 import { failure, NodeClient } from "../client.ts";
 import { CliError, systemCode } from "../errors.ts";
+import { interruption } from "../interrupt.ts";
 
 interface InvokeOptions {
 	cold?: true;
@@ -16,7 +17,7 @@ interface InvokeOptions {
 	json?: true;
 }
 
-/** `headstart invoke NAME`: the function's answer on stdout; which instance gave it, and how fast, on stderr. */
+/** `headstart invoke NAME`: the function's answer on stdout; which instance gave it, and how fast, on stderr. Ctrl-C cancels it. */
 export function invokeCommand(): Command {
 	return new Command("invoke")
 		.description("Invokes a function and prints its answer")
@@ -36,12 +37,12 @@ async function invoke(name: string, options: InvokeOptions): Promise<void> {
 	const body = await event(options);
 	const client = new NodeClient(options.node);
 	const path = `/v1/functions/${encodeURIComponent(name)}/invocations${query(options)}`;
-	const init = {
+	const answer = await client.open(path, {
 		method: "POST",
 		body,
+		signal: interruption(),
 		headers: { "content-type": "application/json", "x-headstart-sent": String(process.hrtime.bigint()) },
-	};
-	const answer = await client.send(path, init);
+	});
 	const instance = answer.headers.get("x-headstart-instance") ?? undefined;
 	const timing = answer.headers.get("server-timing") ?? undefined;
 	if (options.json) {

@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { NodeClient } from "../client.ts";
+import { failure, NodeClient } from "../client.ts";
+import { interruption } from "../interrupt.ts";
 
 /** `headstart logs`: the structured lines of instances, initscripts, runner and bridge. */
 export function logsCommand(): Command {
@@ -13,7 +14,8 @@ export function logsCommand(): Command {
 			const query = new URLSearchParams();
 			if (options.follow) query.set("follow", "1");
 			if (options.instance) query.set("instance", options.instance);
-			const answer = await new NodeClient(options.node).ask(`/v1/logs?${query}`);
+			const answer = await new NodeClient(options.node).open(`/v1/logs?${query}`, { signal: interruption() });
+			if (answer.status >= 400) throw await failure(answer);
 			for await (const line of lines(answer)) console.log(options.json ? line : readable(line));
 		});
 }

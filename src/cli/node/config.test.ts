@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { parse } from "smol-toml";
 import { expect, test } from "vitest";
 import { inRoot, workerd } from "../paths.ts";
-import { COMPATIBILITY_DATE, hostConfig } from "./config.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, hostConfig } from "./config.ts";
 
 const config = hostConfig({
 	listen: "127.0.0.1:8787",
@@ -32,6 +32,7 @@ test("workerd takes the configuration", async () => {
 test("wrangler.toml says the same", async () => {
 	const wrangler = parse(await readFile(inRoot("wrangler.toml"), "utf8"));
 	expect(wrangler.compatibility_date).toBe(COMPATIBILITY_DATE);
+	expect(wrangler.compatibility_flags).toEqual(COMPATIBILITY_FLAGS);
 	expect(wrangler.durable_objects).toEqual({
 		bindings: [...config.matchAll(/name = "(\w+)", durableObjectNamespace = "(\w+)"/g)].map(
 			([, name, class_name]) => ({ name, class_name }),

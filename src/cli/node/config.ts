@@ -11,8 +11,11 @@ export interface HostConfig {
 	bundle: string;
 }
 
-/** Must be that of wrangler.toml: a test compares them. */
+/** Must be that of wrangler.toml: a test compares them. So must the flags. */
 export const COMPATIBILITY_DATE = "2026-11-17";
+
+/** Without it a request's signal says nothing to the objects that it is passed to: a caller that goes away would cancel nothing. */
+export const COMPATIBILITY_FLAGS = ["request_signal_passthrough"];
 
 /**
  * workerd's configuration of the host (`workerd serve`). The same bindings as in wrangler.toml.
@@ -27,6 +30,7 @@ const config :Workerd.Config = (
     (name = "host", worker = (
       modules = [(name = "worker.js", esModule = embed ${text(config.bundle)})],
       compatibilityDate = ${text(COMPATIBILITY_DATE)},
+      compatibilityFlags = [${COMPATIBILITY_FLAGS.map(text).join(", ")}],
       bindings = [
         (name = "BRIDGE", service = "bridge"),
         (name = "RUNNER", service = "runner"),

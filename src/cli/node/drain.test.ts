@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { NodeClient } from "../client.ts";
-import { deploy } from "../deploy/deploy.ts";
 import { findLeaks } from "../doctor/leaks.ts";
 import { inRoot } from "../paths.ts";
 import { startNode } from "./node.ts";
+import { deploySlow, running } from "./slow-function.ts";
 import { until } from "./wait.ts";
 
 const TIMEOUT = 60_000;
@@ -21,22 +21,6 @@ let state: string;
 beforeEach(async () => {
 	folder = await mkdtemp(join(tmpdir(), "hs-drain-"));
 	[run, state] = [join(folder, "run"), join(folder, "state")];
-	await mkdir(join(folder, "slow"));
-	await writeFile(
-		join(folder, "slow/headstart.toml"),
-		`name = "slow"
-[app]
-isolation = "bubblewrap"
-command = ["python3", "-m", "headstart.runtime", "function:handler"]
-[app.limits]
-memory = "128MiB"
-timeout = "10s"
-`,
-	);
-	await writeFile(
-		join(folder, "slow/function.py"),
-		"import time\n\ndef handler(event):\n    time.sleep(3)\n    return 'done'\n",
-	);
 });
 
 afterEach(async () => {
@@ -48,15 +32,12 @@ function post(client: NodeClient): Promise<Response> {
 	return client.send("/v1/functions/slow/invocations", { method: "POST", body: "{}" });
 }
 
-/** Deploys the function and invokes it; resolves when the instance runs. */
+/** Deploys a function that takes 3 s and invokes it; resolves when the instance runs. */
 async function invoke(url: string): Promise<{ client: NodeClient; answer: Promise<Response> }> {
 	const client = new NodeClient(url);
-	await deploy(join(folder, "slow"), client);
+	await deploySlow(folder, client, 3);
 	const answer = post(client);
-	await until("the instance", 10_000, async () => {
-		const { instances } = await client.json<{ instances: { state: string }[] }>("/v1/instances");
-		return instances.some(({ state }) => state === "running") || undefined;
-	});
+	await running(client);
 	return { client, answer };
 }
 
