@@ -197,13 +197,16 @@ export class Run implements ScriptPort {
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory },
 			untouched,
 		});
+		// After the call, which is on its way: the runner works meanwhile.
+		this.#note("initscript started");
 		this.scriptEnded = run.then((end) => {
 			host.close();
 			if (this.#ended) return;
 			this.#script = end;
 			this.ops(end.ops);
+			this.#note(`initscript ended: ${end.end}`);
 			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
-			if (end.stack !== undefined) this.#submit([{ which: "note", note: `initscript: ${end.stack}` }]);
+			if (end.stack !== undefined) this.#note(`initscript: ${end.stack}`);
 		});
 	}
 
@@ -361,6 +364,11 @@ export class Run implements ScriptPort {
 			}
 		}
 		return ops;
+	}
+
+	/** Stamps a line on the timeline. */
+	#note(note: string): void {
+		this.#submit([{ which: "note", note }]);
 	}
 
 	#submit(ops: Op[]): void {
