@@ -47,11 +47,14 @@ test("an answer without a body, and no node", async () => {
 	await expect(new NodeClient("http://127.0.0.1:1").open("/x")).rejects.toThrow("no node answers at");
 });
 
-test.each(["SIGINT", "SIGTERM"] as const)("%s resets the connection of an invocation", async (signal) => {
+test.each([
+	["SIGINT", 130],
+	["SIGTERM", 143],
+] as const)("%s resets the connection of an invocation", async (signal, status) => {
 	const child = spawn(inRoot("bin/headstart"), ["invoke", "f", "--node", url], { stdio: "ignore" });
 	const [{ answer }] = await asked;
 	const failed = once(answer.req.socket, "error");
 	child.kill(signal);
-	expect(await once(child, "exit")).toEqual([null, signal]);
+	expect(await once(child, "exit")).toEqual([status, null]);
 	expect(await failed).toMatchObject([{ code: "ECONNRESET" }]);
 });

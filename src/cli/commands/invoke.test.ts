@@ -21,7 +21,7 @@ test("Ctrl-C cancels the invocation: its instance ends", { timeout: 60_000 }, as
 		const child = spawn(inRoot("bin/headstart"), args, { stdio: "ignore" });
 		const instance = await running(client);
 		child.kill("SIGINT");
-		expect(await once(child, "exit")).toEqual([null, "SIGINT"]);
+		expect(await once(child, "exit")).toEqual([130, null]);
 		await until("the end of the instance", 5_000, async () => {
 			const { state } = await client.json<{ state: string }>(`/v1/instances/${instance}`);
 			return state === "failed" || undefined;
