@@ -29,6 +29,14 @@ export async function checkMachine(): Promise<Check[]> {
 		tool("nft", ["--version"], "nftables", "the sandboxes' networks"),
 		tool("ip", ["-V"], "iproute2", "the sandboxes' networks"),
 		tool("python3", ["--version"], "python3", "Python functions"),
+		tool(
+			"setpriv",
+			["--version"],
+			"util-linux",
+			"giving up root in sandboxes, and programs that end with the node",
+		),
+		tool("clang", ["--version"], "clang", "initscripts in C"),
+		tool("wasm-ld", ["--version"], "lld", "initscripts in C"),
 		tool("capnp", ["--version"], "capnproto", "building from source"),
 		cgroups(),
 		sharedMemory(),
@@ -58,7 +66,7 @@ export function node(version: string): Check {
 	const [major = 0, minor = 0] = version.split(".").map(Number);
 	return major > 22 || (major === 22 && minor >= 18)
 		? ok("node", version)
-		: missing("node", `${version}, and 22.18 is needed`, "run `npm ci` in the checkout: it brings one");
+		: missing("node", `${version}, and 22.18 is needed`, "run `npm run setup` in the checkout: it brings one");
 }
 
 async function runsc(): Promise<Check> {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { checkMachine, judgeRunsc, lackingControllers, node } from "./checks.ts";
 import { findLeaks, parseInventory, parseMounts } from "./leaks.ts";
 import { nodeTag } from "./tag.ts";
@@ -37,6 +37,19 @@ test("each check says how to mend what it misses", async () => {
 	for (const check of await checkMachine()) {
 		if (check.state !== "ok") expect(check.mend).toBeTruthy();
 	}
+});
+
+test("without its tools on PATH a machine is told what to install", async () => {
+	vi.stubEnv("PATH", "/nowhere");
+	const missing = (await checkMachine()).filter(({ state }) => state === "missing");
+	vi.unstubAllEnvs();
+	expect(missing.map(({ name, mend }) => [name, mend])).toEqual(
+		expect.arrayContaining([
+			["setpriv", "apt-get install util-linux"],
+			["clang", "apt-get install clang"],
+			["wasm-ld", "apt-get install lld"],
+		]),
+	);
 });
 
 test("tags are those of the bridge", () => {
