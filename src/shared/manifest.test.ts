@@ -35,6 +35,10 @@ test("an unknown key is refused with the nearest known one", () => {
 		hint: 'Did you mean "memory"?',
 	});
 	expect(refusal({ ...least, initscript: { main: "a.ts", zzzzzz: 1 } }).hint).toContain("on_failure");
+	expect(refusal({ name: "x", app: { comand: ["a"] } })).toMatchObject({
+		message: "unknown key app.comand",
+		hint: 'Did you mean "command"?',
+	});
 });
 
 test.each([

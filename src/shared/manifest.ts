@@ -124,8 +124,9 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = v.parse(scriptLimits, {});
 
 /** Reads a parsed headstart.toml. Throws `invalidArgument` naming the first wrong value and how to mend it. */
 export function parseManifest(input: unknown): Manifest {
-	const result = v.safeParse(manifestSchema, input, { abortEarly: true });
-	if (!result.success) throw manifestError(result.issues[0]);
+	const result = v.safeParse(manifestSchema, input);
+	// A key that is not known comes first: what it should have been may be what is missing.
+	if (!result.success) throw manifestError(result.issues.find(isUnknownKey) ?? result.issues[0]);
 	const manifest = result.output;
 	if (manifest.app.isolation === "wasm" || manifest.app.isolation === "snapshot") {
 		throw new HeadstartError(
@@ -144,9 +145,13 @@ export function parseManifest(input: unknown): Manifest {
 	return manifest;
 }
 
+function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
+	return issue.type === "strict_object" && issue.expected === "never";
+}
+
 function manifestError(issue: v.BaseIssue<unknown>): HeadstartError {
 	const path = v.getDotPath(issue) ?? "headstart.toml";
-	if (issue.type === "strict_object" && issue.expected === "never") {
+	if (isUnknownKey(issue)) {
 		const known = knownKeys(issue.path?.slice(0, -1).map((item) => String(item.key)) ?? []);
 		const key = String(issue.path?.at(-1)?.key ?? "");
 		const similar = nearest(key, known);
