@@ -39,6 +39,8 @@ export default defineConfig({
 					include: [withBridge],
 					exclude: [never],
 					globalSetup: ["src/bridge/interop/bridge.setup.ts"],
+					// They share the bridge, whose counts are checked.
+					fileParallelism: false,
 					testTimeout: 20_000,
 				},
 			},

@@ -167,12 +167,15 @@ test("loss of the connection ends all that waits with bridgeLost; what comes aft
 });
 
 test("within a second of a stream's end the bridge has let go of it; the instance ends after the grace", async () => {
+	// Those of the streams before.
+	await expect.poll(() => gauge("live_objects"), { timeout: 1000, interval: 20 }).toBe(0);
 	const bridge = Bridge.connect(BRIDGE);
 	const id = await bridge.createInstance("default").id;
+	await bridge.createInstance("default").id;
 	const { graceMillis } = await bridge.hello();
-	const streams = await gauge("control_streams");
+	expect(await gauge("live_objects")).toBe(2);
 	bridge[Symbol.dispose]();
-	await expect.poll(() => gauge("control_streams"), { timeout: 1000, interval: 50 }).toBe(streams - 1);
+	await expect.poll(() => gauge("live_objects"), { timeout: 1000, interval: 20 }).toBe(0);
 
 	await scheduler.wait(graceMillis + 500);
 	// What has ended can be asked for a little longer: its last events tell why.
