@@ -12,6 +12,8 @@ import { type FoundFile, findFiles } from "./files.ts";
 const PYTHON = "/usr/bin/python3";
 
 const run = promisify(execFile);
+/** Far longer than large packages take on a slow line, ms. */
+const PIP_TIMEOUT = 20 * 60_000;
 
 /**
  * What a Python application imports beside its own files: headstart's packages and those that requirements.txt pins, with
@@ -71,16 +73,8 @@ async function installRequirements(app: string, requirements: string, target: st
 	}
 	const quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-compile"];
 	try {
-		await run(PYTHON, [
-			"-m",
-			"pip",
-			"install",
-			...quiet,
-			"--target",
-			target,
-			"-r",
-			join(app, "requirements.txt"),
-		]);
+		const install = ["-m", "pip", "install", ...quiet, "--target", target];
+		await run(PYTHON, [...install, "-r", join(app, "requirements.txt")], { timeout: PIP_TIMEOUT });
 	} catch (error) {
 		const lines = error instanceof Error && "stderr" in error ? String(error.stderr).trim().split("\n") : [];
 		throw new CliError(
