@@ -66,7 +66,11 @@ export function node(version: string): Check {
 	const [major = 0, minor = 0] = version.split(".").map(Number);
 	return major > 22 || (major === 22 && minor >= 18)
 		? ok("node", version)
-		: missing("node", `${version}, and 22.18 is needed`, "run `npm run setup` in the checkout: it brings one");
+		: missing(
+				"node",
+				`${version}, and 22.18 is needed`,
+				"run `npm run setup` in the checkout: it brings one",
+			);
 }
 
 async function runsc(): Promise<Check> {
