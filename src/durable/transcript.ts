@@ -96,10 +96,13 @@ export class Transcript extends DurableObject<Env> {
 		this.#keep = !cold && deployed.manifest.app.keep_alive > 0;
 		pool.setLive(run.id, this.#name);
 
-		const started = run.start({ deployed, mode, receivedAt: sentAt });
+		run.assign({ deployed, mode, receivedAt: sentAt });
+		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
+		if (invocation.event !== undefined) run.startScript(this.env.RUNNER, invocation.event);
+		const started = run.start();
 		started.catch(() => undefined);
 		const event = invocation.event ?? (await this.#event(request, run, deployed));
-		run.startScript(this.env.RUNNER, event);
+		if (invocation.event === undefined) run.startScript(this.env.RUNNER, event);
 		this.#log(run);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
 		return this.#answer(request, run, invocation, event);

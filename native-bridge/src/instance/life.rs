@@ -18,6 +18,9 @@ pub(crate) type StreamId = u64;
 
 /// A `receivedAt` older than this is not believed.
 const RECEIVED_BELIEF: Nanos = 1_000_000_000;
+/// How long a sandbox waits for its initscript's first RPC to leave. Its boot takes all cores for a while; the script needs
+/// one of them for about a millisecond.
+const SCRIPT_AHEAD: Duration = Duration::from_millis(2);
 /// Lines of output on their way.
 const LINES: usize = 1024;
 /// How long an ended instance can still be attached to, beside the grace period.
@@ -99,6 +102,10 @@ impl Instance {
             spec = self.spec(function, mode) => spec?,
             () = self.closing.cancelled() => return Err(closed()),
         };
+        if mode == Mode::Normal {
+            // Late or not, the sandbox starts.
+            let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
+        }
         let (sender, mut lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
         self.lock().sandbox_pid = Some(sandbox.pid());

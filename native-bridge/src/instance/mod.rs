@@ -23,7 +23,7 @@ use headstart_base::{ErrorCode, Nanos, Result};
 use headstart_memory::StartGuard;
 use headstart_net::Address;
 use headstart_sandbox::Reservation;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -68,6 +68,8 @@ pub(crate) struct Instance {
     pub(crate) tasks: TaskTracker,
     /// The stage, for those who wait for it.
     pub(crate) stage: watch::Sender<Stage>,
+    /// Told when the initscript's first RPC has left, or the script has ended.
+    script_ahead: Notify,
     state: Mutex<State>,
 }
 
@@ -131,6 +133,7 @@ impl Instance {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             stage: watch::Sender::new(Stage::Spare),
+            script_ahead: Notify::new(),
             state: Mutex::new(state),
         })
     }

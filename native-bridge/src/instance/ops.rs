@@ -46,7 +46,10 @@ impl Instance {
             Op::Decide { claim, error } => self.decide(claim, error),
             Op::Cancel(rpc) => self.cancel(rpc),
             Op::Note(text) => self.events.push(Kind::Noted(text)),
-            Op::ScriptEnded => self.lock().script_ended = true,
+            Op::ScriptEnded => {
+                self.lock().script_ended = true;
+                self.script_ahead.notify_one();
+            }
             Op::Void(id) => self.void(id),
         }
     }

@@ -111,7 +111,10 @@ impl Instance {
     ) {
         let mut progress = |progress| match progress {
             Progress::Connected { .. } => {}
-            Progress::Sent { attempt, reused } => self.events.push(Kind::RpcSent { rpc, reused, attempt }),
+            Progress::Sent { attempt, reused } => {
+                self.events.push(Kind::RpcSent { rpc, reused, attempt });
+                self.script_ahead.notify_one();
+            }
             Progress::FirstByte => self.events.push(Kind::RpcFirstByte(rpc)),
         };
         let finished = tokio::select! {

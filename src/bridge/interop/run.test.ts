@@ -43,7 +43,8 @@ test("a function that the bridge has forgotten is put again; ops wait for it", a
 	await bridge.dropFunction(deployed.digest);
 	const hears = listener();
 	const run = await Run.create(bridge, "default", hears);
-	const started = run.start(begin);
+	run.assign(begin);
+	const started = run.start();
 	run.ops([...say("early")]);
 	await started;
 	await expect.poll(() => kinds(run)).toEqual(["received", "started", "noted: initscript info: early"]);
@@ -57,7 +58,8 @@ test("when the stream breaks, the instance is taken over on a new one, and no ev
 	await first.putFunction(functionSpec(deployed));
 	const hears = listener();
 	const run = await Run.create(first, "default", hears);
-	await run.start(begin);
+	run.assign(begin);
+	await run.start();
 	run.ops([...say("before")]);
 	await expect.poll(() => kinds(run)).toHaveLength(3);
 	first[Symbol.dispose]();
@@ -75,7 +77,8 @@ test("when the bridge cannot be reached again, the run fails with its cause", as
 	await bridge.putFunction(functionSpec(deployed));
 	const hears = { ...listener(), reconnect: () => Promise.reject(new Error("no bridge")) };
 	const run = await Run.create(bridge, "default", hears);
-	await run.start(begin);
+	run.assign(begin);
+	await run.start();
 	bridge[Symbol.dispose]();
 	await expect.poll(() => hears.ended).toHaveBeenCalledOnce();
 	expect(run.record).toMatchObject({ state: "failed", error: { code: "bridgeLost" } });

@@ -155,8 +155,8 @@ export class Run implements ScriptPort {
 		return !this.#stopping && !this.#exited && !this.#ended && this.#failure === undefined;
 	}
 
-	/** Gives the instance its function. The message leaves at once; what is wrong shows as `failure`. */
-	start(begin: Begin): Promise<void> {
+	/** Makes the instance a function's. `start` and `startScript` follow, in either order. */
+	assign(begin: Begin): void {
 		const { manifest, script } = begin.deployed;
 		const limits = manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
 		const scripted = script !== undefined && (begin.mode === "normal" || begin.mode === "initscriptOnly");
@@ -170,7 +170,11 @@ export class Run implements ScriptPort {
 			maxConnections: limits.connections,
 			maxMessages: limits.messages,
 		});
-		return this.#start(begin).then(
+	}
+
+	/** Tells the bridge of the function. The message leaves at once; what is wrong shows as `failure`. */
+	start(): Promise<void> {
+		return this.#start().then(
 			() => {
 				const held = this.#held ?? [];
 				this.#held = undefined;
@@ -273,7 +277,11 @@ export class Run implements ScriptPort {
 		}
 	}
 
-	async #start({ deployed, mode, receivedAt }: Begin): Promise<void> {
+	async #start(): Promise<void> {
+		if (this.#begin === undefined) throw new HeadstartError("internal", "a start without a function");
+		const { deployed, receivedAt } = this.#begin;
+		const scripted = this.#state.script !== "none" || this.#begin.mode !== "normal";
+		const mode = scripted ? this.#begin.mode : "noInitscript";
 		try {
 			await this.#instance.start(deployed.digest, mode, receivedAt);
 		} catch (thrown) {
