@@ -34,7 +34,7 @@ describe.each(isolations)("in %s", (name) => {
 			// Sent when the application waits for it already.
 			script: [
 				["expect", 1],
-				["sleep", 1_500],
+				["sleep", name === "gvisor" ? 3_000 : 1_500],
 				["get", "inputs", "big"],
 			],
 			app: [["download_stream", "inputs", "big"]],

@@ -70,7 +70,7 @@ test("bytes that the script read and wrote itself are received under their id, o
 
 test("a reply that is passed on in flight reaches the application after the script's end", async () => {
 	await node().resetStore();
-	await node().fault({ request: "GET inputs/a", kind: "slow", ms: 1_500 });
+	await node().fault({ request: "GET inputs/a", kind: "slow", ms: 2_500 });
 	const { steps, instance } = await invoke(node(), "fallback", {
 		mode: "pass on",
 		app: [["receive", "passed on"]],
