@@ -83,7 +83,8 @@ mod tests {
         client.write_all(b"ask").unwrap();
         server.write_all(b"answer").unwrap();
         client.read_exact(&mut [0; 6]).unwrap();
-        // Closed with bytes that it has not read: a reset.
+        // Closed with bytes that have come and that it has not read: a reset.
+        server.peek(&mut [0; 3]).unwrap();
         drop(server);
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
