@@ -16,12 +16,19 @@ pub(crate) async fn run(program: &str, arguments: &[&str], input: &str, network:
     let network = network.map(|fd| fd.as_fd().as_raw_fd());
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let enter = move || match network {
-        // SAFETY: setns(2) takes no pointer.
-        Some(fd) if unsafe { libc::setns(fd, libc::CLONE_NEWNET) } < 0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+    let enter = move || {
+        // With us: else it would go on making what the next life has just looked for.
+        // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes no pointer.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match network {
+            // SAFETY: setns(2) takes no pointer.
+            Some(fd) if unsafe { libc::setns(fd, libc::CLONE_NEWNET) } < 0 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     };
-    // SAFETY: between fork and exec only setns(2) is called.
+    // SAFETY: between fork and exec only prctl(2) and setns(2) are called.
     unsafe { command.pre_exec(enter) };
     let work = async {
         let mut child = command.spawn()?;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 /// Namespaces that are ready, refilled in the background.
 pub(crate) struct Pool {
@@ -17,6 +18,8 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     wanted: Notify,
     runtime: Handle,
+    /// All that makes or destroys namespaces in the background, for [`Pool::close`] to wait for.
+    tasks: TaskTracker,
 }
 
 #[derive(Default)]
@@ -31,11 +34,17 @@ impl Pool {
     /// Fills the pool in the background, and keeps it filled until [`Pool::close`].
     pub(crate) fn open(names: Names, slice: Slice, size: usize) -> Arc<Self> {
         let size = size.min(usize::from(slice.links()) / 2);
-        let pool =
-            Self { names, slice, size, state: Mutex::default(), wanted: Notify::new(), runtime: Handle::current() };
-        let pool = Arc::new(pool);
+        let pool = Arc::new(Self {
+            names,
+            slice,
+            size,
+            state: Mutex::default(),
+            wanted: Notify::new(),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+        });
         pool.wanted.notify_one();
-        tokio::spawn(Arc::clone(&pool).refill());
+        pool.tasks.spawn(Arc::clone(&pool).refill());
         pool
     }
 
@@ -54,11 +63,14 @@ impl Pool {
             state.ready.pop()
         };
         self.wanted.notify_one();
-        let namespace = match ready {
-            Some(namespace) => namespace,
-            None => self.create().await?,
-        };
-        Ok(Reservation { namespace: Some(namespace), pool: Arc::clone(self) })
+        let reservation = |namespace, pool| Reservation { namespace: Some(namespace), pool };
+        if let Some(namespace) = ready {
+            return Ok(reservation(namespace, Arc::clone(self)));
+        }
+        // A task, which ends its work also when nobody waits for it any more.
+        let pool = Arc::clone(self);
+        let made = self.tasks.spawn(async move { pool.create().await.map(|namespace| reservation(namespace, pool)) });
+        made.await.map_err(|error| failed("network", error))?
     }
 
     async fn create(&self) -> Result<Namespace> {
@@ -127,14 +139,14 @@ impl Pool {
         self.state().used.remove(&number);
     }
 
-    /// Destroys all that is ready. What is reserved follows when it is given back.
+    /// Destroys all that is ready, and what is being made or given back. What is still reserved follows when it is given
+    /// back.
     pub(crate) async fn close(&self) {
-        let ready = {
-            let mut state = self.state();
-            state.closed = true;
-            std::mem::take(&mut state.ready)
-        };
+        self.state().closed = true;
         self.wanted.notify_one();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let ready = std::mem::take(&mut self.state().ready);
         for namespace in ready {
             self.destroy(namespace).await;
         }
@@ -169,7 +181,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(namespace) = self.namespace.take() {
             let pool = Arc::clone(&self.pool);
-            self.pool.runtime.spawn(async move { pool.put(namespace).await });
+            self.pool.tasks.spawn_on(async move { pool.put(namespace).await }, &self.pool.runtime);
         }
     }
 }
