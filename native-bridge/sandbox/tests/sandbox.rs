@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{LIMIT, Node};
-use headstart_sandbox::{Isolation, Limits, Stream};
+use common::{LIMIT, Node, config, folder};
+use headstart_sandbox::{Isolation, Limits, SandboxConfig, Sandboxes, Stream};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -271,6 +271,26 @@ async fn killed_sandboxes_leave_nothing() {
         }
     }
     node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ends_while_it_makes_namespaces_leaves_none() {
+    let folder = folder("ends");
+    let sandboxes = Sandboxes::new(SandboxConfig { pool: 6, ..config(&folder) }).await.unwrap();
+    let reserved = sandboxes.reserve().await.unwrap();
+    let made = sandboxes.inventory().namespaces;
+    assert!(!made.is_empty());
+    drop(reserved);
+    sandboxes.shutdown().await;
+    assert_eq!(sandboxes.inventory().namespaces, Vec::<String>::new());
+    let tag = sandboxes.inventory().tag;
+    let left: Vec<_> = std::fs::read_dir("/run/netns")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.starts_with(&format!("hs-{tag}-")))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
