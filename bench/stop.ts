@@ -26,8 +26,8 @@ export function stopOnSignal(): Stop {
 }
 
 /**
- * Does `work` for each item until all are done or a stop is requested. Ctrl-C also reaches the programs of the node, so
- * what fails after it is not a failure.
+ * Does `work` for each item until all are done or a stop is requested. What fails after that is
+ * not a failure: nobody waits for it any more.
  *
  * @returns whether all were done
  */
