@@ -13,6 +13,10 @@ enum AppOp {
   respond @7;
   free @8;
   mark @9;
+  sendMsg @10;
+  getConn @11;
+  transferConn @12;
+  connStatus @13;
 }
 
 const version :UInt16 = 1;

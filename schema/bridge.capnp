@@ -115,6 +115,9 @@ interface Instance {
 
   snapshot @5 () -> (json :Text, error :Error);
   # What the instance holds now (segments, RPCs, claims), for people and tests.
+
+  readMessage @6 (id :MsgId, offset :UInt64, length :UInt32) -> (data :Data, error :Error);
+  # Bytes of a message that the application sent, at most 1 MiB a call.
 }
 
 struct Op {
@@ -127,11 +130,17 @@ struct Op {
     note @5 :Text;                 # stamps a `noted` event: "initscript started", …
     scriptEnded @6 :Void;          # no op of the script follows
     void @7 :MsgId;                # a published message is not to be served any more
+    transfer @8 :Transfer;         # TransferConn of the script: the application may get the connection
+    adopt @9 :Adopt;               # GetConn of the script: what the application handed over becomes a connection of the script
   }
 }
 
 struct Connect { conn @0 :UInt32; address @1 :Text; }
 # Names an address for later sends. Opening (or finding) the connection begins at once.
+
+struct Transfer { id @0 :MsgId; address @1 :Text; conn @2 :UInt32; }
+
+struct Adopt { conn @0 :UInt32; id @1 :MsgId; address @2 :Text; }
 
 struct Send {
   conn @0 :UInt32;
@@ -191,6 +200,11 @@ struct Event {
     published @20 :MsgId;          # a message can be received from now on (its RPC may still be in flight)
     messageFailed @21 :MessageFailed;
     ended @22 :Ended;              # the last event: all is reaped
+    appMessage @23 :AppMessage;    # SendMsg of the application
+    connOffered @24 :ConnRef;      # TransferConn of the application
+    connReady @25 :ConnReady;      # what the script transferred can be got from now on, or why not
+    connTaken @26 :ConnTaken;      # GetConn of the application
+    connClosed @27 :ConnClosed;    # a connection that the bridge carried for the application has ended
   }
 }
 
@@ -202,9 +216,16 @@ struct RpcAccepted { rpc @0 :MsgId; content @1 :Text; idempotent @2 :Bool; }
 # content: canonical "VERB address/path", what divergence and the trace compare.
 struct RpcSent { rpc @0 :MsgId; reused @1 :Bool; attempt @2 :UInt16; }
 struct RpcDone { rpc @0 :MsgId; reply @1 :Reply; error @2 :Error; }
-struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; }
+struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; connection @5 :Bool; }
+# connection: a GetConn; content is then the address.
 # diverges: the content that was published under this id, when it is another than the claim's; else empty.
 struct Served { id @0 :MsgId; bytes @1 :UInt64; waitedNanos @2 :UInt64; error @3 :Error; }
 struct Called { content @0 :Text; status @1 :UInt16; bytes @2 :UInt64; nanos @3 :UInt64; error @4 :Error; }
 struct MessageFailed { id @0 :MsgId; error @1 :Error; }
+struct AppMessage { id @0 :MsgId; length @1 :UInt64; inlined @2 :Data; }
+# inlined: the bytes, when they are at most 16 KiB.
+struct ConnRef { id @0 :MsgId; address @1 :Text; }
+struct ConnReady { id @0 :MsgId; address @1 :Text; error @2 :Error; }
+struct ConnTaken { id @0 :MsgId; address @1 :Text; kind @2 :Kind; error @3 :Error; enum Kind { socket @0; spliced @1; tls @2; } }
+struct ConnClosed { id @0 :MsgId; address @1 :Text; received @2 :UInt64; sent @3 :UInt64; error @4 :Error; }
 struct Ended { reason @0 :Text; unclaimedMessages @1 :UInt32; unclaimedBytes @2 :UInt64; segments @3 :UInt32; }

@@ -55,6 +55,17 @@ enum ErrorCode {
   protocol @48;
   unsupported @49;
   diskFull @50;
+  initscriptCpu @51;
+  initscriptMemory @52;
+  initscriptConnections @53;
+  initscriptRpcs @54;
+  initscriptMessages @55;
+  initscriptBytes @56;
+  connectionBusy @57;
+  quotaExceeded @58;
+  unknownTenant @59;
+  unknownService @60;
+  notReady @61;
 }
 
 struct ErrorInfo {
@@ -121,5 +132,16 @@ const errors :List(ErrorInfo) = [
   (code = interrupted, http = 410, errno = 4, hint = "The node ended in the middle of this invocation: invoke again."),
   (code = protocol, http = 400, errno = 71, hint = "The peer does not follow the protocol: check that both are of one version."),
   (code = unsupported, http = 501, errno = 95, hint = "This part of the API is not there for this kind of address or application."),
+  (code = initscriptCpu, http = 502, errno = 122, hint = "Raise [initscript.limits] cpu, or compute less in the initscript."),
+  (code = initscriptMemory, http = 502, errno = 122, hint = "Raise [initscript.limits] memory, or keep less in the initscript."),
+  (code = initscriptConnections, http = 502, errno = 122, hint = "Raise [initscript.limits] connections, or use one connection for several RPCs."),
+  (code = initscriptRpcs, http = 502, errno = 122, hint = "Raise [initscript.limits] rpcs, or send fewer."),
+  (code = initscriptMessages, http = 502, errno = 122, hint = "Raise [initscript.limits] messages, or send fewer."),
+  (code = initscriptBytes, http = 502, errno = 122, hint = "The initscript said too much: send smaller requests and messages."),
+  (code = connectionBusy, http = 409, errno = 16, hint = "Read the whole reply before the connection is handed over."),
+  (code = quotaExceeded, http = 429, errno = 122, hint = "The tenant's quota that the message names is used up: wait for instances to end, or raise it."),
+  (code = unknownTenant, http = 404, errno = 2, hint = "`headstart tenant list` shows the tenants of the node."),
+  (code = unknownService, http = 404, errno = 2, hint = "Deploy it first, with a [service] section: `headstart deploy DIR`."),
+  (code = notReady, http = 504, errno = 11, hint = "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule."),
   (code = diskFull, http = 507, errno = 28, hint = "Free space on the node's disk, then try again."),
 ];

@@ -10,6 +10,10 @@ OP_NEXT = 6
 OP_RESPOND = 7
 OP_FREE = 8
 OP_MARK = 9
+OP_SEND_MSG = 10
+OP_GET_CONN = 11
+OP_TRANSFER_CONN = 12
+OP_CONN_STATUS = 13
 VERSION = 1
 HEADER_BYTES = 64
 MAX_PACKET_BYTES = 4096
@@ -75,4 +79,15 @@ ERRORS = {
     48: ("protocol", 71, "The peer does not follow the protocol: check that both are of one version."),
     49: ("unsupported", 95, "This part of the API is not there for this kind of address or application."),
     50: ("diskFull", 28, "Free space on the node's disk, then try again."),
+    51: ("initscriptCpu", 122, "Raise [initscript.limits] cpu, or compute less in the initscript."),
+    52: ("initscriptMemory", 122, "Raise [initscript.limits] memory, or keep less in the initscript."),
+    53: ("initscriptConnections", 122, "Raise [initscript.limits] connections, or use one connection for several RPCs."),
+    54: ("initscriptRpcs", 122, "Raise [initscript.limits] rpcs, or send fewer."),
+    55: ("initscriptMessages", 122, "Raise [initscript.limits] messages, or send fewer."),
+    56: ("initscriptBytes", 122, "The initscript said too much: send smaller requests and messages."),
+    57: ("connectionBusy", 16, "Read the whole reply before the connection is handed over."),
+    58: ("quotaExceeded", 122, "The tenant's quota that the message names is used up: wait for instances to end, or raise it."),
+    59: ("unknownTenant", 2, "`headstart tenant list` shows the tenants of the node."),
+    60: ("unknownService", 2, "Deploy it first, with a [service] section: `headstart deploy DIR`."),
+    61: ("notReady", 11, "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule."),
 }

@@ -50,6 +50,9 @@ pub(super) fn op(op: op::Reader<'_>) -> Decoded<Op> {
         op::Note(text) => Op::Note(text?.to_string()?),
         op::ScriptEnded(()) => Op::ScriptEnded,
         op::Void(id) => Op::Void(id),
+        op::Transfer(_) | op::Adopt(_) => {
+            return Ok(Err(Error::new(ErrorCode::Unsupported, "connections cannot be handed over by this bridge")));
+        }
     }))
 }
 

@@ -151,7 +151,14 @@ class World {
 		this.claimed.set(claim, id);
 		this.#event({
 			which: "claimed",
-			claimed: { claim, id, content, diverges: published ? "GET s3://b/9" : "", deadlineMillis: deadline },
+			claimed: {
+				claim,
+				id,
+				content,
+				diverges: published ? "GET s3://b/9" : "",
+				deadlineMillis: deadline,
+				connection: false,
+			},
 		});
 	}
 

@@ -26,7 +26,10 @@ class Scene {
 	}
 
 	claim(claim: bigint, id: bigint, content = "GET s3://b/k", diverges = ""): Effect[] {
-		return this.event({ which: "claimed", claimed: { claim, id, content, diverges, deadlineMillis: 1000 } });
+		return this.event({
+			which: "claimed",
+			claimed: { claim, id, content, diverges, deadlineMillis: 1000, connection: false },
+		});
 	}
 
 	exit(error?: { code: "initscriptTrapped"; message: string }): Effect[] {
