@@ -17,6 +17,7 @@ enum AppOp {
   getConn @11;
   transferConn @12;
   connStatus @13;
+  segment @14;
 }
 
 const version :UInt16 = 1;
@@ -31,3 +32,4 @@ const flagBegin :UInt32 = 16;        # respond: payload is the answer's head
 const flagEnd :UInt32 = 32;          # respond: the last piece
 const flagError :UInt32 = 64;        # respond: the handler failed, payload says how
 const flagLengthKnown :UInt32 = 128; # answers: total is final
+const flagNoFd :UInt32 = 256;        # requests: no fd beside the answer, this program looks its segment up itself
