@@ -1,6 +1,7 @@
 //! RPCs of the initscript and calls of the application: both go out the same way.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result, now};
@@ -45,16 +46,21 @@ impl Instance {
                     cancel: cancel.clone(),
                     voided: false,
                 };
-                self.lock().rpcs.insert(rpc, record);
+                let first = {
+                    let mut state = self.lock();
+                    state.rpcs.insert(rpc, record);
+                    state.rpcs.len() == 1
+                };
                 let accepted =
                     Kind::RpcAccepted { rpc, content: request.content.clone(), idempotent: request.idempotent };
                 self.events.push(accepted);
                 let millis = if timeout_millis == 0 { function.limits.rpc_timeout_millis } else { timeout_millis };
                 let deadline = Instant::now() + Duration::from_millis(millis.into()).min(LONGEST);
                 let instance = Arc::clone(self);
-                self.spawn(async move {
+                let work = async move {
                     instance.run_rpc(rpc, &function, &address, &request, deadline, &body, &cancel).await;
-                });
+                };
+                if first { self.begin_here(work) } else { self.spawn(work) }
             }
             Err(Refused { content, error }) => {
                 let record =
@@ -62,6 +68,20 @@ impl Instance {
                 self.lock().rpcs.insert(rpc, record);
                 self.events.push(Kind::RpcDone { rpc, outcome: Err(error) });
             }
+        }
+    }
+
+    /// As `spawn`, but the task runs up to its first wait now and on this thread: over a kept connection that sends it, without
+    /// waiting for another thread to wake up.
+    fn begin_here(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(self.tasks.track_future(work));
+        let ended = {
+            let _runtime = self.node.data.enter();
+            // The task that goes on with it asks again.
+            work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        if !ended {
+            self.node.data.spawn(work);
         }
     }
 

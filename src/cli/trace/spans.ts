@@ -46,9 +46,12 @@ function setup(events: readonly TraceEvent[]): Span[] {
 }
 
 function script(events: readonly TraceEvent[]): Span[] {
-	const begin = events.find(({ kind, text }) => kind === "noted" && text?.startsWith("initscript started"));
+	const noted = (text: string): TraceEvent | undefined =>
+		events.find((event) => event.kind === "noted" && event.text?.startsWith(text));
+	const end = noted("initscript ended");
+	// One that began later than its instance says so.
+	const begin = noted("initscript started") ?? (end && first(events, "started"));
 	if (!begin) return [];
-	const end = events.find(({ kind, text }) => kind === "noted" && text?.startsWith("initscript ended"));
 	const note = end?.text?.slice("initscript ended".length).replace(/^[:\s]+/, "");
 	return [
 		{

@@ -79,6 +79,7 @@ export class Run implements ScriptPort {
 	#held: Op[] | undefined = [];
 	#script: ScriptEnd | undefined;
 	#failure: ErrorValue | undefined;
+	#starting = false;
 	#stopping = false;
 	#exited = false;
 	#ended = false;
@@ -174,6 +175,7 @@ export class Run implements ScriptPort {
 
 	/** Tells the bridge of the function. The message leaves at once; what is wrong shows as `failure`. */
 	start(): Promise<void> {
+		this.#starting = true;
 		return this.#start().then(
 			() => {
 				const held = this.#held ?? [];
@@ -201,8 +203,8 @@ export class Run implements ScriptPort {
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory },
 			untouched,
 		});
-		// After the call, which is on its way: the runner works meanwhile.
-		this.#note("initscript started");
+		// One that runs from the start on needs no note of its own: the host's thread has better things to do then.
+		if (this.#starting) this.#note("initscript started");
 		this.scriptEnded = run.then((end) => {
 			host.close();
 			if (this.#ended) return;
