@@ -47,7 +47,7 @@ export default defineConfig({
 			{
 				test: {
 					name: "node",
-					include: [inNode, "{src/cli,setup,schema,bench}/**/*.test.ts"],
+					include: [inNode, "{src/cli,setup,schema,bench,proof}/**/*.test.ts"],
 					exclude: [never],
 					testTimeout: 20_000,
 				},

@@ -1,7 +1,7 @@
-import { readdir, readFile } from "node:fs/promises";
 import { expect, inject, test } from "vitest";
 import { until } from "../../src/cli/node/wait.ts";
 import { deployProbe, invoke } from "../harness/probe.ts";
+import { application, descendants, runners } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
 const node = useNode(async (node) => {
@@ -21,36 +21,15 @@ function recovers(name = "probe"): Promise<unknown> {
 	});
 }
 
-/** Processes whose parent is `pid`, and theirs. */
-async function descendants(pid: number): Promise<{ pid: number; command: string }[]> {
-	const parents = new Map<number, number[]>();
-	for (const name of await readdir("/proc")) {
-		const stat = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
-		const parent = Number(/\) \S (\d+)/.exec(stat)?.[1]);
-		if (parent) parents.set(parent, [...(parents.get(parent) ?? []), Number(name)]);
-	}
-	const below = (of: number): number[] =>
-		(parents.get(of) ?? []).flatMap((child) => [child, ...below(child)]);
-	return Promise.all(
-		below(pid).map(async (child) => ({
-			pid: child,
-			command: await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => ""),
-		})),
-	);
-}
-
 function kill(pid: number | undefined): void {
 	if (pid === undefined) throw new Error("there is no such process");
 	process.kill(pid, "SIGKILL");
 }
 
 async function runnerPid(): Promise<number> {
-	const below = await descendants(node().node.bridge.pid ?? 0);
-	const runner = below.findLast(
-		({ command }) => /workerd/.test(command) && !/bwrap/.test(command.split("\0")[0] ?? ""),
-	);
-	if (!runner) throw new Error("there is no runner");
-	return runner.pid;
+	const [pid] = await runners(node().node.bridge.pid ?? 0);
+	if (pid === undefined) throw new Error("there is no runner");
+	return pid;
 }
 
 test("a killed runner is replaced", async () => {
@@ -76,12 +55,9 @@ test("a runner that dies under an initscript leaves the application to itself", 
 
 test.each(["probe", "guarded"])("a killed application of %s is an appExited", async (name) => {
 	const running = invoke(node(), name, { app: [["sleep", 8]] });
-	const victim = await until("the application", 10_000, async () => {
-		const below = await descendants(node().node.bridge.pid ?? 0);
-		return below.find(({ command }) => /function:handler|runsc-sandbox|boot/.test(command));
-	});
+	const victim = await until("the application", 10_000, () => application(node().node.bridge.pid ?? 0));
 	await new Promise((resolve) => setTimeout(resolve, 500));
-	kill(victim.pid);
+	kill(victim);
 	const { status, body, instance } = await running;
 	expect({ status, code: body.code }).toEqual({ status: 502, code: "appExited" });
 	await node().ended(instance);

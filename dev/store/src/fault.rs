@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Long,
     /// The answer has this status and no object.
     Status { status: u16 },
+    /// After so many bytes of the body nothing comes for a while.
+    Stall { after: u64, ms: u64 },
     /// The answer comes late.
     Slow { ms: u64 },
 }
@@ -88,11 +90,13 @@ pub(crate) struct Served {
     sent: u64,
     /// Once set, the body ends with an error after this wait, in which what is written so far leaves.
     ending: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// A body in the middle of a stall: what follows, after this wait.
+    stalled: Option<(Pin<Box<tokio::time::Sleep>>, Bytes)>,
 }
 
 impl Served {
     pub(crate) fn new(inner: s3s::Body, fault: Option<(Kind, Arc<Wire>)>) -> Self {
-        Self { inner, fault, sent: 0, ending: None }
+        Self { inner, fault, sent: 0, ending: None, stalled: None }
     }
 }
 
@@ -109,6 +113,14 @@ impl Body for Served {
             }
             return Poll::Ready(Some(Err("a fault that was asked for".into())));
         }
+        if let Some((stall, _)) = &mut this.stalled {
+            std::task::ready!(stall.as_mut().poll(cx));
+        }
+        if let Some((_, rest)) = this.stalled.take()
+            && !rest.is_empty()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
+        }
         let polled = std::task::ready!(Pin::new(&mut this.inner).poll_frame(cx));
         let Some((kind, wire)) = &this.fault else { return Poll::Ready(polled) };
         match (kind, polled) {
@@ -121,6 +133,17 @@ impl Body for Served {
                 }
                 this.ending = Some(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
                 Poll::Ready(Some(Ok(Frame::data(data.slice(..left)))))
+            }
+            (Kind::Stall { after, ms }, Some(Ok(frame))) => {
+                let Ok(mut data) = frame.into_data() else { return Poll::Ready(None) };
+                let left = after.saturating_sub(this.sent);
+                this.sent += data.len() as u64;
+                if left == 0 || (data.len() as u64) < left {
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                let rest = data.split_off(usize::try_from(left).unwrap_or(usize::MAX));
+                this.stalled = Some((Box::pin(tokio::time::sleep(Duration::from_millis(*ms))), rest));
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
             (Kind::Long, frame) => {
                 if this.inner.is_end_stream() {

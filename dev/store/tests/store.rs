@@ -98,6 +98,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stalled_body_goes_on() {
+        let running = Running::start();
+        let client = Client::new(ClientConfig::default());
+        let body: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+        std::fs::write(running.dir.join("models/stalled"), &body).unwrap();
+        running.admin("POST /-/fault", r#"{"request":"GET models/stalled","kind":"stall","after":100000,"ms":200}"#);
+        let began = Instant::now();
+        let got = ask(&client, &running.store, "s3://models", b"GET stalled\n\n").await;
+        assert!(got.1.bytes == body && began.elapsed() >= Duration::from_millis(200));
+    }
+
+    #[tokio::test]
     async fn objects_go_in_and_out() {
         let running = Running::start();
         let client = Client::new(ClientConfig::default());

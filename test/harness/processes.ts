@@ -1,0 +1,44 @@
+/** Processes of a node, found by their parents. */
+import { readdir, readFile } from "node:fs/promises";
+
+export interface Descendant {
+	pid: number;
+	/** Its arguments, separated by NUL. */
+	command: string;
+}
+
+/** The processes below `pid`, each before its own children. */
+export async function descendants(pid: number): Promise<Descendant[]> {
+	const children = new Map<number, number[]>();
+	for (const name of await readdir("/proc")) {
+		if (!/^\d+$/.test(name)) continue;
+		const stat = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
+		const parent = Number(/\) \S (\d+)/.exec(stat)?.[1]);
+		if (parent) children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+	}
+	const below = (of: number): number[] =>
+		(children.get(of) ?? []).flatMap((child) => [child, ...below(child)]);
+	return Promise.all(
+		below(pid).map(async (child) => ({
+			pid: child,
+			command: await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => ""),
+		})),
+	);
+}
+
+/** The workerd processes that hold initscripts, below a bridge. */
+export async function runners(bridge: number): Promise<number[]> {
+	return (await descendants(bridge))
+		.filter(({ command }) => /workerd\0serve/.test(command) && !/bwrap/.test(command.split("\0")[0] ?? ""))
+		.map(({ pid }) => pid);
+}
+
+/** The application in a sandbox below a bridge: its program in bubblewrap, the sentry of gVisor. */
+export async function application(bridge: number): Promise<number | undefined> {
+	const below = await descendants(bridge);
+	const sentry = below.find(({ command }) => /runsc-sandbox|\0boot\0/.test(command));
+	if (sentry) return sentry.pid;
+	return below.findLast(
+		({ command }) => command.includes("function:handler") && !/bwrap/.test(command.split("\0")[0] ?? ""),
+	)?.pid;
+}
