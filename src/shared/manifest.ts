@@ -91,6 +91,8 @@ const scriptLimits = v.strictObject({
 	rpcs: count(65_536, 1024),
 	connections: count(1024, 64),
 	messages: count(65_536, 1024),
+	/** Of all its requests and messages. */
+	bytes: size("1KiB", "64MiB", "64MiB"),
 	/** Of one RPC. */
 	rpc_timeout: duration("1ms", "10m", "30s"),
 });

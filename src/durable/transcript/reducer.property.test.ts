@@ -225,6 +225,7 @@ const plays = fc.record({
 		maxRpcs: fc.integer({ min: 1, max: 6 }),
 		maxConnections: fc.integer({ min: 1, max: 3 }),
 		maxMessages: fc.integer({ min: 1, max: 6 }),
+		maxBytes: fc.constantFrom(1 << 20, 24),
 	}),
 	acts: fc.array(acts, { maxLength: 60, size: "max" }),
 });
@@ -264,6 +265,7 @@ test("batches are well formed: each connection, RPC and message is named once, a
 		must(seen.connect.size <= state.rules.maxConnections, "too many connections");
 		must(seen.send.size <= state.rules.maxRpcs, "too many RPCs");
 		must(seen.message.size <= state.rules.maxMessages, "too many messages");
+		must(state.bytes <= state.rules.maxBytes, "too many bytes");
 	});
 });
 

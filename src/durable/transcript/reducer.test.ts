@@ -4,7 +4,14 @@ import type { ScriptOp } from "../../isolates/protocol.ts";
 import { type Input, reduce } from "./reducer.ts";
 import { CLAIM_WAIT_MS, type Effect, initialState, type Rules, type State } from "./state.ts";
 
-const rules: Rules = { script: true, onFailure: "fallback", maxRpcs: 8, maxConnections: 2, maxMessages: 8 };
+const rules: Rules = {
+	script: true,
+	onFailure: "fallback",
+	maxRpcs: 8,
+	maxConnections: 2,
+	maxMessages: 8,
+	maxBytes: 1 << 20,
+};
 const request = new TextEncoder().encode("GET key\n\n");
 
 type Facts = Event extends infer E ? (E extends Event ? Omit<E, "seq" | "at"> : never) : never;
@@ -80,15 +87,23 @@ describe("sends", () => {
 		expect(scene.state.lines[0]?.text).toContain("messageDuplicate");
 	});
 
-	test("limits refuse what is beyond them, and the script hears of it", () => {
-		const scene = new Scene({ maxRpcs: 1, maxConnections: 1 });
+	test("limits refuse what is beyond them, and say the use and the limit", () => {
+		const scene = new Scene({ maxRpcs: 1, maxConnections: 1, maxMessages: 1, maxBytes: 20 });
 		scene.ops(...send);
 		expect(scene.ops({ op: "connect", conn: 2, address: "s3://c" })).toEqual([]);
 		expect(scene.ops({ op: "sendRpc", conn: 1, rpc: 8n, request })).toEqual([]);
-		expect(scene.state.lines.map(({ text }) => text.split(":")[0])).toEqual([
-			"initscriptLimit",
-			"initscriptLimit",
+		expect(scene.ops({ op: "sendRpc", conn: 2, rpc: 9n, request })).toEqual([]);
+		scene.ops({ op: "sendMsg", id: 20n, data: request });
+		expect(scene.ops({ op: "sendMsg", id: 21n, data: request })).toEqual([]);
+		expect(scene.state.lines.map(({ text }) => text)).toEqual([
+			"initscriptConnections: connections: 2 of at most 1",
+			"initscriptRpcs: rpcs: 2 of at most 1",
+			"initscriptConnections: connections: 2 of at most 1",
+			"initscriptMessages: messages: 2 of at most 1",
 		]);
+		const mute = new Scene({ maxBytes: request.length - 1 });
+		mute.ops(...send, { op: "sendMsg", id: 20n, data: request });
+		expect(mute.state.lines[0]?.text).toBe("initscriptBytes: bytes: 9 of at most 8");
 		expect(scene.state.rpcs.size).toBe(1);
 	});
 

@@ -63,6 +63,7 @@ export class Run implements ScriptPort {
 		maxRpcs: 0,
 		maxConnections: 0,
 		maxMessages: 0,
+		maxBytes: 0,
 	});
 	#phase: InstanceState = "running";
 	#startedAt = 0;
@@ -170,6 +171,7 @@ export class Run implements ScriptPort {
 			maxRpcs: limits.rpcs,
 			maxConnections: limits.connections,
 			maxMessages: limits.messages,
+			maxBytes: limits.bytes,
 		});
 	}
 

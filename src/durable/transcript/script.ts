@@ -16,8 +16,9 @@ export function scriptOp(state: State, now: number, op: ScriptOp, effects: Effec
 			sendRpc(state, now, op, effects);
 			break;
 		case "sendMsg": {
-			if (!mayPublish(state, now, op.id)) break;
 			const { id, data } = op;
+			if (!mayPublish(state, now, id, data.length)) break;
+			state.bytes += data.length;
 			publish(state, id, { rpc: undefined, bytes: data.length, phase: "sent", error: undefined });
 			effects.push({
 				effect: "submit",
@@ -49,7 +50,8 @@ function connect(state: State, now: number, { conn, address }: OpOf<"connect">, 
 	if (state.connections.has(conn)) {
 		fault(state, now, "invalidArgument", `connection ${conn} is in use for another address`);
 	} else if (state.connections.size >= state.rules.maxConnections) {
-		fault(state, now, "initscriptLimit", `connections: at most ${state.rules.maxConnections}`);
+		const { code, message } = beyond("connections", state.connections.size + 1, state.rules.maxConnections);
+		fault(state, now, code, message);
 	} else {
 		state.connections.set(conn, address);
 		effects.push({ effect: "submit", op: { which: "connect", connect: { conn, address } } });
@@ -70,7 +72,7 @@ function sendRpc(
 			fault(state, now, "rpcDuplicate", `RPC ${rpc} was sent with another request`);
 		return;
 	}
-	const refused = refusal(state, conn, rpc);
+	const refused = refusal(state, conn, rpc, request.length);
 	if (refused !== undefined) {
 		fault(state, now, refused.code, refused.message);
 		if (state.rpcs.size >= state.rules.maxRpcs) return;
@@ -83,25 +85,29 @@ function sendRpc(
 		});
 		return;
 	}
+	state.bytes += request.length;
 	state.rpcs.set(rpc, { fingerprint: mark, phase: "sent", content: "", outcome: undefined, waiters: [] });
 	effects.push({ effect: "submit", op: { which: "send", send: { conn, rpc, request, timeoutMillis: 0 } } });
 }
 
-function refusal(state: State, conn: number, rpc: bigint): ErrorValue | undefined {
+function refusal(state: State, conn: number, rpc: bigint, bytes: number): ErrorValue | undefined {
+	const { maxRpcs, maxConnections, maxBytes } = state.rules;
 	if (state.owned.has(rpc)) {
 		return { code: "appOwns", message: `the application asked for ${rpc} first and does it itself` };
 	}
 	if (!state.connections.has(conn)) {
+		if (state.connections.size >= maxConnections) {
+			return beyond("connections", state.connections.size + 1, maxConnections);
+		}
 		return { code: "invalidArgument", message: `RPC ${rpc} names connection ${conn}, which does not exist` };
 	}
-	if (state.rpcs.size >= state.rules.maxRpcs) {
-		return { code: "initscriptLimit", message: `rpcs: at most ${state.rules.maxRpcs}` };
-	}
+	if (state.rpcs.size >= maxRpcs) return beyond("rpcs", state.rpcs.size + 1, maxRpcs);
+	if (state.bytes + bytes > maxBytes) return beyond("bytes", state.bytes + bytes, maxBytes);
 	return undefined;
 }
 
 function sendReply(state: State, now: number, { id, rpc }: OpOf<"sendReply">, effects: Effect[]): void {
-	if (!mayPublish(state, now, id)) return;
+	if (!mayPublish(state, now, id, 0)) return;
 	const source = state.rpcs.get(rpc);
 	const missing: ErrorValue = {
 		code: "rpcUnknown",
@@ -122,13 +128,18 @@ function sendReply(state: State, now: number, { id, rpc }: OpOf<"sendReply">, ef
 	});
 }
 
-function mayPublish(state: State, now: number, id: bigint): boolean {
+function mayPublish(state: State, now: number, id: bigint, bytes: number): boolean {
+	const { maxMessages, maxBytes } = state.rules;
 	if (state.messages.has(id)) {
 		fault(state, now, "messageDuplicate", `message ${id} was sent before`);
 	} else if (state.owned.has(id)) {
 		fault(state, now, "appOwns", `the application asked for message ${id} first and goes on by itself`);
-	} else if (state.messages.size >= state.rules.maxMessages) {
-		fault(state, now, "initscriptLimit", `messages: at most ${state.rules.maxMessages}`);
+	} else if (state.messages.size >= maxMessages) {
+		const { code, message } = beyond("messages", state.messages.size + 1, maxMessages);
+		fault(state, now, code, message);
+	} else if (state.bytes + bytes > maxBytes) {
+		const { code, message } = beyond("bytes", state.bytes + bytes, maxBytes);
+		fault(state, now, code, message);
 	} else {
 		return true;
 	}
@@ -138,6 +149,19 @@ function mayPublish(state: State, now: number, id: bigint): boolean {
 function publish(state: State, id: bigint, message: Message): void {
 	state.messages.set(id, message);
 	if (!state.expectedIds.delete(id) && state.expectedCount > 0) state.expectedCount -= 1;
+}
+
+/** The codes of the limits that are held here, by their names in [initscript.limits]. */
+const LIMITS = {
+	connections: "initscriptConnections",
+	rpcs: "initscriptRpcs",
+	messages: "initscriptMessages",
+	bytes: "initscriptBytes",
+} as const;
+
+/** A limit that would be exceeded: it says the use and the limit. */
+function beyond(what: keyof typeof LIMITS, use: number, most: number): ErrorValue {
+	return { code: LIMITS[what], message: `${what}: ${use} of at most ${most}` };
 }
 
 function fault(state: State, now: number, code: ErrorCode, message: string): void {

@@ -21,6 +21,8 @@ export interface Rules {
 	maxRpcs: number;
 	maxConnections: number;
 	maxMessages: number;
+	/** Bytes of all requests and messages of the script. */
+	maxBytes: number;
 }
 
 export interface Rpc {
@@ -69,6 +71,8 @@ export interface State {
 	/** How many more messages the script has announced without an id. */
 	expectedCount: number;
 	divergences: number;
+	/** Bytes of the script's requests and messages so far. */
+	bytes: number;
 	readonly missed: Missed[];
 	readonly lines: ScriptLine[];
 }
@@ -98,6 +102,7 @@ export function initialState(rules: Rules): State {
 		expectedIds: new Set(),
 		expectedCount: 0,
 		divergences: 0,
+		bytes: 0,
 		missed: [],
 		lines: [],
 	};
