@@ -1,14 +1,16 @@
 /** `npm run generate`: compiles `schema/*.capnp` and writes all that is generated from it. Idempotent. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { emitC } from "./c.ts";
 import type { Emitter } from "./emitter.ts";
 import { emitErrors } from "./errors.ts";
 import { emitInitscript } from "./initscript/index.ts";
 import { readSchema } from "./model.ts";
 import { emitPython } from "./python.ts";
+import { emitRust } from "./rust.ts";
 import { emitTypeScript } from "./typescript.ts";
 
-const emitters: Emitter[] = [emitTypeScript, emitErrors, emitPython, emitInitscript];
+const emitters: Emitter[] = [emitTypeScript, emitErrors, emitPython, emitC, emitRust, emitInitscript];
 
 const root = join(import.meta.dirname, "..", "..");
 const schema = readSchema(join(root, "schema"), [
