@@ -6,14 +6,12 @@ import { guard } from "./guard.ts";
 import { bundles } from "./routes/bundles.ts";
 import { functionRoutes } from "./routes/functions.ts";
 import { instances } from "./routes/instances.ts";
-import { invocations } from "./routes/invocations.ts";
 import { node } from "./routes/node.ts";
 
-/** The HTTP API (docs/api.md). */
+/** The HTTP API (docs/api.md) but for invocations, which worker.ts sees first. */
 export const app = new Hono<HostEnv>();
 
 app.use(guard);
-app.route("/v1/functions", invocations);
 app.route("/v1/functions", functionRoutes);
 app.route("/v1/bundles", bundles);
 app.route("/v1/instances", instances);
@@ -24,8 +22,11 @@ app.notFound(({ req }) =>
 		new HeadstartError("notFound", `there is no ${req.method} ${req.path}`, { hint: "See docs/api.md." }),
 	),
 );
-app.onError((error) => {
-	const ours = HeadstartError.from(error);
-	if (ours.code === "internal") console.error(error);
+app.onError(failed);
+
+/** The answer to a request that failed. */
+export function failed(thrown: unknown): Response {
+	const ours = HeadstartError.from(thrown);
+	if (ours.code === "internal") console.error(thrown);
 	return errorResponse(ours);
-});
+}

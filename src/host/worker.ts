@@ -1,9 +1,23 @@
 /** The host: the entry point that `wrangler dev` and a node's workerd run. */
 import type { Env } from "../shared/env.ts";
-import { app } from "./app.ts";
+import { app, failed } from "./app.ts";
+import { checkCaller } from "./guard.ts";
+import { invocationOf, invokeFunction } from "./invocations.ts";
 
 export { Log } from "../durable/log.ts";
 export { Registry } from "../durable/registry.ts";
 export { Transcript } from "../durable/transcript.ts";
 
-export default { fetch: app.fetch } satisfies ExportedHandler<Env>;
+export default {
+	async fetch(request, env, ctx): Promise<Response> {
+		// A cold start waits for this: it needs no router.
+		const wanted = invocationOf(request);
+		if (wanted === undefined) return app.fetch(request, env, ctx);
+		try {
+			checkCaller(request);
+			return await invokeFunction(request, env, ctx, wanted);
+		} catch (thrown) {
+			return failed(thrown);
+		}
+	},
+} satisfies ExportedHandler<Env>;
