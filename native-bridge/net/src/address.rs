@@ -1,4 +1,4 @@
-//! Where a request goes: `s3://bucket`, `http://host:port`, `https://host`.
+//! Where a request goes: `s3://bucket`, `https://host`, `redis://host:port`, `tcp://host:port?frame=u32` and their like.
 
 use std::fmt;
 
@@ -11,6 +11,28 @@ pub enum Scheme {
     S3,
     Http,
     Https,
+    /// SQS: `host` is the queue's name; endpoint and credentials as for S3.
+    Sqs,
+    Grpc,
+    Grpcs,
+    Redis,
+    Rediss,
+    Memcached,
+    Tcp(Frame),
+    Tcps(Frame),
+}
+
+/// Where a message of a plain TCP service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Frame {
+    /// Not said: a connection that is only handed over.
+    Unknown,
+    /// A length before it: 4 bytes, the highest first.
+    U32,
+    /// A line feed behind it.
+    Line,
+    /// Each has so many bytes.
+    Fixed(u32),
 }
 
 impl Scheme {
@@ -19,16 +41,62 @@ impl Scheme {
             Self::S3 => "s3",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Sqs => "sqs",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
+            Self::Redis => "redis",
+            Self::Rediss => "rediss",
+            Self::Memcached => "memcached",
+            Self::Tcp(_) => "tcp",
+            Self::Tcps(_) => "tcps",
         }
     }
 
-    /// The port that an address without one has; 0 for S3, whose port is its endpoint's.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "s3" => Self::S3,
+            "http" => Self::Http,
+            "https" => Self::Https,
+            "sqs" => Self::Sqs,
+            "grpc" => Self::Grpc,
+            "grpcs" => Self::Grpcs,
+            "redis" => Self::Redis,
+            "rediss" => Self::Rediss,
+            "memcached" => Self::Memcached,
+            "tcp" => Self::Tcp(Frame::Unknown),
+            "tcps" => Self::Tcps(Frame::Unknown),
+            _ => return None,
+        })
+    }
+
+    /// The port that an address without one has; 0 where there is none: S3 and SQS have their endpoint's, tcp must name it.
     pub fn default_port(self) -> u16 {
         match self {
-            Self::S3 => 0,
-            Self::Http => 80,
-            Self::Https => 443,
+            Self::S3 | Self::Sqs | Self::Tcp(_) | Self::Tcps(_) => 0,
+            Self::Http | Self::Grpc => 80,
+            Self::Https | Self::Grpcs => 443,
+            Self::Redis | Self::Rediss => 6379,
+            Self::Memcached => 11211,
         }
+    }
+
+    /// Whether a connection to it is an instance's own (a [`Session`](crate::Session)), and not one of a pool's.
+    pub fn is_session(self) -> bool {
+        matches!(self, Self::Redis | Self::Rediss | Self::Memcached | Self::Tcp(_) | Self::Tcps(_))
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Grpcs | Self::Rediss | Self::Tcps(_))
+    }
+
+    /// Whether its addresses are names in a store of the operator's, which is where the connection goes.
+    pub fn needs_store(self) -> bool {
+        matches!(self, Self::S3 | Self::Sqs)
+    }
+
+    /// Whether its requests are HTTP/1.1.
+    pub(crate) fn is_http1(self) -> bool {
+        matches!(self, Self::S3 | Self::Sqs | Self::Http | Self::Https)
     }
 }
 
@@ -36,51 +104,58 @@ impl Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     pub scheme: Scheme,
-    /// A name, an IPv4 address or an IPv6 address without brackets; for S3 the bucket.
+    /// A name, an IPv4 address or an IPv6 address without brackets; for S3 the bucket, for SQS the queue.
     pub host: String,
-    /// 0 for S3.
+    /// 0 for S3 and SQS.
     pub port: u16,
 }
 
-/// The schemes of the API that this client does not speak.
-const OTHER_SCHEMES: [&str; 7] = ["sqs", "redis", "rediss", "memcached", "tcp", "tcps", "file"];
 const MAX_HOST: usize = 253;
+/// Bytes of a message of fixed length.
+const MAX_FIXED: u32 = 64 << 20;
+const KINDS: &str = "s3, sqs, http, https, grpc, grpcs, redis, rediss, memcached, tcp or tcps";
 
 impl Address {
-    /// Parses an address without a path ("s3://bucket", "http://h:p"; one trailing slash may follow).
+    /// Parses an address without a path ("s3://bucket", "http://h:p"; one trailing slash may follow). Only tcp has something
+    /// behind its port: "?frame=u32", "?frame=line" or "?frame=fixed:N".
     ///
-    /// `unsupported` for a scheme that is not spoken here, `invalidArgument` for what is no address.
+    /// `invalidArgument` for what is no address.
     pub fn parse(text: &str) -> Result<Self> {
-        let (scheme, rest) = Self::scheme(text)?;
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains(['/', '?', '#']) {
-            return Err(invalid(text, "an address has no path: put it in the request"));
+        match Self::split(text)? {
+            (address, "" | "/") => Ok(address),
+            _ => Err(invalid(text, "an address has no path: put it in the request")),
         }
-        Self::authority(scheme, authority, text)
     }
 
     /// Splits "scheme://authority/path" into the address and what begins with the path's slash (empty if there is none).
     pub fn split(url: &str) -> Result<(Self, &str)> {
-        let (scheme, rest) = Self::scheme(url)?;
+        let Some((name, rest)) = url.split_once("://") else {
+            return Err(invalid(url, "it should look like s3://bucket, https://host or redis://host:port"));
+        };
+        let Some(mut scheme) = Scheme::named(&name.to_ascii_lowercase()) else {
+            return Err(invalid(url, &format!("its kind is unknown: use {KINDS}")));
+        };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
+        let (authority, mut path) = rest.split_at(end);
+        if let Scheme::Tcp(frame) | Scheme::Tcps(frame) = &mut scheme
+            && let Some(query) = path.strip_prefix('?')
+        {
+            let end = query.find('/').unwrap_or(query.len());
+            *frame = Frame::parse(&query[..end])
+                .ok_or_else(|| invalid(url, "its framing should be frame=u32, frame=line or frame=fixed:BYTES"))?;
+            path = &query[end..];
+        }
         Ok((Self::authority(scheme, authority, url)?, path))
     }
 
-    fn scheme(text: &str) -> Result<(Scheme, &str)> {
-        let Some((name, rest)) = text.split_once("://") else {
-            return Err(invalid(text, "it should look like s3://bucket, http://host:port or https://host"));
+    /// The address without its framing: where it is, as rules and contents say it.
+    pub fn place(&self) -> Self {
+        let scheme = match self.scheme {
+            Scheme::Tcp(_) => Scheme::Tcp(Frame::Unknown),
+            Scheme::Tcps(_) => Scheme::Tcps(Frame::Unknown),
+            other => other,
         };
-        match name.to_ascii_lowercase().as_str() {
-            "s3" => Ok((Scheme::S3, rest)),
-            "http" => Ok((Scheme::Http, rest)),
-            "https" => Ok((Scheme::Https, rest)),
-            other if OTHER_SCHEMES.contains(&other) => Err(Error::new(
-                ErrorCode::Unsupported,
-                format!("addresses of the kind {other}:// are not supported here: use s3://, http:// or https://"),
-            )),
-            _ => Err(invalid(text, "its kind is unknown: use s3://, http:// or https://")),
-        }
+        Self { scheme, host: self.host.clone(), port: self.port }
     }
 
     fn authority(scheme: Scheme, authority: &str, text: &str) -> Result<Self> {
@@ -91,6 +166,14 @@ impl Address {
             return match is_bucket(authority) {
                 true => Ok(Self { scheme, host: authority.to_owned(), port: 0 }),
                 false => Err(invalid(text, "a bucket's name is 1 to 63 characters of a-z, 0-9, '.', '-' and '_'")),
+            };
+        }
+        if scheme == Scheme::Sqs {
+            return match is_queue(authority) {
+                true => Ok(Self { scheme, host: authority.to_owned(), port: 0 }),
+                false => {
+                    Err(invalid(text, "a queue's name is 1 to 80 letters, digits, '-' and '_', and may end with .fifo"))
+                }
             };
         }
         let (host, port) = match authority.strip_prefix('[') {
@@ -118,6 +201,7 @@ impl Address {
             }
         };
         let port = match port {
+            None if scheme.default_port() == 0 => return Err(invalid(text, "its port is missing")),
             None => scheme.default_port(),
             Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 match digits.parse::<u16>() {
@@ -145,7 +229,39 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}://{}", self.scheme.name(), self.host_header())
+        write!(out, "{}://{}", self.scheme.name(), self.host_header())?;
+        match self.scheme {
+            Scheme::Tcp(frame) | Scheme::Tcps(frame) => write!(out, "{frame}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Frame {
+    /// Parses "frame=u32", "frame=line" or "frame=fixed:N".
+    fn parse(query: &str) -> Option<Self> {
+        match query.strip_prefix("frame=")? {
+            "u32" => Some(Self::U32),
+            "line" => Some(Self::Line),
+            other => {
+                let digits = other.strip_prefix("fixed:")?;
+                let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+                let bytes = digits.parse().ok().filter(|bytes| plain && (1..=MAX_FIXED).contains(bytes))?;
+                Some(Self::Fixed(bytes))
+            }
+        }
+    }
+}
+
+/// As it stands in an address, with the question mark.
+impl fmt::Display for Frame {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::U32 => out.write_str("?frame=u32"),
+            Self::Line => out.write_str("?frame=line"),
+            Self::Fixed(bytes) => write!(out, "?frame=fixed:{bytes}"),
+        }
     }
 }
 
@@ -154,6 +270,13 @@ fn is_bucket(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
         && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         && !name.contains("..")
+}
+
+fn is_queue(name: &str) -> bool {
+    let plain = name.strip_suffix(".fifo").unwrap_or(name);
+    !plain.is_empty()
+        && name.len() <= 80
+        && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn is_host(name: &str) -> bool {
@@ -186,19 +309,20 @@ mod tests {
             ("https://h:80", "https://h:80"),
             ("http://[0:0::1]:9000", "http://[::1]:9000"),
             ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+            ("sqs://Jobs_1.fifo", "sqs://Jobs_1.fifo"),
+            ("redis://H:6379/", "redis://h"),
+            ("rediss://h:6380", "rediss://h:6380"),
+            ("memcached://h", "memcached://h"),
+            ("grpcs://h:443", "grpcs://h"),
+            ("tcp://h:1", "tcp://h:1"),
+            ("tcp://H:01?frame=u32", "tcp://h:1?frame=u32"),
+            ("tcps://[::1]:1?frame=fixed:016/", "tcps://[::1]:1?frame=fixed:16"),
+            ("tcp://h:1?frame=line", "tcp://h:1?frame=line"),
         ] {
             let address = Address::parse(given).unwrap();
             assert_eq!(address.to_string(), canonical);
             assert_eq!(Address::parse(canonical).unwrap(), address);
         }
-    }
-
-    #[test]
-    fn says_which_schemes_are_unsupported() {
-        for text in ["sqs://q", "redis://h:6379", "memcached://h", "tcp://h:1?frame=none", "tcps://h:1"] {
-            assert_eq!(code(text), ErrorCode::Unsupported, "{text}");
-        }
-        assert!(Address::parse("redis://h").unwrap_err().message.contains("use s3://"));
     }
 
     #[test]
@@ -226,6 +350,20 @@ mod tests {
             "http://[::1]x",
             "http://h\r\n",
             "gopher://h",
+            "file:///x",
+            "sqs://",
+            "sqs://.fifo",
+            "sqs://a b",
+            "sqs://a.b",
+            "tcp://h",
+            "tcp://h:1?frame=none",
+            "tcp://h:1?frame=fixed:0",
+            "tcp://h:1?frame=fixed:+1",
+            "tcp://h:1?frame=fixed:99999999999",
+            "tcp://h:1?frame=u32&x=1",
+            "redis://h?db=1",
+            "redis://u:p@h",
+            "grpc://h/x",
             "http://é",
         ] {
             assert_eq!(code(text), ErrorCode::InvalidArgument, "{text}");
@@ -237,5 +375,8 @@ mod tests {
         let (address, path) = Address::split("s3://models/a/b?x=1").unwrap();
         assert_eq!((address.to_string().as_str(), path), ("s3://models", "/a/b?x=1"));
         assert_eq!(Address::split("http://h:1").unwrap().1, "");
+        let (address, path) = Address::split("tcp://h:1?frame=u32/x").unwrap();
+        assert_eq!((address.to_string().as_str(), path), ("tcp://h:1?frame=u32", "/x"));
+        assert_eq!(address.place().to_string(), "tcp://h:1");
     }
 }

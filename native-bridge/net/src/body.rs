@@ -27,7 +27,7 @@ const MAX_RECEIVE: u64 = 2 * 1024 * 1024;
 
 /// A connection in the middle of an answer. Each wait ends after `stall`.
 pub(crate) struct Receiver<'a> {
-    pub(crate) stream: &'a mut Stream,
+    pub(crate) stream: &'a Stream,
     pub(crate) sink: &'a mut dyn BodySink,
     pub(crate) stall: Duration,
 }
@@ -42,7 +42,49 @@ impl Receiver<'_> {
         }
     }
 
-    async fn exactly(&mut self, length: u64) -> Result<(), Failure> {
+    /// Receives a body of the length that its head announces.
+    pub(crate) async fn announced(&mut self, head: ResponseHead) -> Result<(ResponseHead, u64), Failure> {
+        let length = head.content_length.unwrap_or_default();
+        self.sink.begin(&head)?;
+        self.exactly(length).await?;
+        Ok((head, length))
+    }
+
+    /// Gives the sink a body that came with its head.
+    pub(crate) fn copied(&mut self, head: ResponseHead, body: &[u8]) -> Result<(ResponseHead, u64), Failure> {
+        self.sink.begin(&head)?;
+        self.copy(body)?;
+        Ok((head, body.len() as u64))
+    }
+
+    /// Gives the sink bytes of a body.
+    pub(crate) fn copy(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            let space = self.sink.space()?;
+            let count = space.len().min(bytes.len());
+            if count == 0 {
+                return Err(no_room().into());
+            }
+            space[..count].copy_from_slice(&bytes[..count]);
+            self.sink.filled(count);
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Receives `count` bytes that are not the body's.
+    pub(crate) async fn short(&mut self, count: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+        let taking = self.stream.take(count, buffer, |bytes| Ok((bytes.len() >= count).then_some(count)));
+        match tokio::time::timeout_at(Instant::now() + self.stall, taking).await {
+            Ok(Ok(Taken::Whole)) => Ok(()),
+            Ok(Ok(Taken::Closed(0))) => Err(Failure::closed()),
+            Ok(Ok(_)) => Err(Failure::truncated("the connection was closed in the middle of it")),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::timeout("the service stopped in the middle of its answer")),
+        }
+    }
+
+    pub(crate) async fn exactly(&mut self, length: u64) -> Result<(), Failure> {
         let mut left = length;
         while left > 0 {
             match self.some(left).await? {
@@ -85,7 +127,7 @@ impl Receiver<'_> {
         tokio::task::coop::consume_budget().await;
         let space = self.sink.space()?;
         if space.is_empty() {
-            return Err(Error::new(ErrorCode::Internal, "there is no room for the body").into());
+            return Err(no_room().into());
         }
         let limit = limit.min(MAX_RECEIVE).min(space.len() as u64) as usize;
         let receiving = self.stream.receive(&mut space[..limit]);
@@ -112,4 +154,8 @@ impl Receiver<'_> {
             Err(_) => Err(Failure::timeout("the service stopped in the middle of its answer")),
         }
     }
+}
+
+fn no_room() -> Error {
+    Error::new(ErrorCode::Internal, "there is no room for the body")
 }

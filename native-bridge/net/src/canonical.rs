@@ -28,7 +28,7 @@ const S3_PARAMETERS: [&str; 13] = [
     "versionId",
 ];
 
-/// The canonical form of a path with or without a query. A missing leading slash is added.
+/// The canonical form of an HTTP or S3 path with or without a query. A missing leading slash is added.
 ///
 /// `invalidArgument` for bad percent-encoding, dot or empty segments, control characters, and for S3 what is not UTF-8
 /// or a parameter that may not be named.
@@ -41,7 +41,8 @@ pub(crate) fn path(scheme: Scheme, raw: &str) -> Result<String> {
     let mut out = String::with_capacity(raw.len() + 1);
     match scheme {
         Scheme::S3 if decoded.first() != Some(&b'/') => decoded.insert(0, b'/'),
-        Scheme::Http | Scheme::Https if !path.starts_with('/') => {
+        Scheme::S3 => {}
+        _ if !path.starts_with('/') => {
             decoded.insert(0, b'/');
             out.push('/');
         }
@@ -55,7 +56,7 @@ pub(crate) fn path(scheme: Scheme, raw: &str) -> Result<String> {
             }
             encode(&decoded, b"/", &mut out);
         }
-        Scheme::Http | Scheme::Https => normalise(path, b"/:@!$&'()*+,;=", &mut out)?,
+        _ => normalise(path, b"/:@!$&'()*+,;=", &mut out)?,
     }
     match query {
         None | Some("") => {}
@@ -63,7 +64,7 @@ pub(crate) fn path(scheme: Scheme, raw: &str) -> Result<String> {
             out.push('?');
             match scheme {
                 Scheme::S3 => s3_query(query, &mut out)?,
-                Scheme::Http | Scheme::Https => {
+                _ => {
                     no_control(&decode(query)?)?;
                     normalise(query, b"/:@!$&'()*+,;=?", &mut out)?;
                 }

@@ -18,6 +18,7 @@ use crate::head::ResponseHead;
 use crate::pool::{Kept, Key, Pool};
 use crate::request::Request;
 use crate::resolve::Resolver;
+use crate::session::Session;
 use crate::sigv4;
 use crate::store::Store;
 use crate::stream::Stream;
@@ -79,6 +80,9 @@ impl Client {
     /// Begins to open a connection now, unless one is kept or under way. Must be called in a tokio runtime; never waits.
     /// What fails shows at the requests.
     pub fn warm(&self, tenant: &str, address: &Address, store: Option<&Store>) {
+        if !address.scheme.is_http1() {
+            return;
+        }
         let Ok(route) = Route::new(address, store) else { return };
         let key = route.key(tenant);
         if self.shared.pool.has(&key) {
@@ -94,7 +98,30 @@ impl Client {
         });
     }
 
-    /// Sends a request and receives its answer into `sink`.
+    /// Opens a connection of an instance's own. For HTTP it is one of the kept ones, if there is one.
+    ///
+    /// Errors: `unknownSecret`, `egressDenied` (an address in the node's own network), `nameNotResolved`, `connectFailed`,
+    /// `tlsFailed`, `rpcTimeout`.
+    pub async fn open(
+        &self,
+        tenant: &str,
+        address: &Address,
+        store: Option<&Store>,
+        deadline: Instant,
+    ) -> Result<Session> {
+        let route = Route::new(address, store)?;
+        let key = route.key(tenant);
+        let opening = async {
+            let (stream, _) = self.connection(&key, address.scheme.is_session()).await?;
+            Ok(Session::new(address.clone(), *stream, self.shared.config.stall_timeout))
+        };
+        match tokio::time::timeout_at(deadline.into(), opening).await {
+            Ok(session) => session,
+            Err(_) => Err(Error::new(ErrorCode::RpcTimeout, format!("{address} was not reached in time"))),
+        }
+    }
+
+    /// Sends a request and receives its answer into `sink`. One to a service that is no HTTP has a connection for itself.
     ///
     /// An answer of any status is `Done`. Idempotent requests are tried again, at most `max_attempts` times in all, when
     /// the connection fails or the service answers 500, 502, 503 or 504; a kept connection that turns out to be dead
@@ -111,6 +138,10 @@ impl Client {
         sink: &mut dyn BodySink,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Done> {
+        if address.scheme.is_session() {
+            let session = self.open(tenant, address, store, deadline).await?;
+            return session.send(request, deadline, sink, progress).await;
+        }
         let route = Route::new(address, store)?;
         let work = self.attempts(tenant, &route, request, deadline, sink, progress);
         match tokio::time::timeout_at(deadline.into(), work).await {
@@ -153,7 +184,7 @@ impl Client {
                     };
                     Failure { error, retry }
                 }
-                Ok((mut stream, reused)) => {
+                Ok((stream, reused)) => {
                     progress(Progress::Connected { reused });
                     let exchange = Exchange {
                         request,
@@ -164,9 +195,9 @@ impl Client {
                         first_byte: config.first_byte_timeout,
                         stall: config.stall_timeout,
                     };
-                    match exchange.run(&mut stream, sink, progress).await {
+                    match exchange.run(&stream, sink, progress).await {
                         Ok(Answer { head, length, keep_alive }) => {
-                            if keep_alive && stream.is_quiet().await {
+                            if keep_alive && stream.is_quiet() {
                                 self.keep(key, Kept::Open(stream));
                             }
                             return Ok(Done { head, length, attempts: attempt });
@@ -191,15 +222,15 @@ impl Client {
     async fn connection(&self, key: &Key, fresh: bool) -> Result<(Box<Stream>, bool)> {
         while !fresh && let Some(kept) = self.shared.pool.take(key) {
             match kept {
-                Kept::Open(mut stream) => {
-                    if stream.is_quiet().await {
+                Kept::Open(stream) => {
+                    if stream.is_quiet() {
                         return Ok((stream, true));
                     }
                 }
                 Kept::Opening(receiver) => {
                     // What failed while nobody needed it is tried anew below, for an error of now.
-                    if let Ok(Ok(mut stream)) = receiver.await
-                        && stream.is_quiet().await
+                    if let Ok(Ok(stream)) = receiver.await
+                        && stream.is_quiet()
                     {
                         return Ok((Box::new(stream), false));
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headstart_base::{Error, ErrorCode, Result};
 use tokio::net::TcpStream;
 
-use crate::address::{Address, Scheme};
+use crate::address::Address;
 use crate::pool::Key;
 use crate::reach;
 use crate::resolve::Resolver;
@@ -56,9 +56,9 @@ impl Connector {
     async fn secure(&self, endpoint: &Address, tcp: TcpStream) -> Result<Stream> {
         tcp.set_nodelay(true)
             .map_err(|error| Error::new(ErrorCode::ConnectFailed, format!("cannot set TCP_NODELAY: {error}")))?;
-        match endpoint.scheme {
-            Scheme::Https => Ok(Stream::Tls(Box::new(self.tls.connect(&endpoint.host, tcp).await?))),
-            Scheme::Http | Scheme::S3 => Ok(Stream::Plain(tcp)),
+        match endpoint.scheme.is_tls() {
+            true => Ok(Stream::tls(self.tls.connect(&endpoint.host, tcp).await?)),
+            false => Ok(Stream::Plain(tcp)),
         }
     }
 }

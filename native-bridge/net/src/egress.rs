@@ -1,4 +1,5 @@
-//! What a function may reach: rules "VERB scheme://host[:port]/path", the path with a trailing `*` for a prefix.
+//! What a function may reach: rules "VERB scheme://host[:port]/path", the path with a trailing `*` for a prefix, and for
+//! what is no HTTP "scheme://host:port".
 
 use headstart_base::{Error, ErrorCode, Result};
 
@@ -19,12 +20,14 @@ struct Rule {
     /// Canonical URL, or its beginning.
     url: String,
     prefix: bool,
+    /// Whether it names all of the destination: what may be said on a connection that is handed over is not looked at.
+    whole: bool,
 }
 
 const MAX_RULES: usize = 256;
 
 impl Egress {
-    /// Parses rules such as "GET s3://models/*", "* http://host:8080/api/*" and "PUT s3://results/out.json".
+    /// Parses rules such as "GET s3://models/*", "* http://host:8080/api/*" and "redis://host:6379".
     ///
     /// `invalidArgument` names the rule and what is wrong with it; `unsupported` for a scheme that is not spoken.
     pub fn parse(rules: &[String]) -> Result<Self> {
@@ -51,6 +54,18 @@ impl Egress {
         })
     }
 
+    /// Whether all of a destination is allowed, so that a connection to it may be handed over.
+    pub fn allows_connection(&self, address: &Address) -> bool {
+        let place = address.place();
+        self.rules.iter().any(|rule| rule.whole && rule.address == place)
+    }
+
+    /// Whether a rule is about the destination.
+    pub fn names(&self, address: &Address) -> bool {
+        let place = address.place();
+        self.rules.iter().any(|rule| rule.address == place)
+    }
+
     /// The destinations that the rules name, each once.
     pub fn destinations(&self) -> Vec<&Address> {
         let mut found: Vec<&Address> = Vec::new();
@@ -69,18 +84,26 @@ impl Rule {
             let shown: String = text.chars().take(100).collect();
             Error::new(ErrorCode::InvalidArgument, format!("the egress rule {shown:?} is not usable: {why}"))
         };
-        let Some((verb, url)) = text.trim().split_once(' ') else {
-            return Err(invalid("it should look like \"GET s3://bucket/*\""));
+        let (verb, url) = match text.trim().split_once(' ') {
+            Some((verb, url)) => (verb, url.trim_start()),
+            None => ("*", text.trim()),
         };
-        let verb = match verb {
-            "*" => None,
-            name if (1..=16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-                Some(name.to_owned())
+        let all = verb == "*";
+        if !all && !((1..=16).contains(&verb.len()) && verb.bytes().all(|byte| byte.is_ascii_uppercase())) {
+            return Err(invalid("its verb is neither * nor upper-case letters"));
+        }
+        let (address, path) =
+            Address::split(url).map_err(|error| Error::new(error.code, format!("egress rule: {error}")))?;
+        let address = address.place();
+        if address.scheme.is_session() {
+            if !all || !matches!(path, "" | "/" | "/*") {
+                return Err(invalid("such a rule names a host and a port, and nothing else: \"redis://host:6379\""));
             }
-            _ => return Err(invalid("its verb is neither * nor upper-case letters")),
-        };
-        let (address, path) = Address::split(url.trim_start())
-            .map_err(|error| Error::new(error.code, format!("egress rule: {error}")))?;
+            return Ok(Self { verb: None, url: format!("{address}/"), address, prefix: true, whole: true });
+        }
+        if !text.trim().contains(' ') {
+            return Err(invalid("it should look like \"GET s3://bucket/*\""));
+        }
         if !path.starts_with('/') {
             return Err(invalid("a path is missing: end it with /* to allow all of the destination"));
         }
@@ -92,7 +115,9 @@ impl Rule {
             return Err(invalid("a * can stand at the end only"));
         }
         let path = canonical::path(address.scheme, path).map_err(|error| invalid(&error.message))?;
-        Ok(Self { verb, url: format!("{address}{path}"), address, prefix })
+        let whole = all && prefix && path == "/";
+        let verb = (!all).then(|| verb.to_owned());
+        Ok(Self { verb, url: format!("{address}{path}"), address, prefix, whole })
     }
 }
 
@@ -136,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn a_host_and_a_port_are_a_rule_for_what_is_no_http() {
+        let egress =
+            egress(&["redis://h:6379", "* memcached://m/*", "tcp://t:1?frame=line", "GET http://w/*", "* http://x/*"]);
+        assert!(egress.allows("SET", "redis://h/key") && egress.allows("SEND", "tcp://t:1/"));
+        assert!(!egress.allows("SET", "rediss://h/key") && !egress.allows("SEND", "tcp://t:11/"));
+        let may = |address: &str| egress.allows_connection(&Address::parse(address).unwrap());
+        assert!(may("redis://h") && may("tcp://t:1") && may("tcp://t:1?frame=u32") && may("http://x"));
+        assert!(!may("http://w") && !may("tcps://t:1") && !may("redis://h:1") && !may("http://x:8080"));
+        assert!(egress.names(&Address::parse("http://w").unwrap()));
+    }
+
+    #[test]
     fn a_path_cannot_be_spelled_around_a_rule() {
         let egress = egress(&["GET s3://models/public/*", "GET http://h/public/*"]);
         for (address, raw) in [
@@ -163,7 +200,9 @@ mod tests {
             ("GET s3://models", "/*"),
             ("GET s3://models/*/x", "end only"),
             ("GET s3://models/../*", "segment"),
-            ("GET redis://h/*", "not supported"),
+            ("GET redis://h/*", "host and a port"),
+            ("redis://h/key", "host and a port"),
+            ("tcp://h", "port is missing"),
             ("GET s3://UPPER/*", "bucket"),
         ] {
             let error = Egress::parse(&[rule.to_owned()]).unwrap_err();

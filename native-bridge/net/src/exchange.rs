@@ -47,7 +47,7 @@ pub(crate) struct Answer {
 impl Exchange<'_> {
     pub(crate) async fn run(
         &self,
-        stream: &mut Stream,
+        stream: &Stream,
         sink: &mut dyn BodySink,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Answer, Failure> {
@@ -72,7 +72,7 @@ impl Exchange<'_> {
     /// Sends the request and receives the head of its answer; also whether the whole request was sent.
     async fn head(
         &self,
-        stream: &mut Stream,
+        stream: &Stream,
         progress: &mut (dyn FnMut(Progress) + Send),
         answered: &mut bool,
     ) -> Result<(Head, bool), Failure> {
@@ -93,10 +93,7 @@ impl Exchange<'_> {
             match taken {
                 Taken::Whole => {}
                 Taken::TooLong => return Err(Failure::bad_reply("its head is longer than 16 KiB")),
-                Taken::Closed(0) => {
-                    let message = "the service closed the connection without an answer";
-                    return Err(Failure::again(ErrorCode::ConnectionReset, message));
-                }
+                Taken::Closed(0) => return Err(Failure::closed()),
                 Taken::Closed(_) => return Err(Failure::truncated("the connection was closed in its head")),
             }
             let head = head::parse(&buffer, &self.request.verb)?;
@@ -110,7 +107,7 @@ impl Exchange<'_> {
     }
 
     /// Sends head and body. False when the service answered before it had all of the body.
-    async fn send(&self, stream: &mut Stream, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<bool, Failure> {
+    async fn send(&self, stream: &Stream, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<bool, Failure> {
         let body = &self.request.body[..];
         let mut first = self.head.as_bytes().to_vec();
         let mut rest = body;
@@ -154,7 +151,7 @@ impl<'a> Route<'a> {
                 ErrorCode::UnknownSecret,
                 format!("{address} needs a store: name one in the function's [secrets] as s3 = \"…\""),
             )),
-            (crate::Scheme::Http | crate::Scheme::Https, _) => Ok(Self { endpoint: address, bucket: None }),
+            (_, _) => Ok(Self { endpoint: address, bucket: None }),
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) struct Failure {
     pub(crate) retry: Retry,
 }
 
+/// What came of a part of an attempt.
+pub(crate) type Attempt<T> = std::result::Result<T, Failure>;
+
 impl Failure {
     pub(crate) fn again(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { error: Error::new(code, message), retry: Retry::Again }
@@ -30,6 +33,11 @@ impl Failure {
     /// The server breaks its protocol.
     pub(crate) fn bad_reply(why: &str) -> Self {
         Self { error: Error::new(ErrorCode::BadReply, format!("the answer is malformed: {why}")), retry: Retry::Never }
+    }
+
+    /// The server ended the connection where an answer should begin.
+    pub(crate) fn closed() -> Self {
+        Self::again(ErrorCode::ConnectionReset, "the service closed the connection without an answer")
     }
 
     pub(crate) fn truncated(why: &str) -> Self {

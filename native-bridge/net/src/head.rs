@@ -15,6 +15,11 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// The head of an answer of a protocol without headers.
+    pub(crate) fn plain(status: u16, length: u64) -> Self {
+        Self { status, headers: Vec::new(), content_length: Some(length) }
+    }
+
     /// The first header of that (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())

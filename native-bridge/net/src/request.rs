@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
 
-use crate::address::Address;
+use crate::address::{Address, Scheme};
 use crate::canonical;
+use crate::frame;
 
 /// A request in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +16,12 @@ pub struct Request {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
-    /// What it is, for claims: "GET s3://models/weights". A range is part of it: "GET s3://models/weights#bytes=0-99".
+    /// What it is, for claims: "GET s3://models/weights". What tells two requests for one URL apart is behind a '#': a range
+    /// ("GET s3://models/weights#bytes=0-99"), or a hash of a message.
     pub content: String,
     pub idempotent: bool,
+    /// What stands before the body of a request that is no HTTP: a Redis command's arguments, a memcached command's words.
+    pub(crate) words: Vec<Bytes>,
 }
 
 const MAX_HEAD: usize = 16 * 1024;
@@ -41,23 +45,46 @@ const OWN_HEADERS: [&str; 13] = [
 ];
 
 impl Request {
-    /// Parses "VERB path\nname: value\n\nbody". The path is percent-encoded or plain, with or without a leading slash.
+    /// Parses a request as its protocol has it (docs/network.md). HTTP and S3: "VERB path\nname: value\n\nbody"; the path is
+    /// percent-encoded or plain, with or without a leading slash.
     ///
     /// `invalidArgument` says what is wrong: a malformed line, a header that is the client's own, a path that has no
     /// canonical form.
     pub fn parse(address: &Address, raw: &[u8]) -> Result<Self> {
-        let (head, body) = split(raw)?;
-        let (verb, path, headers) = lines(head)?;
-        Self::new(address, verb, path, headers, body)
+        match address.scheme {
+            Scheme::Tcp(_) | Scheme::Tcps(_) => Ok(frame::request(address, raw)),
+            _ => {
+                let (head, body) = split(raw)?;
+                let (verb, path, headers) = lines(head)?;
+                Self::new(address, verb, path, headers, body)
+            }
+        }
     }
 
-    /// Parses "VERB address/path\nname: value\n\nbody".
+    /// Parses "VERB address/path\nname: value\n\nbody", in every protocol.
     pub fn parse_absolute(raw: &[u8]) -> Result<(Address, Self)> {
         let (head, body) = split(raw)?;
         let (verb, url, headers) = lines(head)?;
         let (address, path) = Address::split(url)?;
-        let request = Self::new(&address, verb, path, headers, body)?;
+        let request = match address.scheme {
+            Scheme::Tcp(_) | Scheme::Tcps(_) => {
+                if verb != frame::VERB || !matches!(path, "" | "/") || !headers.is_empty() {
+                    return Err(invalid("a message to a TCP service is \"SEND tcp://host:port?frame=…\""));
+                }
+                frame::request(&address, body)
+            }
+            _ => Self::new(&address, verb, path, headers, body)?,
+        };
         Ok((address, request))
+    }
+
+    /// Gives a request that has none yet its body.
+    pub fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.body = body.into();
+        if self.content.starts_with(frame::VERB) {
+            self.content.truncate(self.content.find('#').unwrap_or(self.content.len()));
+            self.content.push_str(&fingerprint([&self.body[..]]));
+        }
     }
 
     fn new(address: &Address, verb: &str, path: &str, headers: Vec<(String, String)>, body: &[u8]) -> Result<Self> {
@@ -77,7 +104,15 @@ impl Request {
             content.push_str(range);
         }
         let idempotent = matches!(verb, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS");
-        Ok(Self { verb: verb.to_owned(), path, headers, body: Bytes::copy_from_slice(body), content, idempotent })
+        Ok(Self {
+            verb: verb.to_owned(),
+            path,
+            headers,
+            body: Bytes::copy_from_slice(body),
+            content,
+            idempotent,
+            words: Vec::new(),
+        })
     }
 
     /// The URL part of the content: what egress rules are about.
@@ -87,8 +122,20 @@ impl Request {
     }
 }
 
+/// "#" and a hash (FNV-1a 64) of what tells a request from others with its URL. Not for secrets: it can be guessed back.
+pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for (index, part) in parts.into_iter().enumerate() {
+        let separator: &[u8] = if index > 0 { b" " } else { b"" };
+        for byte in separator.iter().chain(part) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    format!("#{hash:016x}")
+}
+
 /// Head and body. A head without an empty line behind it has no body.
-fn split(raw: &[u8]) -> Result<(&str, &[u8])> {
+pub(crate) fn split(raw: &[u8]) -> Result<(&str, &[u8])> {
     let window = &raw[..raw.len().min(MAX_HEAD + 2)];
     let (head, body) = match window.windows(2).position(|pair| pair == b"\n\n") {
         Some(end) => (&raw[..end], &raw[end + 2..]),
@@ -143,7 +190,7 @@ fn is_one_range(range: &str) -> bool {
     number(first) && number(last) && !(first.is_empty() && last.is_empty())
 }
 
-fn invalid(why: &str) -> Error {
+pub(crate) fn invalid(why: &str) -> Error {
     Error::new(ErrorCode::InvalidArgument, format!("the request is not usable: {why}"))
 }
 

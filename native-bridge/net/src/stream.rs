@@ -5,19 +5,26 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, Interest};
+use headstart_base::{Error, ErrorCode, Result as Checked};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::failure::Failure;
 
+/// A connection's bytes. It can be read and written at the same time, by one reader and one writer.
+///
+/// Each system call says MSG_DONTWAIT: a socket that came from an application may be made blocking by it at any time.
 pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    /// The lock is held for one poll.
+    Tls(Mutex<Box<TlsStream<TcpStream>>>),
 }
 
 /// What came of [`Stream::take`].
@@ -42,10 +49,21 @@ enum Seen {
 }
 
 impl Stream {
+    pub(crate) fn tls(tls: TlsStream<TcpStream>) -> Self {
+        Self::Tls(Mutex::new(Box::new(tls)))
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(tcp) => tcp.peer_addr().ok(),
+            Self::Tls(tls) => lock(tls).get_ref().0.peer_addr().ok(),
+        }
+    }
+
     /// Waits for a piece whose end `find` recognises (its length, or `None` while it is incomplete), consumes exactly it
     /// and leaves it in `buffer`. `find` is called whenever there are more bytes, always from the piece's beginning.
     pub(crate) async fn take(
-        &mut self,
+        &self,
         limit: usize,
         buffer: &mut Vec<u8>,
         mut find: impl FnMut(&[u8]) -> Result<Option<usize>, Failure>,
@@ -54,48 +72,44 @@ impl Stream {
             Self::Plain(tcp) => take_plain(tcp, limit, buffer, &mut find).await,
             Self::Tls(tls) => {
                 buffer.clear();
-                loop {
-                    let chunk = tls.fill_buf().await?;
-                    if chunk.is_empty() {
-                        return Ok(Taken::Closed(buffer.len()));
-                    }
-                    let before = buffer.len();
-                    let piece = chunk.len().min(limit - before);
-                    buffer.extend_from_slice(&chunk[..piece]);
-                    match find(buffer)? {
-                        Some(length) => {
-                            tls.consume(length.saturating_sub(before));
-                            buffer.truncate(length);
-                            return Ok(Taken::Whole);
-                        }
-                        None => tls.consume(piece),
-                    }
-                    if buffer.len() >= limit {
-                        return Ok(Taken::TooLong);
-                    }
-                }
+                poll_fn(|cx| poll_take(&mut lock(tls), cx, limit, buffer, &mut find)).await
             }
         }
     }
 
+    /// Waits until there is something to read, or the end.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.readable().await,
+            Self::Tls(tls) => poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_fill_buf(cx).map_ok(|_| ())).await,
+        }
+    }
+
     /// Receives some bytes into `space`; 0 when the peer has closed.
-    pub(crate) async fn receive(&mut self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn receive(&self, space: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => loop {
-                match tcp.try_read(space) {
+                match tcp.try_io(Interest::READABLE, || recv(tcp, space, 0)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
                     done => return done,
                 }
             },
-            Self::Tls(tls) => tls.read(space).await,
+            Self::Tls(tls) => {
+                poll_fn(|cx| {
+                    let mut into = ReadBuf::new(space);
+                    let polled = Pin::new(&mut **lock(tls)).poll_read(cx, &mut into);
+                    polled.map_ok(|()| into.filled().len())
+                })
+                .await
+            }
         }
     }
 
     /// Sends some bytes. `None` when the peer answers already and takes no more for now.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+    pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         match self {
             Self::Plain(tcp) => loop {
-                match tcp.try_write(bytes) {
+                match tcp.try_io(Interest::WRITABLE, || send(tcp, bytes)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     done => return done.map(Some),
                 }
@@ -112,21 +126,109 @@ impl Stream {
                     }
                 }
             },
+            Self::Tls(_) => self.write(bytes).await.map(Some),
+        }
+    }
+
+    /// Sends some bytes, whatever the peer says meanwhile.
+    pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => loop {
+                match tcp.try_io(Interest::WRITABLE, || send(tcp, bytes)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
+                    done => return done,
+                }
+            },
             Self::Tls(tls) => {
-                let count = tls.write(bytes).await?;
-                tls.flush().await?;
-                Ok(Some(count))
+                let count = poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_write(cx, bytes)).await?;
+                poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_flush(cx)).await?;
+                Ok(count)
             }
         }
     }
 
     /// Whether a connection without a request can be used: open, and nothing on it that nobody asked for.
-    pub(crate) async fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// What is wrong with a connection on which nothing is under way: `connectionReset` when the peer has closed or reset it,
+    /// `connectionBusy` when bytes are on it that nobody asked for.
+    pub(crate) fn check(&self) -> Checked<()> {
         match self {
             // Asks the kernel, not the runtime, which may not have heard yet.
-            Self::Plain(tcp) => would_block(peek(tcp, &mut [0])),
-            // A handshake's tickets come late: they are taken in, and only plaintext or an end counts.
-            Self::Tls(tls) => poll_fn(|cx| Poll::Ready(Pin::new(&mut *tls).poll_fill_buf(cx).is_pending())).await,
+            Self::Plain(tcp) => verdict(recv(tcp, &mut [0], libc::MSG_PEEK)),
+            Self::Tls(tls) => {
+                let mut tls = lock(tls);
+                // A handshake's tickets come late: they are taken in, and only plaintext or an end counts.
+                match Pin::new(&mut **tls).poll_fill_buf(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(seen) => verdict(seen.map(<[u8]>::len)),
+                    Poll::Pending => match recv(tls.get_ref().0, &mut [0], libc::MSG_PEEK) {
+                        Ok(0) => verdict(Ok(0)),
+                        _ => Ok(()),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The connection itself, for someone else to speak on.
+    pub(crate) fn into_parts(self) -> Parts {
+        match self {
+            Self::Plain(tcp) => Parts::Tcp(tcp),
+            Self::Tls(tls) => Parts::Tls(tls.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+/// A connection that is nobody's.
+pub enum Parts {
+    Tcp(TcpStream),
+    /// Decrypted bytes that nobody has read may be in it.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+fn lock(tls: &Mutex<Box<TlsStream<TcpStream>>>) -> MutexGuard<'_, Box<TlsStream<TcpStream>>> {
+    tls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn verdict(seen: io::Result<usize>) -> Checked<()> {
+    match seen {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(Error::new(ErrorCode::ConnectionReset, format!("the connection failed: {error}"))),
+        Ok(0) => Err(Error::new(ErrorCode::ConnectionReset, "the service has closed the connection")),
+        Ok(_) => Err(Error::new(ErrorCode::ConnectionBusy, "there are bytes on the connection that nobody has read")),
+    }
+}
+
+fn poll_take(
+    tls: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    limit: usize,
+    buffer: &mut Vec<u8>,
+    find: &mut impl FnMut(&[u8]) -> Result<Option<usize>, Failure>,
+) -> Poll<Result<Taken, Failure>> {
+    loop {
+        let chunk = match Pin::new(&mut *tls).poll_fill_buf(cx) {
+            Poll::Ready(chunk) => chunk?,
+            Poll::Pending => return Poll::Pending,
+        };
+        if chunk.is_empty() {
+            return Poll::Ready(Ok(Taken::Closed(buffer.len())));
+        }
+        let before = buffer.len();
+        let piece = chunk.len().min(limit - before);
+        buffer.extend_from_slice(&chunk[..piece]);
+        match find(buffer)? {
+            Some(length) => {
+                Pin::new(&mut *tls).consume(length.saturating_sub(before));
+                buffer.truncate(length);
+                return Poll::Ready(Ok(Taken::Whole));
+            }
+            None => Pin::new(&mut *tls).consume(piece),
+        }
+        if buffer.len() >= limit {
+            return Poll::Ready(Ok(Taken::TooLong));
         }
     }
 }
@@ -144,7 +246,7 @@ async fn take_plain(
         buffer.resize(window, 0);
         let mut failure = None;
         let seen = tcp.try_io(Interest::READABLE, || {
-            let count = peek(tcp, buffer)?;
+            let count = recv(tcp, buffer, libc::MSG_PEEK)?;
             if count == 0 {
                 return Ok(Seen::Closed(0));
             }
@@ -183,7 +285,7 @@ async fn take_plain(
 async fn consume(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < buffer.len() {
-        match tcp.try_read(&mut buffer[done..]) {
+        match tcp.try_io(Interest::READABLE, || recv(tcp, &mut buffer[done..], 0)) {
             Ok(0) => return Err(io::ErrorKind::ConnectionReset.into()),
             Ok(count) => done += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
@@ -193,23 +295,27 @@ async fn consume(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// recv(2) with MSG_PEEK, which leaves the bytes where they are.
-fn peek(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+/// recv(2) that never waits; with MSG_PEEK it leaves the bytes where they are.
+fn recv(tcp: &TcpStream, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: the descriptor is open for as long as `tcp` lives, and the kernel writes at most `buffer.len()` bytes.
     let count = unsafe { libc::recv(tcp.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-fn would_block(result: io::Result<usize>) -> bool {
-    result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+/// send(2) that never waits and raises no signal.
+fn send(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the descriptor is open for as long as `tcp` lives, and the kernel reads at most `bytes.len()` bytes.
+    let count = unsafe { libc::send(tcp.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Whether the peer answers in the middle of our request: `Some(false)` for an interim answer ("HTTP/1.1 100 …"), after
 /// which it waits for the rest; `None` when there is nothing after all.
 fn answers(tcp: &TcpStream) -> io::Result<Option<bool>> {
     let mut start = [0; 10];
-    match tcp.try_io(Interest::READABLE, || peek(tcp, &mut start)) {
+    match tcp.try_io(Interest::READABLE, || recv(tcp, &mut start, libc::MSG_PEEK)) {
         Ok(count) => Ok(Some(!(count == start.len() && start.ends_with(b" 1")))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),

@@ -7,4 +7,6 @@ mod random;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod session;
+#[cfg(test)]
 mod tls;
