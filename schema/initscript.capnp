@@ -43,6 +43,22 @@ interface Initscript {
 
   exit @10 (status :UInt32) -> ();
   # Ends the script. RPCs already sent run on.
+
+  recvMsg @11 (id :UInt64) -> (length :UInt32) $blocks;
+  # RecvMsg: waits for a message of the application's. A message is received once; its length is the result.
+
+  readMsg @12 (id :UInt64, offset :UInt32) -> (data :Data) $blocks;
+  # The bytes of a received message, from offset.
+
+  transferConn @13 (id :UInt64, address :Text, conn :UInt32) -> ();
+  # Hands a connection over: the application gets it by GetConn(id, address), and the script has it no more. RPCs on it that
+  # are under way are finished first.
+
+  getConn @14 (id :UInt64, address :Text) -> (conn :UInt32) $blocks;
+  # GetConn: waits for a connection that the application hands over.
+
+  deadline @15 (millis :UInt32) -> ();
+  # The longest that each later call that waits, and each RPC sent later, may take. 0: the manifest's limits alone.
 }
 
 struct ReplyInfo {

@@ -59,6 +59,48 @@ export function sendReply(id: u64, rpc: u64): i32 {
 	return imports.sendReply(id, rpc);
 }
 
+/** Waits for a message of the application's; its length. */
+export function recvMsg(id: u64): i32 {
+	return imports.recvMsg(id);
+}
+
+/** Bytes of a received message, from offset: the whole length, of which as much is written as there is room. */
+export function readMsg(id: u64, offset: u32, target: ArrayBuffer): i32 {
+	return imports.readMsg(id, offset, <u32>changetype<usize>(target), <u32>target.byteLength);
+}
+
+/** Waits for a message of the application's; null when none comes. `recvMsg` and `readMsg` in one. */
+export function receive(id: u64): ArrayBuffer | null {
+	const length = imports.recvMsg(id);
+	if (length < 0) return null;
+	const bytes = new ArrayBuffer(length);
+	return readMsg(id, 0, bytes) < 0 ? null : bytes;
+}
+
+/** Hands a connection over: the application gets it by this id and address, and it may not be used here any more. */
+export function transferConn(id: u64, address: string, connection: Connection): i32 {
+	if (connection.handle < 0) return connection.handle;
+	const bytes = String.UTF8.encode(address);
+	return imports.transferConn(
+		id,
+		<u32>changetype<usize>(bytes),
+		<u32>bytes.byteLength,
+		connection.handle,
+	);
+}
+
+/** Waits for a connection that the application hands over. */
+export function getConn(id: u64, address: string): Connection {
+	const bytes = String.UTF8.encode(address);
+	const handle = imports.getConn(id, <u32>changetype<usize>(bytes), <u32>bytes.byteLength);
+	return new Connection(handle, address);
+}
+
+/** The longest that each later call that waits, and each RPC sent later, may take. 0: the manifest's limits alone. */
+export function deadline(millis: u32): i32 {
+	return imports.deadline(millis);
+}
+
 /** Announces that this many more messages will be sent. */
 export function expect(count: u32): i32 {
 	return imports.expect(count);

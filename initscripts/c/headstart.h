@@ -154,6 +154,38 @@ HS_FN int32_t hs_s3_get(const struct hs_conn *conn, const char *key, uint64_t *i
 	return sent < 0 ? sent : headstart_send_reply(hash, hash);
 }
 
+/*
+ * Waits for a message of the application's and puts it into the buffer. Its length, or -HEADSTART_PAYLOAD_TOO_LARGE when the
+ * buffer is too small: headstart_read_msg still has its bytes.
+ */
+HS_FN int32_t hs_recv_msg(uint64_t id, void *buffer, uint32_t capacity)
+{
+	int32_t length = headstart_recv_msg(id);
+	if (length < 0)
+		return length;
+	if ((uint32_t)length > capacity)
+		return -HEADSTART_PAYLOAD_TOO_LARGE;
+	return headstart_read_msg(id, 0, buffer, capacity);
+}
+
+/* Hands a connection over: the application gets it by this id and address, and it may not be used here any more. */
+HS_FN int32_t hs_transfer_conn(uint64_t id, const char *address, const struct hs_conn *conn)
+{
+	if (conn->handle < 0)
+		return conn->handle;
+	return headstart_transfer_conn(id, address, hs_length(address), (uint32_t)conn->handle);
+}
+
+/* Waits for a connection that the application hands over. */
+HS_FN int32_t hs_get_conn(struct hs_conn *conn, uint64_t id, const char *address)
+{
+	struct hs_text copy = hs_text(conn->address, HS_ADDRESS_BYTES);
+	hs_add(&copy, address);
+	conn->handle = copy.full ? -HEADSTART_INVALID_ARGUMENT
+				 : headstart_get_conn(id, conn->address, copy.length);
+	return conn->handle;
+}
+
 /* The invocation's input, closed by a 0. Its length, or -HEADSTART_PAYLOAD_TOO_LARGE when the buffer is too small. */
 HS_FN int32_t hs_input(char *buffer, uint32_t capacity)
 {

@@ -8,6 +8,9 @@ declare module "headstart" {
 	/** The invocation's input as a JSON value; undefined when it is empty. Throws SyntaxError. */
 	export function inputJson<T = unknown>(): T;
 
+	/** Waits for a message of the application's; gives its bytes. `recvMsg` and `readMsg` in one. */
+	export function receive(id: Id): Promise<Uint8Array>;
+
 	/** FNV-1a 64 of a text's UTF-8 bytes: its id. */
 	export function fnv1a64(text: string): bigint;
 

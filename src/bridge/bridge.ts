@@ -129,6 +129,11 @@ export class Instance {
 		return (await checked(this.#client.read({ rpc, offset, length }))).data;
 	}
 
+	/** Bytes of a message that the application sent, at most 1 MiB. */
+	async readMessage(id: bigint, offset: bigint, length: number): Promise<Uint8Array> {
+		return (await checked(this.#client.readMessage({ id, offset, length }))).data;
+	}
+
 	/** Ends the application and all RPCs; the event `ended` comes when all is reaped. */
 	async stop(reason: string): Promise<void> {
 		await checked(this.#client.stop({ reason }));

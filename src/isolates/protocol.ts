@@ -11,9 +11,10 @@ export type Id = bigint;
 /** One call of the initscript API that needs no answer. Calls travel in order, in batches. */
 export type ScriptOp =
 	| { op: "connect"; conn: number; address: string }
-	| { op: "sendRpc"; conn: number; rpc: Id; request: Uint8Array }
+	| { op: "sendRpc"; conn: number; rpc: Id; request: Uint8Array; timeoutMs?: number }
 	| { op: "sendMsg"; id: Id; data: Uint8Array }
 	| { op: "sendReply"; id: Id; rpc: Id }
+	| { op: "transferConn"; id: Id; address: string; conn: number }
 	| { op: "expect"; count: number }
 	| { op: "expectMsg"; id: Id }
 	| { op: "log"; level: "debug" | "info" | "warn" | "error"; text: string };
@@ -21,6 +22,12 @@ export type ScriptOp =
 /** A complete reply as an initscript sees it. `body` is there when it is at most 16 KiB. */
 export interface ScriptReply {
 	status: number;
+	length: number;
+	body?: Uint8Array;
+}
+
+/** A message of the application's. `body` is there when it is at most 16 KiB. */
+export interface ScriptMessage {
 	length: number;
 	body?: Uint8Array;
 }
@@ -33,14 +40,23 @@ export interface ScriptError {
 
 export type Outcome<T> = { ok: T } | { error: ScriptError };
 
-/** What one initscript can ask of the host: its instance's transcript, and nothing else. */
+/**
+ * What one initscript can ask of the host: its instance's transcript, and nothing else. What waits ends with `deadline`
+ * after `timeoutMs`, where that is given, and with the script in any case.
+ */
 export interface HostApi {
 	/** Applies calls in order. Never rejects for a call's own failure: that shows at its reply or message. */
 	submit(ops: ScriptOp[]): Promise<void>;
 	/** Waits until the reply of `rpc` is complete. */
-	recvRpcReply(rpc: Id): Promise<Outcome<ScriptReply>>;
+	recvRpcReply(rpc: Id, timeoutMs?: number): Promise<Outcome<ScriptReply>>;
 	/** At most 1 MiB of a complete reply's body, from `offset`. */
 	readReply(rpc: Id, offset: number, length: number): Promise<Outcome<Uint8Array>>;
+	/** Waits for a message of the application's, which is received once. */
+	recvMsg(id: Id, timeoutMs?: number): Promise<Outcome<ScriptMessage>>;
+	/** At most 1 MiB of a received message, from `offset`. */
+	readMsg(id: Id, offset: number, length: number): Promise<Outcome<Uint8Array>>;
+	/** Waits for a connection that the application hands over; from then on it is the script's connection `conn`. */
+	getConn(id: Id, address: string, conn: number, timeoutMs?: number): Promise<Outcome<true>>;
 }
 
 /** An initscript as it was deployed. `digest` is the hex SHA-256 of its bytes. */

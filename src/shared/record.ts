@@ -16,6 +16,8 @@ export interface TraceEvent {
 	diverges?: string;
 	text?: string;
 	bytes?: number;
+	/** Bytes that went the other way, of a connection. */
+	sent?: number;
 	/** The HTTP status of a reply; the exit status of the sandbox. */
 	status?: number;
 	/** How long the application waited for it, or how long a call took, ns. */
@@ -29,7 +31,7 @@ export interface TraceEvent {
 
 export type InstanceState = "running" | "warm" | "ended" | "failed" | "interrupted";
 
-/** What was fetched or sent, and never claimed. */
+/** What was fetched, sent or handed over by one side, and never claimed by the other. `content` of a connection: its address. */
 export interface Unclaimed {
 	id: string;
 	content: string;

@@ -30,7 +30,13 @@ test("the API's own signatures", () => {
 		input: "i32 i32",
 		exit: "i32",
 	});
-	expect(methods.filter((it) => it.blocks).map((it) => it.name)).toEqual(["recvRpcReply", "readReply"]);
+	expect(methods.filter((it) => it.blocks).map((it) => it.name)).toEqual([
+		"recvRpcReply",
+		"readReply",
+		"recvMsg",
+		"readMsg",
+		"getConn",
+	]);
 });
 
 test("the fields of a result are naturally aligned", async () => {

@@ -1,6 +1,15 @@
 /** Claims: what the application asks for before the bridge knows it (rules 1, 3 and 4). */
 import type { ErrorCode, ErrorValue } from "../../shared/error.ts";
-import { CLAIM_WAIT_MS, type Claim, type Effect, MAX_MISSED, type State } from "./state.ts";
+import {
+	CLAIM_WAIT_MS,
+	type Claim,
+	connKey,
+	type Effect,
+	MAX_MISSED,
+	type Sent,
+	type State,
+} from "./state.ts";
+import { waitsForApp } from "./waits.ts";
 
 export interface Claimed {
 	claim: bigint;
@@ -8,84 +17,102 @@ export interface Claimed {
 	content: string;
 	diverges: string;
 	deadlineMillis: number;
+	/** Whether it is for a connection; `content` is then the address. */
+	connection: boolean;
 }
 
 /** A claim has come: it waits for a producer, or it is answered at once. */
-export function claim(state: State, now: number, it: Claimed, effects: Effect[]): void {
-	const waiting: Claim = {
-		id: it.id,
-		content: it.content,
-		deadline: now + it.deadlineMillis,
-		expected: false,
-	};
-	if (it.diverges !== "") {
+export function claim(state: State, now: number, claimed: Claimed, effects: Effect[]): void {
+	const { claim: number, id, content, connection, diverges } = claimed;
+	const deadline = now + claimed.deadlineMillis;
+	const patience = Math.min(deadline, now + CLAIM_WAIT_MS);
+	const timer = Number.POSITIVE_INFINITY;
+	const it: Claim = { id, content, connection, deadline, patience, expected: false, timer };
+	if (diverges !== "") {
 		state.divergences += 1;
-		answer(
-			state,
-			it.claim,
-			waiting,
-			"diverged",
-			`the initscript sent "${it.diverges}" under this id`,
-			effects,
-		);
+		answer(state, number, it, "diverged", `the initscript sent "${diverges}" under this id`, effects);
 		return;
 	}
-	const message = state.messages.get(it.id);
-	switch (message?.phase) {
+	const what = connection ? "connection" : "message";
+	const sent = sentFor(state, it);
+	switch (sent?.phase) {
 		case "failed":
-			decide(it.claim, message.error ?? { code: "internal", message: "the message failed" }, effects);
+			decide(number, sent.error ?? { code: "internal", message: `the ${what} failed` }, effects);
 			return;
 		case "served":
-			decide(it.claim, { code: "alreadyClaimed", message: "the message was received before" }, effects);
+			decide(number, { code: "alreadyClaimed", message: `the ${what} was received before` }, effects);
 			return;
 		case "voided":
-			answer(state, it.claim, waiting, "voided", "the message is of another state of this key", effects);
+			answer(state, number, it, "voided", `the ${what} is of another state of this key`, effects);
 			return;
 		case "sent":
-			// It has crossed with the message: the bridge answers it as soon as that comes.
-			state.claims.set(it.claim, waiting);
-			timer(state, now, it.claim, waiting, effects);
+			// It has crossed with what was sent: the bridge answers it as soon as that comes.
+			state.claims.set(number, it);
+			setTimer(state, now, number, it, effects);
 			return;
 		default:
 	}
 	if (state.script !== "running" || state.invocation > 1) {
-		answer(state, it.claim, waiting, "miss", "no initscript is going to send it", effects);
-		return;
+		answer(state, number, it, "miss", "no initscript is going to send it", effects);
+	} else if (isOwned(state, it)) {
+		answer(state, number, it, "miss", "the application does this by itself", effects);
+	} else {
+		state.claims.set(number, it);
+		coverClaims(state, now, effects);
+		if (state.claims.has(number)) setTimer(state, now, number, it, effects);
 	}
-	state.claims.set(it.claim, waiting);
-	expectationsGrew(state, now, effects);
-	if (!waiting.expected) timer(state, now, it.claim, waiting, effects);
 }
 
-/** Claims that an announcement covers from now on wait until their own deadline. */
-export function expectationsGrew(state: State, now: number, effects: Effect[]): void {
-	for (const [number, it] of coverClaims(state)) timer(state, now, number, it, effects);
+/**
+ * Looks which claims the script's announcements cover: those wait until their own deadline. The others have a little
+ * patience; none while the script itself waits for the application, which may wait for this answer.
+ */
+export function coverClaims(state: State, now: number, effects: Effect[]): void {
+	let free = state.expectedCount;
+	for (const [number, it] of state.claims) {
+		if (sentFor(state, it) !== undefined) continue;
+		const byId = !it.connection && state.expectedIds.has(it.id);
+		const covered = byId || free > 0;
+		if (covered && !byId) free -= 1;
+		if (it.expected !== covered) {
+			it.expected = covered;
+			it.patience = Math.min(it.deadline, now + CLAIM_WAIT_MS);
+			setTimer(state, now, number, it, effects);
+		}
+		if (!covered && waitsForApp(state)) {
+			answer(
+				state,
+				number,
+				it,
+				"miss",
+				"the initscript waits for the application, and has not announced it",
+				effects,
+			);
+		}
+	}
 }
 
-/** The time that a claim had is over. A timer of a claim that was answered, or may wait longer, does nothing. */
+/** A timer of a claim. One that was answered, or may wait longer by now, is left alone. */
 export function claimTimeout(state: State, now: number, number: bigint, effects: Effect[]): void {
 	const it = state.claims.get(number);
 	if (it === undefined) return;
+	if (now >= it.timer) it.timer = Number.POSITIVE_INFINITY;
 	if (now >= it.deadline) {
 		answer(state, number, it, "deadline", "what was claimed did not come in time", effects);
-	} else if (!it.expected && state.messages.get(it.id)?.phase !== "sent") {
-		answer(
-			state,
-			number,
-			it,
-			"miss",
-			`the initscript had not announced it within ${CLAIM_WAIT_MS} ms`,
-			effects,
-		);
+	} else if (now >= patienceOf(state, it)) {
+		const why = `the initscript had not announced it within ${CLAIM_WAIT_MS} ms`;
+		answer(state, number, it, "miss", why, effects);
+	} else {
+		setTimer(state, now, number, it, effects);
 	}
 }
 
-/** The script sends no more: what waits for it without a message has no producer (rule 1). */
+/** The script sends no more: what waits for it without anything sent has no producer (rule 1). */
 export function producerGone(state: State, error: ErrorValue | undefined, effects: Effect[]): void {
 	state.expectedIds.clear();
 	state.expectedCount = 0;
 	for (const [number, it] of state.claims) {
-		if (state.messages.has(it.id)) continue;
+		if (sentFor(state, it) !== undefined) continue;
 		if (error !== undefined && state.rules.onFailure === "fail") {
 			state.claims.delete(number);
 			decide(number, error, effects);
@@ -101,46 +128,60 @@ export function producerGone(state: State, error: ErrorValue | undefined, effect
 
 /** A message will never come: who waits for it hears why. */
 export function messageFailed(state: State, id: bigint, error: ErrorValue, effects: Effect[]): void {
+	endClaims(state, error, effects, (it) => !it.connection && it.id === id);
+}
+
+/** The same of a connection. */
+export function transferFailed(state: State, key: string, error: ErrorValue, effects: Effect[]): void {
+	endClaims(state, error, effects, (it) => it.connection && connKey(it.id, it.content) === key);
+}
+
+/** The bridge has answered the claims of a message by itself. */
+export function served(state: State, id: bigint): void {
+	for (const [number, it] of state.claims) if (!it.connection && it.id === id) state.claims.delete(number);
+}
+
+/** The same of a connection. */
+export function taken(state: State, key: string): void {
 	for (const [number, it] of state.claims) {
-		if (it.id !== id) continue;
+		if (it.connection && connKey(it.id, it.content) === key) state.claims.delete(number);
+	}
+}
+
+/** The open claims that are `like` this are answered with `error`. */
+export function endClaims(
+	state: State,
+	error: ErrorValue,
+	effects: Effect[],
+	like: (it: Claim) => boolean = () => true,
+): void {
+	for (const [number, it] of state.claims) {
+		if (!like(it)) continue;
 		state.claims.delete(number);
 		decide(number, error, effects);
 	}
 }
 
-/** The bridge has answered the claims of an id by itself. */
-export function served(state: State, id: bigint): void {
-	for (const [number, it] of state.claims) if (it.id === id) state.claims.delete(number);
+/** What the script has sent for a claim. */
+function sentFor(state: State, it: Claim): Sent | undefined {
+	return it.connection ? state.transfers.get(connKey(it.id, it.content)) : state.messages.get(it.id);
 }
 
-/** Every claim still open is answered with `error`. */
-export function endClaims(state: State, error: ErrorValue, effects: Effect[]): void {
-	for (const number of state.claims.keys()) decide(number, error, effects);
-	state.claims.clear();
+function isOwned(state: State, it: Claim): boolean {
+	return it.connection ? state.ownedConns.has(connKey(it.id, it.content)) : state.owned.has(it.id);
 }
 
-/** Marks the claims that an expectation covers: those by id, and as many others as were announced by number. */
-function coverClaims(state: State): [bigint, Claim][] {
-	const fresh: [bigint, Claim][] = [];
-	let free = state.expectedCount;
-	for (const it of state.claims.values()) {
-		if (it.expected && !state.expectedIds.has(it.id) && !state.messages.has(it.id)) free -= 1;
-	}
-	for (const [number, it] of state.claims) {
-		if (it.expected || state.messages.has(it.id)) continue;
-		const byId = state.expectedIds.has(it.id);
-		if (!byId && free <= 0) continue;
-		if (!byId) free -= 1;
-		it.expected = true;
-		fresh.push([number, it]);
-	}
-	return fresh;
+/** Until when a claim waits, as things are. */
+function patienceOf(state: State, it: Claim): number {
+	return it.expected || sentFor(state, it) !== undefined ? it.deadline : it.patience;
 }
 
-function timer(state: State, now: number, number: bigint, it: Claim, effects: Effect[]): void {
-	const patient = it.expected || state.messages.has(it.id);
-	const ms = Math.max(0, patient ? it.deadline - now : Math.min(CLAIM_WAIT_MS, it.deadline - now));
-	effects.push({ effect: "timer", claim: number, ms });
+/** Sees to it that a timer comes when the claim's patience ends, or before: then it is set again. */
+function setTimer(state: State, now: number, number: bigint, it: Claim, effects: Effect[]): void {
+	const at = patienceOf(state, it);
+	if (it.timer <= at) return;
+	it.timer = at;
+	effects.push({ effect: "timer", claim: number, ms: Math.max(0, at - now) });
 }
 
 /** Tells the application that it must do this by itself; from now on the id is its own (rule 3). */
@@ -153,7 +194,10 @@ function answer(
 	effects: Effect[],
 ): void {
 	state.claims.delete(number);
-	if (!state.messages.has(it.id)) state.owned.add(it.id);
+	if (sentFor(state, it) === undefined) {
+		if (it.connection) state.ownedConns.add(connKey(it.id, it.content));
+		else state.owned.add(it.id);
+	}
 	if (state.missed.length < MAX_MISSED) state.missed.push({ id: String(it.id), content: it.content, code });
 	decide(number, { code, message }, effects);
 }

@@ -1,15 +1,23 @@
 import { RpcTarget } from "cloudflare:workers";
-import type { HostApi, Outcome, ScriptOp, ScriptReply } from "../../isolates/protocol.ts";
-import { parseId, parseOps, parseU32 } from "./validate.ts";
+import type { HostApi, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../../isolates/protocol.ts";
+import { parseAddress, parseId, parseOps, parseTimeout, parseU32 } from "./validate.ts";
 
 /** What a script's calls reach. */
 export interface ScriptPort {
 	ops(ops: ScriptOp[]): void;
-	receive(rpc: bigint): Promise<Outcome<ScriptReply>>;
+	receive(rpc: bigint, timeout: Timeout): Promise<Outcome<ScriptReply>>;
 	read(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>>;
+	recvMsg(id: bigint, timeout: Timeout): Promise<Outcome<ScriptMessage>>;
+	readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>>;
+	getConn(id: bigint, address: string, conn: number, timeout: Timeout): Promise<Outcome<true>>;
 }
 
-/** How many reads of replies may be under way. */
+/** The longest that a call may take, where it says so. */
+export interface Timeout {
+	timeoutMs?: number;
+}
+
+/** How many reads of replies and messages may be under way. */
 const MAX_READS = 64;
 
 /** The host API of one run. The runner is not trusted: see validate.ts. */
@@ -31,18 +39,35 @@ export class ScriptHost extends RpcTarget implements HostApi {
 		this.#port?.ops(parseOps(ops));
 	}
 
-	async recvRpcReply(rpc: bigint): Promise<Outcome<ScriptReply>> {
-		return this.#port?.receive(parseId(rpc)) ?? OVER;
+	async recvRpcReply(rpc: bigint, timeoutMs?: number): Promise<Outcome<ScriptReply>> {
+		return this.#port?.receive(parseId(rpc), parseTimeout(timeoutMs)) ?? OVER;
 	}
 
-	async readReply(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+	readReply(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		return this.#read((port) => port.read(parseId(rpc), parseU32(offset), parseU32(length)));
+	}
+
+	async recvMsg(id: bigint, timeoutMs?: number): Promise<Outcome<ScriptMessage>> {
+		return this.#port?.recvMsg(parseId(id), parseTimeout(timeoutMs)) ?? OVER;
+	}
+
+	readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		return this.#read((port) => port.readMsg(parseId(id), parseU32(offset), parseU32(length)));
+	}
+
+	async getConn(id: bigint, address: string, conn: number, timeoutMs?: number): Promise<Outcome<true>> {
+		const [key, place, number] = [parseId(id), parseAddress(address), parseU32(conn)];
+		return this.#port?.getConn(key, place, number, parseTimeout(timeoutMs)) ?? OVER;
+	}
+
+	async #read(read: (port: ScriptPort) => Promise<Outcome<Uint8Array>>): Promise<Outcome<Uint8Array>> {
 		if (this.#port === undefined) return OVER;
 		if (this.#reads >= MAX_READS) {
 			return { error: { code: "tooMany", message: `more than ${MAX_READS} reads at once` } };
 		}
 		this.#reads += 1;
 		try {
-			return await this.#port.read(parseId(rpc), parseU32(offset), parseU32(length));
+			return await read(this.#port);
 		} finally {
 			this.#reads -= 1;
 		}

@@ -60,6 +60,29 @@ export function traceEvent(event: Event): TraceEvent {
 			return { ...base, id: String(event.published) };
 		case "messageFailed":
 			return { ...base, id: String(event.messageFailed.id), ...failure(event.messageFailed.error) };
+		case "appMessage":
+			return { ...base, id: String(event.appMessage.id), bytes: Number(event.appMessage.length) };
+		case "connOffered":
+			return { ...base, id: String(event.connOffered.id), content: event.connOffered.address };
+		case "connReady": {
+			const { id, address, error } = event.connReady;
+			return { ...base, id: String(id), content: address, ...failure(error) };
+		}
+		case "connTaken": {
+			const { id, address, kind, error } = event.connTaken;
+			return { ...base, id: String(id), content: address, text: kind, ...failure(error) };
+		}
+		case "connClosed": {
+			const { id, address, received, sent, error } = event.connClosed;
+			return {
+				...base,
+				id: String(id),
+				content: address,
+				bytes: Number(received),
+				sent: Number(sent),
+				...failure(error),
+			};
+		}
 		case "ended":
 			return { ...base, text: event.ended.reason, bytes: Number(event.ended.unclaimedBytes) };
 		default:
@@ -67,7 +90,7 @@ export function traceEvent(event: Event): TraceEvent {
 	}
 }
 
-/** Fetched or sent, and never claimed. */
+/** Fetched, sent or handed over, and never claimed. */
 export function unclaimed(state: State): Unclaimed[] {
 	const found: Unclaimed[] = [];
 	for (const [id, message] of state.messages) {
@@ -78,6 +101,15 @@ export function unclaimed(state: State): Unclaimed[] {
 			content: rpc?.content ?? "",
 			bytes: rpcBytes(rpc?.outcome) ?? message.bytes,
 		});
+	}
+	for (const { id, address, phase } of state.transfers.values()) {
+		if (phase === "sent" || phase === "voided") found.push({ id: String(id), content: address, bytes: 0 });
+	}
+	for (const { id, address, conn } of state.offers.values()) {
+		if (conn === undefined) found.push({ id: String(id), content: address, bytes: 0 });
+	}
+	for (const [id, { length, received }] of state.appMessages) {
+		if (!received) found.push({ id: String(id), content: "of the application", bytes: length });
 	}
 	return found;
 }

@@ -221,6 +221,7 @@ class World {
 const plays = fc.record({
 	rules: fc.record({
 		script: fc.constant(true),
+		app: fc.constant(true),
 		onFailure: fc.constantFrom("fallback" as const, "fail" as const),
 		maxRpcs: fc.integer({ min: 1, max: 6 }),
 		maxConnections: fc.integer({ min: 1, max: 3 }),
@@ -308,7 +309,7 @@ test("a claim never waits past its deadline, and an unexpected one no longer tha
 			if (world.state.closed !== undefined) return;
 			for (const [number, { at, deadline }] of world.claims) {
 				const open = world.state.claims.get(number);
-				const patience = open?.expected ? deadline : Math.min(deadline, at + CLAIM_WAIT_MS);
+				const patience = open?.expected ? deadline : (open?.patience ?? at + CLAIM_WAIT_MS);
 				must(world.now <= patience, `claim ${number} still open`);
 			}
 		},

@@ -5,19 +5,42 @@
 import type { Event } from "../../bridge/bridge.ts";
 import type { Outcome, ScriptOp, ScriptReply } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
-import { claim, claimTimeout, endClaims, messageFailed, producerGone, served } from "./claims.ts";
+import {
+	claim,
+	claimTimeout,
+	coverClaims,
+	endClaims,
+	messageFailed,
+	producerGone,
+	served,
+	taken,
+	transferFailed,
+} from "./claims.ts";
+import { repeats, restart, unrepeated } from "./restart.ts";
 import { scriptOp } from "./script.ts";
-import { addLine, type Effect, MAX_WAITERS, type State } from "./state.ts";
+import { addLine, connKey, type Effect, type State, type Wait } from "./state.ts";
+import { appGone, appMessage, connOffered, endWaits, replyCame, wait, waitTimeout } from "./waits.ts";
+
+/** The script waits; answered by the effect `reply`, `message` or `conn` with this waiter. */
+interface Waiting {
+	now: number;
+	waiter: number;
+	timeoutMs?: number;
+}
 
 export type Input =
 	/** The script's calls, in order. */
 	| { input: "ops"; now: number; ops: ScriptOp[] }
-	/** The script waits for a reply; answered by the effect `reply` with this waiter. */
-	| { input: "receive"; now: number; waiter: number; rpc: bigint }
+	| ({ input: "receive"; rpc: bigint } & Waiting)
+	| ({ input: "recvMsg"; id: bigint } & Waiting)
+	| ({ input: "getConn"; id: bigint; address: string; conn: number } & Waiting)
 	/** The script has ended; `error` says how it failed. */
 	| { input: "exit"; now: number; error?: ErrorValue }
+	/** The script's runner died, and the next one runs it from its beginning. */
+	| { input: "restart"; now: number }
 	| { input: "event"; now: number; event: Event }
 	| { input: "timer"; now: number; claim: bigint }
+	| { input: "waitTimer"; now: number; waiter: number }
 	/** The next invocation of a warm instance is about to begin. */
 	| { input: "invocation"; now: number }
 	/** The instance is gone, or out of reach. */
@@ -27,28 +50,43 @@ export type Input =
 export function reduce(state: State, input: Input): Effect[] {
 	const effects: Effect[] = [];
 	if (state.closed !== undefined) {
-		if (input.input === "receive") {
-			effects.push({ effect: "reply", waiter: input.waiter, outcome: { error: state.closed } });
-		}
+		const { closed: error } = state;
+		if (input.input === "receive")
+			effects.push({ effect: "reply", waiter: input.waiter, outcome: { error } });
+		if (input.input === "recvMsg")
+			effects.push({ effect: "message", waiter: input.waiter, outcome: { error } });
+		if (input.input === "getConn") effects.push({ effect: "conn", waiter: input.waiter, outcome: { error } });
 		return effects;
 	}
 	switch (input.input) {
 		case "ops":
-			if (state.script === "running") {
-				for (const op of input.ops) scriptOp(state, input.now, op, effects);
-			}
+			ops(state, input.now, input.ops, effects);
 			break;
 		case "receive":
-			receive(state, input.waiter, input.rpc, effects);
+			waits(state, input, { for: "reply", rpc: input.rpc, deadline: deadlineOf(input) }, effects);
 			break;
+		case "recvMsg":
+			waits(state, input, { for: "message", id: input.id, deadline: deadlineOf(input) }, effects);
+			break;
+		case "getConn": {
+			const { id, address, conn } = input;
+			waits(state, input, { for: "conn", id, address, conn, deadline: deadlineOf(input) }, effects);
+			break;
+		}
 		case "exit":
-			exit(state, input.now, input.error, effects);
+			exit(state, input.now, input.error ?? unrepeated(state), effects);
+			break;
+		case "restart":
+			restart(state, effects);
 			break;
 		case "event":
 			event(state, input.now, input.event, effects);
 			break;
 		case "timer":
 			claimTimeout(state, input.now, input.claim, effects);
+			break;
+		case "waitTimer":
+			waitTimeout(state, input.now, input.waiter, effects);
 			break;
 		case "invocation":
 			nextInvocation(state, input.now, effects);
@@ -60,26 +98,33 @@ export function reduce(state: State, input: Input): Effect[] {
 	return effects;
 }
 
-function receive(state: State, waiter: number, id: bigint, effects: Effect[]): void {
-	const rpc = state.rpcs.get(id);
-	if (rpc === undefined) {
-		const error = { code: "rpcUnknown", message: `RPC ${id} was not sent` };
-		effects.push({ effect: "reply", waiter, outcome: { error } });
-	} else if (rpc.outcome !== undefined) {
-		effects.push({ effect: "reply", waiter, outcome: rpc.outcome });
-	} else if (rpc.waiters.length >= MAX_WAITERS) {
-		const error = { code: "tooMany", message: `more than ${MAX_WAITERS} calls wait for RPC ${id}` };
-		effects.push({ effect: "reply", waiter, outcome: { error } });
-	} else {
-		rpc.waiters.push(waiter);
+function ops(state: State, now: number, calls: ScriptOp[], effects: Effect[]): void {
+	for (const op of calls) {
+		if (state.script !== "running") return;
+		const { repeated, drift } = repeats(state, op);
+		if (drift !== undefined) exit(state, now, drift, effects);
+		else if (!repeated) scriptOp(state, now, op, effects);
 	}
+	coverClaims(state, now, effects);
+}
+
+function deadlineOf({ now, timeoutMs }: Waiting): number | undefined {
+	return timeoutMs === undefined || timeoutMs === 0 ? undefined : now + timeoutMs;
+}
+
+function waits(state: State, { now, waiter }: Waiting, it: Wait, effects: Effect[]): void {
+	wait(state, now, waiter, it, effects);
+	// A script that waits for the application must not be waited for by it.
+	if (it.for !== "reply") coverClaims(state, now, effects);
 }
 
 function exit(state: State, now: number, error: ErrorValue | undefined, effects: Effect[]): void {
 	if (state.script !== "running") return;
 	state.script = "ended";
+	state.scriptError = error;
 	if (error !== undefined) addLine(state, now, "error", `${error.code}: ${error.message}`);
 	effects.push({ effect: "submit", op: { which: "scriptEnded" } });
+	endWaits(state, { code: "cancelled", message: "the script has ended" }, effects);
 	producerGone(state, error, effects);
 	if (error !== undefined && state.rules.onFailure === "fail") effects.push({ effect: "fail", error });
 }
@@ -88,7 +133,9 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 	switch (it.which) {
 		case "rpcAccepted": {
 			const rpc = state.rpcs.get(it.rpcAccepted.rpc);
-			if (rpc !== undefined) rpc.content = it.rpcAccepted.content;
+			if (rpc === undefined) break;
+			rpc.content = it.rpcAccepted.content;
+			rpc.idempotent = it.rpcAccepted.idempotent;
 			break;
 		}
 		case "rpcDone": {
@@ -121,6 +168,24 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 			messageFailed(state, id, error, effects);
 			break;
 		}
+		case "appMessage":
+			appMessage(state, now, it.appMessage, effects);
+			break;
+		case "connOffered":
+			connOffered(state, now, it.connOffered.id, it.connOffered.address, effects);
+			break;
+		case "connReady":
+			if (it.connReady.error.code !== "ok") transferEnded(state, it.connReady, effects);
+			break;
+		case "connTaken":
+			transferEnded(state, it.connTaken, effects);
+			break;
+		case "sandboxExited": {
+			const { status, error } = it.sandboxExited;
+			const left = { code: "appExited", message: `the application has ended with status ${status}` } as const;
+			appGone(state, error.code === "ok" ? left : error, effects);
+			break;
+		}
 		case "ended":
 			close(
 				state,
@@ -137,8 +202,26 @@ function rpcDone(state: State, id: bigint, outcome: Outcome<ScriptReply>, effect
 	if (rpc?.phase !== "sent") return;
 	rpc.phase = "done";
 	rpc.outcome = outcome;
-	for (const waiter of rpc.waiters) effects.push({ effect: "reply", waiter, outcome });
-	rpc.waiters = [];
+	replyCame(state, id, effects);
+}
+
+/** The application has a connection that the script handed over, or can never have it. */
+function transferEnded(
+	state: State,
+	{ id, address, error }: { id: bigint; address: string; error: ErrorValue },
+	effects: Effect[],
+): void {
+	const key = connKey(id, address);
+	const transfer = state.transfers.get(key);
+	if (transfer?.phase !== "sent") return;
+	if (error.code === "ok") {
+		transfer.phase = "served";
+		taken(state, key);
+	} else {
+		transfer.phase = "failed";
+		transfer.error = error;
+		transferFailed(state, key, error, effects);
+	}
 }
 
 /** A write by the application voids what was fetched of the same key before (rule 5). */
@@ -153,13 +236,14 @@ function called(state: State, content: string, effects: Effect[]): void {
 	}
 }
 
-/** Results belong to the invocation they were fetched for (rule 5). */
+/** What was fetched, sent and handed over belongs to the invocation that it was for (rule 5). */
 function nextInvocation(state: State, now: number, effects: Effect[]): void {
 	state.invocation += 1;
 	const late = { code: "cancelled", message: "the next invocation has begun" } as const;
 	if (state.script === "running") exit(state, now, undefined, effects);
 	endClaims(state, late, effects);
 	for (const [id, message] of state.messages) if (message.phase === "sent") voidMessage(state, id, effects);
+	for (const transfer of state.transfers.values()) if (transfer.phase === "sent") transfer.phase = "voided";
 }
 
 function voidMessage(state: State, id: bigint, effects: Effect[]): void {
@@ -171,8 +255,5 @@ function voidMessage(state: State, id: bigint, effects: Effect[]): void {
 function close(state: State, error: ErrorValue, effects: Effect[]): void {
 	state.closed = error;
 	state.claims.clear();
-	for (const rpc of state.rpcs.values()) {
-		for (const waiter of rpc.waiters) effects.push({ effect: "reply", waiter, outcome: { error } });
-		rpc.waiters = [];
-	}
+	endWaits(state, error, effects);
 }

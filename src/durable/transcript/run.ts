@@ -10,14 +10,15 @@ import {
 	MAX_EVENT_WAIT_MS,
 	type Op,
 } from "../../bridge/bridge.ts";
-import type { Outcome, ScriptReply } from "../../isolates/protocol.ts";
+import type { Outcome, ScriptMessage, ScriptReply } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
 import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from "../../shared/record.ts";
-import { ScriptHost, type ScriptPort } from "./host-api.ts";
+import { ScriptHost, type ScriptPort, type Timeout } from "./host-api.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
 import { type Input, reduce } from "./reducer.ts";
+import { mayRestart } from "./restart.ts";
 import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
 import { initialState, type State } from "./state.ts";
 
@@ -53,12 +54,18 @@ export class Run implements ScriptPort {
 	scriptEnded: Promise<void> = Promise.resolve();
 	readonly #listener: RunListener;
 	readonly #events: TraceEvent[] = [];
-	readonly #waiters = new Map<number, (outcome: Outcome<ScriptReply>) => void>();
+	/** The script's calls that wait, by what they wait for. */
+	readonly #waiters = {
+		reply: new Map<number, (outcome: Outcome<ScriptReply>) => void>(),
+		message: new Map<number, (outcome: Outcome<ScriptMessage>) => void>(),
+		conn: new Map<number, (outcome: Outcome<true>) => void>(),
+	};
 	#bridge: Bridge;
 	#instance: Instance;
 	#begin: Begin | undefined;
 	#state: State = initialState({
 		script: false,
+		app: false,
 		onFailure: "fallback",
 		maxRpcs: 0,
 		maxConnections: 0,
@@ -167,6 +174,7 @@ export class Run implements ScriptPort {
 		this.#invocations = 1;
 		this.#state = initialState({
 			script: scripted,
+			app: begin.mode !== "initscriptOnly",
 			onFailure: manifest.initscript?.on_failure ?? "fallback",
 			maxRpcs: limits.rpcs,
 			maxConnections: limits.connections,
@@ -198,12 +206,15 @@ export class Run implements ScriptPort {
 		if (script === undefined || this.#state.script !== "running") return;
 		const limits = deployed?.manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
 		const host = new ScriptHost(this);
-		const untouched = (): boolean => this.#state.rpcs.size === 0 && this.#state.messages.size === 0;
 		const run = runScript(runner, host, {
 			script,
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory },
-			untouched,
+			mayRestart: () => !this.#ended && mayRestart(this.#state),
+			restart: () => {
+				this.#reduce({ input: "restart", now: Date.now() });
+				this.#note("initscript started again");
+			},
 		});
 		// One that runs from the start on needs no note of its own: the host's thread has better things to do then.
 		if (this.#starting) this.#note("initscript started");
@@ -214,6 +225,10 @@ export class Run implements ScriptPort {
 			this.ops(end.ops);
 			this.#note(`initscript ended: ${end.end}`);
 			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
+			const { scriptError } = this.#state;
+			// One that was run again and did something else has failed, whatever it says of itself.
+			if (end.error === undefined && scriptError !== undefined)
+				this.#script = { ...end, end: scriptError.code, error: scriptError };
 			if (end.stack !== undefined) this.#note(`initscript: ${end.stack}`);
 		});
 	}
@@ -257,11 +272,27 @@ export class Run implements ScriptPort {
 		this.#submit(logs.map(({ level, text }) => ({ which: "note", note: `initscript ${level}: ${text}` })));
 	}
 
-	receive(rpc: bigint): Promise<Outcome<ScriptReply>> {
+	receive(rpc: bigint, timeout: Timeout): Promise<Outcome<ScriptReply>> {
 		const waiter = this.#nextWaiter++;
 		return new Promise((resolve) => {
-			this.#waiters.set(waiter, resolve);
-			this.#reduce({ input: "receive", now: Date.now(), waiter, rpc });
+			this.#waiters.reply.set(waiter, resolve);
+			this.#reduce({ input: "receive", now: Date.now(), waiter, rpc, ...timeout });
+		});
+	}
+
+	recvMsg(id: bigint, timeout: Timeout): Promise<Outcome<ScriptMessage>> {
+		const waiter = this.#nextWaiter++;
+		return new Promise((resolve) => {
+			this.#waiters.message.set(waiter, resolve);
+			this.#reduce({ input: "recvMsg", now: Date.now(), waiter, id, ...timeout });
+		});
+	}
+
+	getConn(id: bigint, address: string, conn: number, timeout: Timeout): Promise<Outcome<true>> {
+		const waiter = this.#nextWaiter++;
+		return new Promise((resolve) => {
+			this.#waiters.conn.set(waiter, resolve);
+			this.#reduce({ input: "getConn", now: Date.now(), waiter, id, address, conn, ...timeout });
 		});
 	}
 
@@ -271,14 +302,17 @@ export class Run implements ScriptPort {
 			return { error: { code: "rpcUnknown", message: `RPC ${rpc} has no complete reply` } };
 		}
 		if ("error" in outcome) return outcome;
-		const { body } = outcome.ok;
 		const bytes = Math.min(length, MAX_READ);
-		if (body !== undefined) return { ok: body.slice(offset, offset + bytes) };
-		try {
-			return { ok: await this.#instance.read(rpc, BigInt(offset), bytes) };
-		} catch (thrown) {
-			return { error: HeadstartError.from(thrown).value() };
+		return piece(outcome.ok.body, offset, bytes, () => this.#instance.read(rpc, BigInt(offset), bytes));
+	}
+
+	async readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		const message = this.#state.appMessages.get(id);
+		if (message?.received !== true) {
+			return { error: { code: "invalidArgument", message: `message ${id} was not received` } };
 		}
+		const bytes = Math.min(length, MAX_READ);
+		return piece(message.body, offset, bytes, () => this.#instance.readMessage(id, BigInt(offset), bytes));
 	}
 
 	async #start(): Promise<void> {
@@ -364,11 +398,22 @@ export class Run implements ScriptPort {
 					ops.push(it.op);
 					break;
 				case "reply":
-					this.#waiters.get(it.waiter)?.(it.outcome);
-					this.#waiters.delete(it.waiter);
+					this.#waiters.reply.get(it.waiter)?.(it.outcome);
+					this.#waiters.reply.delete(it.waiter);
+					break;
+				case "message":
+					this.#waiters.message.get(it.waiter)?.(it.outcome);
+					this.#waiters.message.delete(it.waiter);
+					break;
+				case "conn":
+					this.#waiters.conn.get(it.waiter)?.(it.outcome);
+					this.#waiters.conn.delete(it.waiter);
 					break;
 				case "timer":
 					setTimeout(() => this.#reduce({ input: "timer", now: Date.now(), claim: it.claim }), it.ms);
+					break;
+				case "waitTimer":
+					setTimeout(() => this.#reduce({ input: "waitTimer", now: Date.now(), waiter: it.waiter }), it.ms);
 					break;
 				case "fail":
 					this.#fail(it.error);
@@ -429,5 +474,20 @@ export class Run implements ScriptPort {
 
 	#wakeSettled(): void {
 		for (const wake of this.#settled.splice(0)) wake();
+	}
+}
+
+/** Bytes that are here, or what `fetch` gives. */
+async function piece(
+	body: Uint8Array | undefined,
+	offset: number,
+	length: number,
+	fetch: () => Promise<Uint8Array>,
+): Promise<Outcome<Uint8Array>> {
+	if (body !== undefined) return { ok: body.slice(offset, offset + length) };
+	try {
+		return { ok: await fetch() };
+	} catch (thrown) {
+		return { error: HeadstartError.from(thrown).value() };
 	}
 }

@@ -25,8 +25,10 @@ export interface ScriptRunSpec {
 	script: DeployedScript;
 	input: Uint8Array;
 	limits: ScriptLimits;
-	/** Whether the script may be run again from its beginning: it has done nothing yet. */
-	untouched: () => boolean;
+	/** Whether the script may be run again from its beginning. */
+	mayRestart: () => boolean;
+	/** It is going to be. */
+	restart: () => void;
 }
 
 export interface ScriptEnd {
@@ -69,10 +71,13 @@ async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec
 	};
 	let outcome = await parsed(run());
 	if (needsLoading(outcome)) outcome = await loadAndRun();
-	if (outcome === undefined && spec.untouched()) {
-		// The runner died before the script did anything: the next one runs it from the beginning.
+	if (outcome === undefined && spec.mayRestart()) {
+		// The runner died, and the script has done nothing that must not be done twice: the next one runs it again.
 		await runnerBack(runner);
-		if (spec.untouched()) outcome = await loadAndRun();
+		if (spec.mayRestart()) {
+			spec.restart();
+			outcome = await loadAndRun();
+		}
 	}
 	if (outcome === undefined) {
 		return failed({ code: "runnerLost", message: "the runner died while the initscript ran" });

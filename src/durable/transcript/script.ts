@@ -1,8 +1,10 @@
-/** The script's side: its calls, in order (rules 2, 3 and 7). */
+/** The script's side: its calls, in order (rules 2, 3, 6 and 7). */
 import type { ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorCode, ErrorValue } from "../../shared/error.ts";
-import { expectationsGrew, messageFailed } from "./claims.ts";
-import { addLine, type Effect, type Message, type State } from "./state.ts";
+import { messageFailed } from "./claims.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { beyond } from "./limits.ts";
+import { addLine, connKey, type Effect, type Message, type State } from "./state.ts";
 
 type OpOf<K extends ScriptOp["op"]> = Extract<ScriptOp, { op: K }>;
 
@@ -15,28 +17,24 @@ export function scriptOp(state: State, now: number, op: ScriptOp, effects: Effec
 		case "sendRpc":
 			sendRpc(state, now, op, effects);
 			break;
-		case "sendMsg": {
-			const { id, data } = op;
-			if (!mayPublish(state, now, id, data.length)) break;
-			state.bytes += data.length;
-			publish(state, id, { rpc: undefined, bytes: data.length, phase: "sent", error: undefined });
-			effects.push({
-				effect: "submit",
-				op: { which: "message", message: { which: "data", data, id, content: "" } },
-			});
+		case "sendMsg":
+			sendMsg(state, now, op, effects);
 			break;
-		}
 		case "sendReply":
 			sendReply(state, now, op, effects);
 			break;
+		case "transferConn":
+			transferConn(state, now, op, effects);
+			break;
 		case "expect":
-			state.expectedCount = Math.min(state.expectedCount + op.count, state.rules.maxMessages);
-			expectationsGrew(state, now, effects);
+			state.expectedCount = Math.min(
+				state.expectedCount + op.count,
+				state.rules.maxMessages + state.rules.maxConnections,
+			);
 			break;
 		case "expectMsg":
 			if (state.expectedIds.size < state.rules.maxMessages && !state.messages.has(op.id)) {
 				state.expectedIds.add(op.id);
-				expectationsGrew(state, now, effects);
 			}
 			break;
 		case "log":
@@ -46,25 +44,21 @@ export function scriptOp(state: State, now: number, op: ScriptOp, effects: Effec
 }
 
 function connect(state: State, now: number, { conn, address }: OpOf<"connect">, effects: Effect[]): void {
-	if (state.connections.get(conn) === address) return;
-	if (state.connections.has(conn)) {
+	const before = state.connections.get(conn);
+	if (before !== undefined) {
+		if (before.address === address && !before.handedOver) return;
 		fault(state, now, "invalidArgument", `connection ${conn} is in use for another address`);
 	} else if (state.connections.size >= state.rules.maxConnections) {
-		const { code, message } = beyond("connections", state.connections.size + 1, state.rules.maxConnections);
-		fault(state, now, code, message);
+		refuse(state, now, beyond("connections", state.connections.size + 1, state.rules.maxConnections));
 	} else {
-		state.connections.set(conn, address);
+		state.connections.set(conn, { address, handedOver: false });
 		effects.push({ effect: "submit", op: { which: "connect", connect: { conn, address } } });
 	}
 }
 
-function sendRpc(
-	state: State,
-	now: number,
-	{ conn, rpc, request }: OpOf<"sendRpc">,
-	effects: Effect[],
-): void {
-	const mark = fingerprint(conn, request);
+function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect[]): void {
+	const { conn, rpc, request, timeoutMs = 0 } = op;
+	const mark = `${conn}:${fingerprint(request)}`;
 	const before = state.rpcs.get(rpc);
 	if (before !== undefined) {
 		// Asking again for what is in flight waits for it; another request needs another id.
@@ -74,20 +68,20 @@ function sendRpc(
 	}
 	const refused = refusal(state, conn, rpc, request.length);
 	if (refused !== undefined) {
-		fault(state, now, refused.code, refused.message);
+		refuse(state, now, refused);
 		if (state.rpcs.size >= state.rules.maxRpcs) return;
-		state.rpcs.set(rpc, {
-			fingerprint: mark,
-			phase: "refused",
-			content: "",
-			outcome: { error: refused },
-			waiters: [],
-		});
-		return;
 	}
+	state.rpcs.set(rpc, {
+		fingerprint: mark,
+		phase: refused === undefined ? "sent" : "refused",
+		content: "",
+		idempotent: refused !== undefined,
+		outcome: refused === undefined ? undefined : { error: refused },
+	});
+	if (refused !== undefined) return;
 	state.bytes += request.length;
-	state.rpcs.set(rpc, { fingerprint: mark, phase: "sent", content: "", outcome: undefined, waiters: [] });
-	effects.push({ effect: "submit", op: { which: "send", send: { conn, rpc, request, timeoutMillis: 0 } } });
+	const send = { conn, rpc, request, timeoutMillis: timeoutMs };
+	effects.push({ effect: "submit", op: { which: "send", send } });
 }
 
 function refusal(state: State, conn: number, rpc: bigint, bytes: number): ErrorValue | undefined {
@@ -95,15 +89,27 @@ function refusal(state: State, conn: number, rpc: bigint, bytes: number): ErrorV
 	if (state.owned.has(rpc)) {
 		return { code: "appOwns", message: `the application asked for ${rpc} first and does it itself` };
 	}
-	if (!state.connections.has(conn)) {
+	const connection = state.connections.get(conn);
+	if (connection === undefined) {
 		if (state.connections.size >= maxConnections) {
 			return beyond("connections", state.connections.size + 1, maxConnections);
 		}
 		return { code: "invalidArgument", message: `RPC ${rpc} names connection ${conn}, which does not exist` };
 	}
+	if (connection.handedOver) {
+		return { code: "invalidArgument", message: `RPC ${rpc} names connection ${conn}, which was handed over` };
+	}
 	if (state.rpcs.size >= maxRpcs) return beyond("rpcs", state.rpcs.size + 1, maxRpcs);
 	if (state.bytes + bytes > maxBytes) return beyond("bytes", state.bytes + bytes, maxBytes);
 	return undefined;
+}
+
+function sendMsg(state: State, now: number, { id, data }: OpOf<"sendMsg">, effects: Effect[]): void {
+	if (!mayPublish(state, now, id, data.length)) return;
+	state.bytes += data.length;
+	publish(state, id, { rpc: undefined, bytes: data.length, phase: "sent", error: undefined });
+	const message = { which: "data", data, id, content: "" } as const;
+	effects.push({ effect: "submit", op: { which: "message", message } });
 }
 
 function sendReply(state: State, now: number, { id, rpc }: OpOf<"sendReply">, effects: Effect[]): void {
@@ -128,6 +134,26 @@ function sendReply(state: State, now: number, { id, rpc }: OpOf<"sendReply">, ef
 	});
 }
 
+/** The connection is the application's from now on, and nobody's else (rule 6). */
+function transferConn(state: State, now: number, op: OpOf<"transferConn">, effects: Effect[]): void {
+	const { id, address, conn } = op;
+	const key = connKey(id, address);
+	const connection = state.connections.get(conn);
+	if (connection === undefined || connection.handedOver) {
+		const why = connection === undefined ? "does not exist" : "was handed over before";
+		fault(state, now, "invalidArgument", `connection ${conn}, which is to be handed over, ${why}`);
+	} else if (state.transfers.has(key)) {
+		fault(state, now, "messageDuplicate", `a connection was handed over as ${key} before`);
+	} else if (state.ownedConns.has(key)) {
+		fault(state, now, "appOwns", `the application asked for connection ${key} first and goes on by itself`);
+	} else {
+		connection.handedOver = true;
+		state.transfers.set(key, { id, address, conn, phase: "sent", error: undefined });
+		if (state.expectedCount > 0) state.expectedCount -= 1;
+		effects.push({ effect: "submit", op: { which: "transfer", transfer: { id, address, conn } } });
+	}
+}
+
 function mayPublish(state: State, now: number, id: bigint, bytes: number): boolean {
 	const { maxMessages, maxBytes } = state.rules;
 	if (state.messages.has(id)) {
@@ -135,11 +161,9 @@ function mayPublish(state: State, now: number, id: bigint, bytes: number): boole
 	} else if (state.owned.has(id)) {
 		fault(state, now, "appOwns", `the application asked for message ${id} first and goes on by itself`);
 	} else if (state.messages.size >= maxMessages) {
-		const { code, message } = beyond("messages", state.messages.size + 1, maxMessages);
-		fault(state, now, code, message);
+		refuse(state, now, beyond("messages", state.messages.size + 1, maxMessages));
 	} else if (state.bytes + bytes > maxBytes) {
-		const { code, message } = beyond("bytes", state.bytes + bytes, maxBytes);
-		fault(state, now, code, message);
+		refuse(state, now, beyond("bytes", state.bytes + bytes, maxBytes));
 	} else {
 		return true;
 	}
@@ -151,21 +175,12 @@ function publish(state: State, id: bigint, message: Message): void {
 	if (!state.expectedIds.delete(id) && state.expectedCount > 0) state.expectedCount -= 1;
 }
 
-/** The codes of the limits that are held here, by their names in [initscript.limits]. */
-const LIMITS = {
-	connections: "initscriptConnections",
-	rpcs: "initscriptRpcs",
-	messages: "initscriptMessages",
-	bytes: "initscriptBytes",
-} as const;
-
-/** A limit that would be exceeded: it says the use and the limit. */
-function beyond(what: keyof typeof LIMITS, use: number, most: number): ErrorValue {
-	return { code: LIMITS[what], message: `${what}: ${use} of at most ${most}` };
-}
-
 function fault(state: State, now: number, code: ErrorCode, message: string): void {
 	addLine(state, now, "error", `${code}: ${message}`);
+}
+
+function refuse(state: State, now: number, { code, message }: ErrorValue): void {
+	fault(state, now, code, message);
 }
 
 function errorOf(
@@ -174,11 +189,4 @@ function errorOf(
 	return outcome !== undefined && "error" in outcome
 		? (outcome.error as ErrorValue)
 		: { code: "internal", message: "the RPC was refused" };
-}
-
-/** FNV-1a 32 over the bytes, beside the length: enough to tell a script's mistake, and not a matter of safety. */
-function fingerprint(conn: number, request: Uint8Array): string {
-	let hash = 0x811c9dc5;
-	for (const byte of request) hash = Math.imul(hash ^ byte, 0x01000193);
-	return `${conn}:${request.length}:${hash >>> 0}`;
 }

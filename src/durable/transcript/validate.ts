@@ -31,6 +31,15 @@ export function parseU32(value: unknown): number {
 	return value;
 }
 
+export function parseAddress(value: unknown): string {
+	return text(value, MAX_ADDRESS);
+}
+
+/** The longest that a call may take, where it says so. */
+export function parseTimeout(value: unknown): { timeoutMs?: number } {
+	return value === undefined ? {} : { timeoutMs: parseU32(value) };
+}
+
 /** What `run` answered. Throws a TypeError for another shape. */
 export function parseRun(value: unknown): Outcome<ScriptExit> {
 	const outcome = record(value);
@@ -66,13 +75,26 @@ function parseOp(value: unknown): ScriptOp {
 	const op = record(value);
 	switch (op.op) {
 		case "connect":
-			return { op: "connect", conn: parseU32(op.conn), address: text(op.address, MAX_ADDRESS) };
+			return { op: "connect", conn: parseU32(op.conn), address: parseAddress(op.address) };
 		case "sendRpc":
-			return { op: "sendRpc", conn: parseU32(op.conn), rpc: parseId(op.rpc), request: bytes(op.request) };
+			return {
+				op: "sendRpc",
+				conn: parseU32(op.conn),
+				rpc: parseId(op.rpc),
+				request: bytes(op.request),
+				...parseTimeout(op.timeoutMs),
+			};
 		case "sendMsg":
 			return { op: "sendMsg", id: parseId(op.id), data: bytes(op.data) };
 		case "sendReply":
 			return { op: "sendReply", id: parseId(op.id), rpc: parseId(op.rpc) };
+		case "transferConn":
+			return {
+				op: "transferConn",
+				id: parseId(op.id),
+				address: parseAddress(op.address),
+				conn: parseU32(op.conn),
+			};
 		case "expect":
 			return { op: "expect", count: parseU32(op.count) };
 		case "expectMsg":

@@ -48,6 +48,36 @@ export function sendReply(id: AnyId, rpc: AnyId): void {
 	current().sendReply(toId(id), toId(rpc));
 }
 
+/** Waits for a message of the application's; gives its length. */
+export function recvMsg(id: AnyId): Promise<number> {
+	return current().recvMsg(toId(id));
+}
+
+export async function readMsg(id: AnyId, offset = 0): Promise<Uint8Array> {
+	const { bytes } = await current().readMsg(toId(id), offset, 0x7fffffff);
+	return bytes.slice();
+}
+
+/** Waits for a message of the application's; gives its bytes. */
+export async function receive(id: AnyId): Promise<Uint8Array> {
+	await recvMsg(id);
+	return readMsg(id);
+}
+
+export function transferConn(id: AnyId, address: string, conn: number): void {
+	current().transferConn(toId(id), address, conn);
+}
+
+export async function getConn(id: AnyId, address: string): Promise<number> {
+	const conn = await current().getConn(toId(id), address);
+	addresses.set(conn, address);
+	return conn;
+}
+
+export function deadline(millis: number): void {
+	current().deadline(millis);
+}
+
 export function expect(count: number): void {
 	current().expect(count);
 }
@@ -123,6 +153,12 @@ const api = {
 	readReply,
 	sendMsg,
 	sendReply,
+	recvMsg,
+	readMsg,
+	receive,
+	transferConn,
+	getConn,
+	deadline,
 	expect,
 	expectMsg,
 	input,

@@ -14,6 +14,7 @@ export function opBytes(op: ScriptOp): number {
 		case "sendMsg":
 			return OVERHEAD + op.data.byteLength;
 		case "connect":
+		case "transferConn":
 			return OVERHEAD + 3 * op.address.length;
 		case "log":
 			return OVERHEAD + 3 * op.text.length;
@@ -31,11 +32,19 @@ export function cleanOp(value: unknown): ScriptOp {
 		case "connect":
 			return { op, conn: u32(field("conn")), address: address(field("address")) };
 		case "sendRpc":
-			return { op, conn: u32(field("conn")), rpc: id(field("rpc")), request: bytes(field("request")) };
+			return {
+				op,
+				conn: u32(field("conn")),
+				rpc: id(field("rpc")),
+				request: bytes(field("request")),
+				...timeout(field("timeoutMs")),
+			};
 		case "sendMsg":
 			return { op, id: id(field("id")), data: bytes(field("data")) };
 		case "sendReply":
 			return { op, id: id(field("id")), rpc: id(field("rpc")) };
+		case "transferConn":
+			return { op, id: id(field("id")), address: address(field("address")), conn: u32(field("conn")) };
 		case "expect":
 			return { op, count: u32(field("count")) };
 		case "expectMsg":
@@ -77,6 +86,11 @@ export function address(value: unknown): string {
 		throw new ScriptFailure("payloadTooLarge", `an address has at most ${limits.addressBytes} bytes`);
 	}
 	return text(value);
+}
+
+/** The longest that a call may take, where it says so. */
+export function timeout(value: unknown): { timeoutMs?: number } {
+	return value === undefined ? {} : { timeoutMs: u32(value) };
 }
 
 function text(value: unknown): string {

@@ -3,10 +3,10 @@
  * be in flight. A script's own isolate is given this object instead of the host's; after the run it answers nothing.
  */
 import { RpcTarget } from "cloudflare:workers";
-import type { HostApi, Id, Outcome, ScriptOp, ScriptReply } from "../protocol.ts";
+import type { HostApi, Id, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { LimitReached } from "./failure.ts";
 import { limits } from "./limits.ts";
-import { cleanOp, id, opBytes, u32 } from "./ops.ts";
+import { address, cleanOp, id, opBytes, timeout, u32 } from "./ops.ts";
 import { Pace } from "./pace.ts";
 import { Slots } from "./slots.ts";
 
@@ -43,15 +43,37 @@ export class HostPort extends RpcTarget implements HostApi {
 		return this.#pass(() => this.#host.submit(clean));
 	}
 
-	recvRpcReply(rpc: Id): Promise<Outcome<ScriptReply>> {
+	recvRpcReply(rpc: Id, timeoutMs?: number): Promise<Outcome<ScriptReply>> {
 		const checked = id(rpc);
-		return this.#pass(() => this.#host.recvRpcReply(checked));
+		const { timeoutMs: ms } = timeout(timeoutMs);
+		return this.#pass(() => this.#host.recvRpcReply(checked, ms));
 	}
 
 	readReply(rpc: Id, offset: number, length: number): Promise<Outcome<Uint8Array>> {
 		const checked = id(rpc);
 		const count = Math.min(u32(length), limits.readBytes);
-		return this.#pass(() => this.#host.readReply(checked, u32(offset), count));
+		const from = u32(offset);
+		return this.#pass(() => this.#host.readReply(checked, from, count));
+	}
+
+	recvMsg(message: Id, timeoutMs?: number): Promise<Outcome<ScriptMessage>> {
+		const checked = id(message);
+		const { timeoutMs: ms } = timeout(timeoutMs);
+		return this.#pass(() => this.#host.recvMsg(checked, ms));
+	}
+
+	readMsg(message: Id, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		const checked = id(message);
+		const count = Math.min(u32(length), limits.readBytes);
+		const from = u32(offset);
+		return this.#pass(() => this.#host.readMsg(checked, from, count));
+	}
+
+	getConn(message: Id, at: string, conn: number, timeoutMs?: number): Promise<Outcome<true>> {
+		const checked = id(message);
+		const [place, number] = [address(at), u32(conn)];
+		const { timeoutMs: ms } = timeout(timeoutMs);
+		return this.#pass(() => this.#host.getConn(checked, place, number, ms));
 	}
 
 	/** Whether the script has called its host. */

@@ -1,5 +1,5 @@
 /** One run of an initscript: its calls, of either format, on their way to its {@link HostApi}. */
-import type { HostApi, Id, Outcome, ScriptOp, ScriptReply } from "../protocol.ts";
+import type { HostApi, Id, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { cut, ScriptEnd, ScriptFailure } from "./failure.ts";
 import { limits } from "./limits.ts";
 import { address as checkAddress, bytes as checkBytes, id as checkId, u32 as checkU32 } from "./ops.ts";
@@ -17,8 +17,14 @@ export class Session {
 	readonly #input: Uint8Array;
 	/** Replies that have come, some with their body. */
 	readonly #replies = new Map<Id, ScriptReply>();
+	/** Messages that were received, some with their body. */
+	readonly #messages = new Map<Id, ScriptMessage>();
 	#cachedBytes = 0;
-	#connections = 0;
+	/** Whether a connection is the script's own still, by its handle. */
+	readonly #connections = new Map<number, boolean>();
+	#lastConnection = 0;
+	/** The longest that a call may take, milliseconds; 0: as long as the script. */
+	#timeoutMs = 0;
 	#ended: ScriptEnd | undefined;
 	readonly #onCall: (() => void) | undefined;
 
@@ -32,15 +38,17 @@ export class Session {
 
 	/** The handle is chosen here, so that nothing waits. Handles count from 1. */
 	connect(address: string): number {
-		const conn = this.#connections + 1;
+		const conn = this.#lastConnection + 1;
 		this.#push({ op: "connect", conn, address: checkAddress(address) });
-		this.#connections = conn;
+		this.#lastConnection = conn;
+		this.#connections.set(conn, true);
 		return conn;
 	}
 
 	sendRpc(conn: number, rpc: Id, request: Uint8Array): void {
-		this.#checkConn(conn);
-		this.#push({ op: "sendRpc", conn, rpc: checkId(rpc), request: checkBytes(request) });
+		this.#checkOwned(conn);
+		const timeout = this.#timeoutMs === 0 ? {} : { timeoutMs: this.#timeoutMs };
+		this.#push({ op: "sendRpc", conn, rpc: checkId(rpc), request: checkBytes(request), ...timeout });
 	}
 
 	sendMsg(id: Id, data: Uint8Array): void {
@@ -49,6 +57,12 @@ export class Session {
 
 	sendReply(id: Id, rpc: Id): void {
 		this.#push({ op: "sendReply", id: checkId(id), rpc: checkId(rpc) });
+	}
+
+	transferConn(id: Id, address: string, conn: number): void {
+		this.#checkOwned(conn);
+		this.#push({ op: "transferConn", id: checkId(id), address: checkAddress(address), conn });
+		this.#connections.set(conn, false);
 	}
 
 	expect(count: number): void {
@@ -75,17 +89,47 @@ export class Session {
 
 	/** `length` is that of the body from `offset` on (at most 2^31 − 1), `bytes` as much of it as `capacity` allows. */
 	async readReply(rpc: Id, offset: number, capacity: number): Promise<Filled> {
+		checkU32(offset);
 		const reply = await this.#reply(rpc);
-		if (checkU32(offset) > reply.length) {
-			throw new ScriptFailure(
-				"invalidArgument",
-				`offset ${offset} lies behind the reply's ${reply.length} bytes`,
-			);
+		return this.#fill(reply, "reply", offset, capacity, (at, count) => this.#host.readReply(rpc, at, count));
+	}
+
+	/** The message's length, at most 2^32 − 1. */
+	async recvMsg(id: Id): Promise<number> {
+		this.#throwIfEnded();
+		checkId(id);
+		this.#outbox.flush();
+		const message = unwrap(await this.#host.recvMsg(id, this.#timeout));
+		this.#messages.set(id, this.#kept(message));
+		return Math.min(message.length, 0xffffffff);
+	}
+
+	/** As {@link readReply}, of a message that was received. */
+	async readMsg(id: Id, offset: number, capacity: number): Promise<Filled> {
+		this.#throwIfEnded();
+		const message = this.#messages.get(checkId(id));
+		if (message === undefined) {
+			throw new ScriptFailure("invalidArgument", `message ${id} was not received`);
 		}
-		const length = Math.min(reply.length - offset, 0x7fffffff);
-		const wanted = Math.min(length, capacity);
-		if (reply.body !== undefined) return { bytes: reply.body.subarray(offset, offset + wanted), length };
-		return { bytes: await this.#read(rpc, offset, wanted), length };
+		return this.#fill(message, "message", offset, capacity, (at, count) => this.#host.readMsg(id, at, count));
+	}
+
+	/** The handle of a connection that the application handed over. */
+	async getConn(id: Id, address: string): Promise<number> {
+		this.#throwIfEnded();
+		checkId(id);
+		checkAddress(address);
+		this.#outbox.flush();
+		this.#lastConnection += 1;
+		const conn = this.#lastConnection;
+		unwrap(await this.#host.getConn(id, address, conn, this.#timeout));
+		this.#connections.set(conn, true);
+		return conn;
+	}
+
+	deadline(millis: number): void {
+		this.#throwIfEnded();
+		this.#timeoutMs = checkU32(millis);
 	}
 
 	exit(status: number): never {
@@ -107,22 +151,42 @@ export class Session {
 		return this.#outbox.settle();
 	}
 
-	async #read(rpc: Id, offset: number, wanted: number): Promise<Uint8Array> {
+	get #timeout(): number | undefined {
+		return this.#timeoutMs === 0 ? undefined : this.#timeoutMs;
+	}
+
+	/** Bytes from `offset` on: those that are here, or what `read` gives, piece by piece. */
+	async #fill(
+		from: ScriptMessage,
+		what: string,
+		offset: number,
+		capacity: number,
+		read: (offset: number, length: number) => Promise<Outcome<Uint8Array>>,
+	): Promise<Filled> {
+		if (checkU32(offset) > from.length) {
+			throw new ScriptFailure(
+				"invalidArgument",
+				`offset ${offset} lies behind the ${what}'s ${from.length} bytes`,
+			);
+		}
+		const length = Math.min(from.length - offset, 0x7fffffff);
+		const wanted = Math.min(length, capacity);
+		if (from.body !== undefined) return { bytes: from.body.subarray(offset, offset + wanted), length };
 		const bytes = new Uint8Array(wanted);
 		let filled = 0;
 		while (filled < wanted) {
 			const count = Math.min(wanted - filled, limits.readBytes);
-			const piece = unwrap(await this.#host.readReply(rpc, offset + filled, count));
+			const piece = unwrap(await read(offset + filled, count));
 			if (piece.byteLength === 0 || piece.byteLength > count) {
 				throw new ScriptFailure(
 					"internal",
-					`the host gave ${piece.byteLength} bytes of a reply, not ${count}`,
+					`the host gave ${piece.byteLength} bytes of a ${what}, not ${count}`,
 				);
 			}
 			bytes.set(piece, filled);
 			filled += piece.byteLength;
 		}
-		return bytes;
+		return { bytes, length };
 	}
 
 	async #reply(rpc: Id): Promise<ScriptReply> {
@@ -130,16 +194,18 @@ export class Session {
 		const known = this.#replies.get(checkId(rpc));
 		if (known !== undefined) return known;
 		this.#outbox.flush();
-		const reply = unwrap(await this.#host.recvRpcReply(rpc));
-		this.#remember(rpc, reply);
+		const reply = unwrap(await this.#host.recvRpcReply(rpc, this.#timeout));
+		this.#replies.set(rpc, { status: reply.status, ...this.#kept(reply) });
 		return reply;
 	}
 
-	#remember(rpc: Id, { status, length, body }: ScriptReply): void {
+	/** Its body stays here when it is whole and there is room for it. */
+	#kept({ length, body }: ScriptMessage): ScriptMessage {
 		const size = body?.byteLength ?? 0;
-		const kept = body !== undefined && this.#cachedBytes + size <= limits.cachedBytes && size === length;
-		if (kept) this.#cachedBytes += size;
-		this.#replies.set(rpc, kept ? { status, length, body } : { status, length });
+		if (body === undefined || size !== length || this.#cachedBytes + size > limits.cachedBytes)
+			return { length };
+		this.#cachedBytes += size;
+		return { length, body };
 	}
 
 	#push(op: ScriptOp): void {
@@ -153,8 +219,16 @@ export class Session {
 	}
 
 	#checkConn(conn: number): void {
-		if (!Number.isInteger(conn) || conn < 1 || conn > this.#connections) {
+		if (!this.#connections.has(conn)) {
 			throw new ScriptFailure("invalidArgument", `${String(conn)} is not a connection of this initscript`);
+		}
+	}
+
+	/** Refuses a connection that was handed over, too. */
+	#checkOwned(conn: number): void {
+		this.#checkConn(conn);
+		if (this.#connections.get(conn) !== true) {
+			throw new ScriptFailure("invalidArgument", `connection ${conn} was handed over`);
 		}
 	}
 }
