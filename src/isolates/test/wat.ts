@@ -1,9 +1,11 @@
 /** Modules written as text, for tests: what no compiler would make. */
 import binaryen from "assemblyscript/binaryen";
 
-export function wat(text: string): Uint8Array {
+/** @param names says whether the names of functions stay. */
+export function wat(text: string, { names = false } = {}): Uint8Array {
 	const module = binaryen.parseText(text);
 	try {
+		binaryen.setDebugInfo(names);
 		module.setFeatures(binaryen.Features.All);
 		return module.emitBinary();
 	} finally {

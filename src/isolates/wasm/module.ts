@@ -3,6 +3,7 @@
  * section. Whether its code is valid the engine checks when it compiles.
  */
 import { importParameters } from "../generated/signatures.ts";
+import { FUEL, METER, REFILL } from "./meter/names.ts";
 import { ModuleError, Reader } from "./reader.ts";
 
 export const PAGE_BYTES = 65_536;
@@ -20,6 +21,10 @@ export const INITIALIZE = "_initialize";
 export interface ModuleShape {
 	/** Where the memory section's content lies in the binary. */
 	memory: { start: number; end: number; minimumPages: number; maximumPages: number | undefined };
+	/** How many types and functions it has, imported ones included. */
+	types: number;
+	functions: number;
+	importedFunctions: number;
 }
 
 type ValueType = "i32" | "i64" | "other";
@@ -46,8 +51,18 @@ const SECTIONS = new Map([
 	[11, "data"],
 ]);
 
-/** Reads a module and checks it against the rules. Throws {@link ModuleError} with the first reason. */
-export function readModule(bytes: Uint8Array): ModuleShape {
+/**
+ * Reads a module and checks it against the rules. Throws {@link ModuleError} with the first reason. `metered` says that it
+ * has its meter (meter/), which nobody's own module may look like.
+ */
+export function readModule(bytes: Uint8Array, { metered = false } = {}): ModuleShape {
+	const parts = new ModuleParts(metered);
+	for (const { id, content } of sections(bytes)) if (id !== 0) parts.section(id, content);
+	return parts.finish();
+}
+
+/** The sections in their order; custom ones have the number 0. */
+export function* sections(bytes: Uint8Array): Generator<{ id: number; content: Reader }> {
 	if (bytes.byteLength > MAX_MODULE_BYTES) {
 		throw new ModuleError(
 			`the module has ${bytes.byteLength} bytes; at most ${MAX_MODULE_BYTES} are allowed`,
@@ -58,20 +73,21 @@ export function readModule(bytes: Uint8Array): ModuleShape {
 	if (bytes.byteLength < 8 || magic.some((byte) => reader.byte() !== byte)) {
 		throw new ModuleError("this is not a WebAssembly module of version 1");
 	}
-	const parts = new ModuleParts();
 	const order = [...SECTIONS.keys()];
 	let last = -1;
 	while (!reader.done) {
 		const id = reader.byte();
-		const section = reader.part(reader.u32());
-		if (id === 0) continue;
+		const content = reader.part(reader.u32());
+		if (id === 0) {
+			yield { id, content };
+			continue;
+		}
 		const place = order.indexOf(id);
 		if (place < 0) throw new ModuleError(`section ${id} is not known`);
 		if (place <= last) throw new ModuleError(`the ${SECTIONS.get(id)} section comes twice or out of order`);
 		last = place;
-		parts.section(id, section);
+		yield { id, content };
 	}
-	return parts.finish();
 }
 
 /** Collects what the rules speak of. */
@@ -80,7 +96,13 @@ class ModuleParts {
 	/** The type of each function, imported ones first. */
 	readonly #functions: number[] = [];
 	readonly #exports = new Map<string, { kind: number; index: number }>();
+	readonly #metered: boolean;
+	#importedFunctions = 0;
 	#memory: ModuleShape["memory"] | undefined;
+
+	constructor(metered: boolean) {
+		this.#metered = metered;
+	}
 
 	section(id: number, section: Reader): void {
 		const read = this.#reader(id);
@@ -105,7 +127,15 @@ class ModuleParts {
 		if (initialize !== undefined && initialize.parameters.length + initialize.results.length > 0) {
 			throw new ModuleError(`"${INITIALIZE}" must take nothing and return nothing`);
 		}
-		return { memory: this.#memory };
+		if (this.#metered && this.#exports.get(FUEL)?.kind !== 3) {
+			throw new ModuleError("the module is not metered: deploy it again");
+		}
+		return {
+			memory: this.#memory,
+			types: this.#types.length,
+			functions: this.#functions.length,
+			importedFunctions: this.#importedFunctions,
+		};
 	}
 
 	#functionType(name: string): FunctionType | undefined {
@@ -157,12 +187,15 @@ class ModuleParts {
 		const type = this.#type(index);
 		if (module === "env" && name === "abort") {
 			checkSignature(where, type, ["i32", "i32", "i32", "i32"], []);
+		} else if (this.#metered && module === METER && name === REFILL) {
+			checkSignature(where, type, [], []);
 		} else {
 			const parameters = module === "headstart" ? importParameters.get(name) : undefined;
 			if (parameters === undefined) throw new ModuleError(unknownImport(module, name));
 			checkSignature(where, type, parameters, ["i32"]);
 		}
 		this.#functions.push(index);
+		this.#importedFunctions += 1;
 	}
 
 	#readMemories(it: Reader): void {

@@ -67,6 +67,18 @@ export class Reader {
 		return part;
 	}
 
+	/** A reader of the same bytes, from here on. */
+	fork(): Reader {
+		return new Reader(this.#bytes, this.#at, this.#end);
+	}
+
+	/** All that has not been read, which this one skips. */
+	rest(): Uint8Array {
+		const rest = this.#bytes.subarray(this.#at, this.#end);
+		this.#at = this.#end;
+		return rest;
+	}
+
 	name(): string {
 		const length = this.u32();
 		const start = this.#at;

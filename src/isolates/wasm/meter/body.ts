@@ -1,0 +1,347 @@
+/** Meters the body of one function. */
+import { ModuleError, type Reader } from "../reader.ts";
+import { writeCharge } from "./charge.ts";
+import { type Immediate, type Instruction, numeric, plain, proposalOf, simd } from "./opcodes.ts";
+import { NONE, Segments } from "./segments.ts";
+import type { Space } from "./space.ts";
+import type { Writer } from "./writer.ts";
+
+const BLOCK = 0x02;
+const LOOP = 0x03;
+const IF = 0x04;
+const ELSE = 0x05;
+const END = 0x0b;
+const BR_IF = 0x0d;
+const RETURN = 0x0f;
+const CALL = 0x10;
+/** The value types, as bytes: i32, i64, f32, f64, v128, funcref, externref. */
+const VALUE_TYPES = [0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f];
+/** func, extern, nofunc, noextern: all that a null can be of. */
+const HEAP_TYPES = [0x70, 0x6f, 0x73, 0x72];
+const NO_RESULT = 0x40;
+/** Labels that a function may have around one place: an engine takes no more either. */
+const MAX_DEPTH = 10_000;
+
+/** A block that has not ended. The function itself is the outermost one. */
+interface Frame {
+	kind: number;
+	/** The segment before the block. */
+	readonly before: number;
+	/** The outermost block that a branch within this one leads to, counted from the function. */
+	outermost: number;
+}
+
+/** A place in the body, and what comes there in the stead of the bytes up to `until`. */
+type Patch = { at: number; until: number } & (
+	| { what: "charge"; segment: number }
+	/** An instruction with another number: `0x10 7` becomes `0x10 8`. */
+	| { what: "function"; opcode: number; index: number }
+	/** A bulk instruction is left as it is: a call before it charges its length. */
+	| { what: "helper"; index: number }
+);
+
+/** Writes the metered body. `body` is read to its end; `bytes` are the module's. */
+export function meterBody(bytes: Uint8Array, body: Reader, space: Space, out: Writer): void {
+	const start = body.offset;
+	const { patches, segments, calls } = new Body(body, space).read();
+	let copied = start;
+	for (const patch of patches) {
+		out.bytes(bytes.subarray(copied, patch.at));
+		copied = patch.until;
+		switch (patch.what) {
+			case "charge": {
+				const { cost, checked } = segments.charge(patch.segment, calls);
+				if (cost > 0) writeCharge(out, space, cost, checked);
+				break;
+			}
+			case "function":
+				out.byte(patch.opcode);
+				out.u32(patch.index);
+				break;
+			case "helper":
+				out.byte(CALL);
+				out.u32(patch.index);
+				break;
+		}
+	}
+	out.bytes(bytes.subarray(copied, body.offset));
+}
+
+class Body {
+	readonly #in: Reader;
+	readonly #space: Space;
+	readonly #frames: Frame[] = [];
+	readonly segments = new Segments();
+	readonly patches: Patch[] = [];
+	/** Whether it calls functions. */
+	calls = false;
+	#segment = NONE;
+
+	constructor(body: Reader, space: Space) {
+		this.#in = body;
+		this.#space = space;
+	}
+
+	read(): this {
+		this.#readLocals();
+		this.#frames.push({ kind: BLOCK, before: NONE, outermost: Number.POSITIVE_INFINITY });
+		this.#open(NONE, true);
+		while (this.#frames.length > 0) this.#instruction();
+		this.#in.finish("function's body");
+		this.segments.settle();
+		return this;
+	}
+
+	#readLocals(): void {
+		for (let count = this.#in.u32(); count > 0; count -= 1) {
+			this.#in.u32();
+			readValueType(this.#in);
+		}
+	}
+
+	#instruction(): void {
+		const at = this.#in.offset;
+		const opcode = this.#in.byte();
+		if (opcode === 0xfc) {
+			const number = this.#in.u32();
+			this.#bulk(at, number, this.#known(numeric[number], `0xfc ${number}`, opcode));
+			return;
+		}
+		if (opcode === 0xfd) {
+			const number = this.#in.u32();
+			this.#operands(this.#known(simd[number], `0xfd ${number}`, opcode), at, opcode);
+			return;
+		}
+		const instruction = this.#known(plain[opcode], `0x${opcode.toString(16)}`, opcode);
+		if (opcode === 0x40) this.#charge(at, "pages");
+		this.#operands(instruction, at, opcode);
+		this.#control(opcode);
+	}
+
+	#known(instruction: Instruction | undefined, code: string, opcode: number): Instruction {
+		if (instruction === undefined) {
+			throw new ModuleError(
+				`the instruction ${code} at byte ${this.#in.offset - 1} cannot be metered: it belongs to ${proposalOf(opcode)}`,
+			);
+		}
+		this.segments.add(this.#segment, instruction.cost);
+		return instruction;
+	}
+
+	#bulk(at: number, number: number, instruction: Instruction): void {
+		if (number === 8 || number === 10 || number === 11) this.#charge(at, "bytes");
+		if (number === 12 || number === 14 || number === 15 || number === 17) this.#charge(at, "elements");
+		this.#operands(instruction, at, 0xfc);
+	}
+
+	/** Opens, ends and leaves blocks; the operands have been read. */
+	#control(opcode: number): void {
+		switch (opcode) {
+			case BLOCK:
+				this.#push(opcode);
+				break;
+			case LOOP:
+				this.#push(opcode);
+				this.#open(this.#segment, true);
+				break;
+			case IF:
+				this.#push(opcode);
+				this.#open(this.#segment, false);
+				break;
+			case ELSE: {
+				const frame = this.#frames.at(-1);
+				if (frame?.kind !== IF)
+					throw new ModuleError(`an else without its if at byte ${this.#in.offset - 1}`);
+				frame.kind = ELSE;
+				this.#open(frame.before, false);
+				break;
+			}
+			case END:
+				this.#end();
+				break;
+			case BR_IF:
+				this.#open(this.#segment, false);
+				break;
+			case RETURN:
+				this.#leaveTo(0);
+				this.#segment = NONE;
+				break;
+			case 0x00: // unreachable
+			case 0x0c: // br
+			case 0x0e: // br_table
+				this.#segment = NONE;
+				break;
+		}
+	}
+
+	#push(kind: number): void {
+		if (this.#frames.length >= MAX_DEPTH) {
+			throw new ModuleError(`a function has more than ${MAX_DEPTH} blocks within each other`);
+		}
+		this.#frames.push({ kind, before: this.#segment, outermost: Number.POSITIVE_INFINITY });
+	}
+
+	#end(): void {
+		const frame = this.#frames.pop();
+		const parent = this.#frames.at(-1);
+		if (frame === undefined || parent === undefined) return;
+		parent.outermost = Math.min(parent.outermost, frame.outermost);
+		// Left past its end, what follows is not run each time that the block is.
+		if (frame.outermost < this.#frames.length) this.#open(frame.before, false);
+		else this.#segment = frame.before;
+	}
+
+	/** Begins a segment here. */
+	#open(before: number, header: boolean): void {
+		this.#segment = this.segments.open(before, header);
+		if (this.#segment === NONE) return;
+		const at = this.#in.offset;
+		this.patches.push({ at, until: at, what: "charge", segment: this.#segment });
+	}
+
+	/** A branch to the block of that number, counted from the function. */
+	#leaveTo(target: number): void {
+		const frame = this.#frames.at(-1);
+		if (frame !== undefined) frame.outermost = Math.min(frame.outermost, target);
+	}
+
+	#readLabel(): void {
+		const depth = this.#in.u32();
+		const target = this.#frames.length - 1 - depth;
+		if (target < 0) throw new ModuleError(`a branch leaves ${depth} blocks at byte ${this.#in.offset}`);
+		this.#leaveTo(target);
+	}
+
+	#charge(at: number, helper: "bytes" | "elements" | "pages"): void {
+		this.patches.push({ at, until: at, what: "helper", index: this.#space.helper(helper) });
+	}
+
+	#operands({ immediate }: { immediate: Immediate }, at: number, opcode: number): void {
+		const it = this.#in;
+		switch (immediate) {
+			case "none":
+				break;
+			case "block":
+				this.#readBlockType();
+				break;
+			case "label":
+				this.#readLabel();
+				break;
+			case "labels":
+				for (let count = it.u32(); count > 0; count -= 1) this.#readLabel();
+				this.#readLabel();
+				break;
+			case "function":
+				if (opcode === CALL) this.calls = true;
+				this.#moveFunction(at, opcode);
+				break;
+			case "indirect":
+				this.calls = true;
+				this.#space.checkType(it.u32());
+				it.u32();
+				break;
+			case "types":
+				it.list(() => readValueType(it));
+				break;
+			case "index":
+				it.u32();
+				break;
+			case "index2":
+				it.u32();
+				it.u32();
+				break;
+			case "global":
+				this.#space.checkGlobal(it.u32());
+				break;
+			case "memory":
+				readMemoryArgument(it);
+				break;
+			case "memoryLane":
+				readMemoryArgument(it);
+				it.byte();
+				break;
+			case "zero":
+				readZero(it);
+				break;
+			case "zero2":
+				readZero(it);
+				readZero(it);
+				break;
+			case "init":
+				it.u32();
+				readZero(it);
+				break;
+			case "i32":
+				skipNumber(it, 5);
+				break;
+			case "i64":
+				skipNumber(it, 10);
+				break;
+			case "bytes4":
+				it.part(4);
+				break;
+			case "bytes8":
+				it.part(8);
+				break;
+			case "bytes16":
+				it.part(16);
+				break;
+			case "lane":
+				it.byte();
+				break;
+			case "heap":
+				readHeapType(it);
+				break;
+		}
+	}
+
+	#moveFunction(at: number, opcode: number): void {
+		const index = this.#in.u32();
+		const moved = this.#space.function(index);
+		if (moved === index) return;
+		this.patches.push({ at, until: this.#in.offset, what: "function", opcode, index: moved });
+	}
+
+	#readBlockType(): void {
+		const at = this.#in.offset;
+		const first = this.#in.byte();
+		if (first === NO_RESULT || VALUE_TYPES.includes(first)) return;
+		// A type's number, which is a signed one: 0x40 would be its sign.
+		let [value, byte] = [first & 0x7f, first];
+		for (let scale = 0x80; byte >= 0x80 && scale <= 0x10_0000_0000; scale *= 0x80) {
+			byte = this.#in.byte();
+			value += (byte & 0x7f) * scale;
+		}
+		if (byte >= 0x40) throw new ModuleError(`the block type at byte ${at} is not supported`);
+		this.#space.checkType(value);
+	}
+}
+
+export function readValueType(it: Reader): number {
+	const byte = it.byte();
+	if (!VALUE_TYPES.includes(byte)) {
+		throw new ModuleError(`the value type 0x${byte.toString(16)} is not supported`);
+	}
+	return byte;
+}
+
+export function readHeapType(it: Reader): void {
+	const byte = it.byte();
+	if (!HEAP_TYPES.includes(byte)) throw new ModuleError("the module uses an unsupported reference type");
+}
+
+/** A signed number of at most that many bytes. */
+export function skipNumber(it: Reader, most: number): void {
+	for (let count = 0; count < most; count += 1) if (it.byte() < 0x80) return;
+	throw new ModuleError(`the number at byte ${it.offset} is too long`);
+}
+
+function readMemoryArgument(it: Reader): void {
+	const alignment = it.u32();
+	if (alignment >= 0x40) throw new ModuleError("the module uses several memories, which are not supported");
+	it.u32();
+}
+
+function readZero(it: Reader): void {
+	if (it.byte() !== 0) throw new ModuleError("the module uses several memories, which are not supported");
+}

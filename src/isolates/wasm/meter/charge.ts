@@ -1,0 +1,94 @@
+/** The code that the meter adds. */
+import type { Space } from "./space.ts";
+import type { Writer } from "./writer.ts";
+
+/** Charges what the length of a bulk instruction costs, and gives that length back. */
+export type Helper = "bytes" | "elements" | "pages";
+
+const LOCAL_GET = 0x20;
+const GLOBAL_GET = 0x23;
+const GLOBAL_SET = 0x24;
+const I32_CONST = 0x41;
+const I32_LT_S = 0x48;
+const I32_LT_U = 0x49;
+const I32_ADD = 0x6a;
+const I32_SUB = 0x6b;
+const I32_SHL = 0x74;
+const I32_SHR_U = 0x76;
+const SELECT = 0x1b;
+const [IF, EMPTY, CALL, END] = [0x04, 0x40, 0x10, 0x0b];
+
+/** Bytes that are copied or filled for a fuel, as a power of two. */
+const BYTES_SHIFT = 3;
+/** A table's element takes 64 fuel, a page of memory 4,096, both as powers of two. */
+const ELEMENT_SHIFT = 6;
+const PAGE_SHIFT = 12;
+/** What asking for memory costs, whatever comes of it. */
+const GROW = 1_000;
+/** More elements than a table can have, or pages than a memory: the instruction fails at once. */
+const MANY = 65_537;
+
+/** Takes `cost` of the fuel; checked, it asks for more when there is none left. */
+export function writeCharge(out: Writer, space: Space, cost: number, checked: boolean): void {
+	take(out, space, () => constant(out, cost));
+	if (checked) writeCheck(out, space);
+}
+
+/** A helper's body: (length) → the same length. */
+export function writeHelper(out: Writer, space: Space, helper: Helper): void {
+	out.u32(0); // no locals
+	take(out, space, () => {
+		switch (helper) {
+			case "bytes":
+				out.bytes([LOCAL_GET, 0]);
+				constant(out, BYTES_SHIFT);
+				out.byte(I32_SHR_U);
+				break;
+			case "elements":
+				bounded(out);
+				constant(out, ELEMENT_SHIFT);
+				out.byte(I32_SHL);
+				break;
+			case "pages":
+				bounded(out);
+				constant(out, PAGE_SHIFT);
+				out.byte(I32_SHL);
+				constant(out, GROW);
+				out.byte(I32_ADD);
+				break;
+		}
+	});
+	writeCheck(out, space);
+	out.bytes([LOCAL_GET, 0, END]);
+}
+
+/** The length, or 0 when it is more than there can be. */
+function bounded(out: Writer): void {
+	out.bytes([LOCAL_GET, 0]);
+	constant(out, 0);
+	out.bytes([LOCAL_GET, 0]);
+	constant(out, MANY);
+	out.bytes([I32_LT_U, SELECT]);
+}
+
+function take(out: Writer, space: Space, amount: () => void): void {
+	out.byte(GLOBAL_GET);
+	out.u32(space.fuel);
+	amount();
+	out.bytes([I32_SUB, GLOBAL_SET]);
+	out.u32(space.fuel);
+}
+
+function writeCheck(out: Writer, space: Space): void {
+	out.byte(GLOBAL_GET);
+	out.u32(space.fuel);
+	constant(out, 0);
+	out.bytes([I32_LT_S, IF, EMPTY, CALL]);
+	out.u32(space.refill);
+	out.byte(END);
+}
+
+function constant(out: Writer, value: number): void {
+	out.byte(I32_CONST);
+	out.s32(value);
+}

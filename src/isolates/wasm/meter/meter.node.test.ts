@@ -1,0 +1,239 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { instantiate, isValid } from "../../test/instance.ts";
+import { largeModule, randomModule } from "../../test/random-module.ts";
+import { declare, script, wat } from "../../test/wat.ts";
+import { readModule, sections } from "../module.ts";
+import { ModuleError } from "../reader.ts";
+import { meter } from "./index.ts";
+
+const MAIN = '(func (export "headstart_main"))';
+const MEMORY = '(memory (export "memory") 1 4)';
+const module = (text: string): Uint8Array => wat(`(module ${MEMORY} ${text})`);
+/** Fuel that a call of an export takes. */
+const fuelOf = (bytes: Uint8Array, name: string, ...args: (number | bigint)[]): number => {
+	const it = instantiate(meter(bytes));
+	it.call(name, ...args);
+	return it.used;
+};
+
+describe("a metered module", () => {
+	test("does what it did: random modules, their results, memory and globals", () => {
+		for (let seed = 1; seed <= 60; seed += 1) {
+			const { text, functions } = randomModule(seed);
+			const bytes = wat(text);
+			const [plain, metered] = [instantiate(bytes), instantiate(meter(bytes))];
+			for (let index = 0; index < functions; index += 1) {
+				for (const [a, b] of [
+					[0, 1n],
+					[7, -5n],
+					[-1, 1n << 40n],
+				] as const) {
+					expect([seed, index, metered.call(`f${index}`, a, b)]).toEqual([
+						seed,
+						index,
+						plain.call(`f${index}`, a, b),
+					]);
+				}
+			}
+			expect(metered.memory).toEqual(plain.memory);
+			// Each step of the program is four instructions; what is charged is no less, and not out of all proportion.
+			const steps = Number(metered.global("steps"));
+			expect(steps).toBe(Number(plain.global("steps")));
+			expect(metered.used).toBeGreaterThanOrEqual(4 * steps);
+			expect(metered.used).toBeLessThan(200 * (steps + 100));
+		}
+	}, 60_000);
+
+	test("pays for each turn of a loop, and for each call", () => {
+		const loops = module(`${MAIN}
+			(func (export "loop") (param $n i32) (result i32) (local $i i32)
+				(loop $again
+					(local.set $i (i32.add (local.get $i) (i32.const 1)))
+					(br_if $again (i32.lt_u (local.get $i) (local.get $n))))
+				(local.get $i))
+			(func $f (export "recursion") (param $n i32) (result i32)
+				(if (result i32) (local.get $n)
+					(then (call $f (i32.sub (local.get $n) (i32.const 1))))
+					(else (i32.const 0))))`);
+		const turn = fuelOf(loops, "loop", 2) - fuelOf(loops, "loop", 1);
+		expect(turn).toBe(8);
+		expect(fuelOf(loops, "loop", 1001)).toBe(fuelOf(loops, "loop", 1) + 1000 * turn);
+		const call = fuelOf(loops, "recursion", 2) - fuelOf(loops, "recursion", 1);
+		expect(call).toBeGreaterThanOrEqual(10);
+		expect(fuelOf(loops, "recursion", 501)).toBe(fuelOf(loops, "recursion", 1) + 500 * call);
+	});
+
+	test("asks for more fuel within loops and calls, and goes on where it was", () => {
+		const bytes = module(`${MAIN}
+			(func (export "sum") (param $n i32) (result i64) (local $sum i64)
+				(loop $again
+					(local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (local.get $n))))
+					(br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+				(local.get $sum))`);
+		const it = instantiate(meter(bytes), { slice: 1_000 });
+		expect(it.call("sum", 10_000)).toBe(50_005_000n);
+		expect(it.refills).toBeGreaterThan(100);
+	});
+
+	test("pays for bulk instructions by their length", () => {
+		const bytes = module(`${MAIN}
+			(data $d "some bytes")
+			(table $t 100 1000 funcref) (elem $e func $f) (func $f)
+			(func (export "fill") (param $n i32) (memory.fill (i32.const 0) (i32.const 1) (local.get $n)))
+			(func (export "copy") (param $n i32) (memory.copy (i32.const 0) (i32.const 8) (local.get $n)))
+			(func (export "init") (param $n i32) (memory.init $d (i32.const 0) (i32.const 0) (local.get $n)))
+			(func (export "grow") (param $n i32) (result i32) (memory.grow (local.get $n)))
+			(func (export "tableFill") (param $n i32) (table.fill $t (i32.const 0) (ref.null func) (local.get $n)))
+			(func (export "tableCopy") (param $n i32) (table.copy $t $t (i32.const 0) (i32.const 0) (local.get $n)))
+			(func (export "tableGrow") (param $n i32) (result i32) (table.grow $t (ref.null func) (local.get $n)))
+			(func (export "tableInit") (param $n i32) (table.init $t $e (i32.const 0) (i32.const 0) (local.get $n)))`);
+		const priceOf = (name: string, n: number): number => fuelOf(bytes, name, n) - fuelOf(bytes, name, 0);
+		expect(priceOf("fill", 65_536)).toBe(8_192);
+		expect(priceOf("copy", 65_000)).toBe(8_125);
+		expect(priceOf("init", 10)).toBe(1);
+		expect(priceOf("grow", 3)).toBe(3 * 4_096);
+		expect(priceOf("grow", -1)).toBe(0); // fails at once
+		expect(priceOf("tableFill", 100)).toBe(6_400);
+		expect(priceOf("tableCopy", 50)).toBe(3_200);
+		expect(priceOf("tableGrow", 900)).toBe(57_600);
+		expect(priceOf("tableInit", 1)).toBe(64);
+		// A length that traps is paid before it does; none makes the counter wrap.
+		const it = instantiate(meter(bytes));
+		expect(it.call("fill", -1)).toBe("trap");
+		expect(it.used).toBeGreaterThan(2 ** 29 - 1);
+	});
+
+	test("keeps its imports, tables, references, several results and names", () => {
+		const text = `(module ${declare("connect", "expectMsg")} ${MEMORY}
+			(type $pair (func (param i32) (result i32 i32)))
+			(table 4 4 funcref)
+			(elem (i32.const 0) $swap $expectMsg)
+			(elem (i32.const 2) funcref (ref.func $swap) (ref.null func))
+			(global $g funcref (ref.func $swap))
+			(func $swap (type $pair) (i32.const 7) (local.get 0))
+			(func $main (export "headstart_main") (result i32)
+				(drop (call $expectMsg (i64.const 9)))
+				(call_indirect (type $pair) (i32.const 5) (i32.const 2))
+				(i32.sub))
+			(func (export "isNull") (result i32) (ref.is_null (global.get $g)))
+			(export "swap" (func $swap)))`;
+		const bytes = meter(wat(text, { names: true }));
+		const it = instantiate(bytes);
+		expect(it.call("headstart_main")).toBe(2);
+		expect(it.calls).toEqual([["expectMsg", 9n]]);
+		expect(it.call("swap", 3)).toEqual([7, 3]);
+		expect(it.call("isNull")).toBe(0);
+		expect(functionNames(bytes)).toEqual([
+			[0, "connect"],
+			[1, "expectMsg"],
+			[3, "swap"],
+			[4, "main"],
+		]);
+	});
+
+	test("has SIMD", () => {
+		const bytes = module(`${MAIN} (func (export "lanes") (result i32)
+			(i32x4.extract_lane 2 (i32x4.add (i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+				(v128.const i32x4 1 2 3 4) (v128.load (i32.const 0))) (i32x4.splat (i32.const 4)))))`);
+		expect(instantiate(meter(bytes)).call("lanes")).toBe(7);
+	});
+
+	test("is no valid original, and an original is no metered one", () => {
+		const bytes = module(MAIN);
+		expect(() => meter(meter(bytes))).toThrow(/"meter"\."refill" is not there/);
+		expect(() => readModule(bytes, { metered: true })).toThrow(/not metered/);
+		expect(readModule(meter(bytes), { metered: true }).memory).toMatchObject({ maximumPages: 4 });
+		expect(() => meter(module(`${MAIN} (global (export "meter_fuel") i32 (i32.const 0))`))).toThrow(
+			/meter's own/,
+		);
+	});
+});
+
+describe("what cannot be metered is refused with the reason", () => {
+	test.each<[string, string, RegExp]>([
+		["a start section", `${MAIN} (func $s) (start $s)`, /start section/],
+		["atomics", `${MAIN} (func (drop (i32.atomic.load (i32.const 0))))`, /threads and atomics/],
+		["a tail call", `${MAIN} (func $f (return_call $f))`, /tail calls/],
+		["exceptions", `(tag $t) ${MAIN} (func (throw $t))`, /exceptions/],
+		["garbage collection", `${MAIN} (func (drop (ref.i31 (i32.const 1))))`, /garbage collection|reference/],
+	])("%s", (_, text, reason) => {
+		expect(() => meter(module(text))).toThrow(reason);
+	});
+
+	test("instructions that would reach what the meter adds", () => {
+		// (func (export "headstart_main") global.set 0 …): the module has no global, so that 0 would be the counter.
+		const bytes = module(
+			`(global $g (mut i32) (i32.const 0)) (func (export "headstart_main") (global.set $g (i32.const 77)))`,
+		);
+		const at = bytes.findLastIndex((byte, index) => byte === 0x24 && bytes[index + 1] === 0);
+		bytes[at + 1] = 1;
+		expect(() => meter(bytes)).toThrow(/no global 1/);
+		const calls = module(`(func $f) (func (export "headstart_main") (call $f))`);
+		const call = calls.findLastIndex((byte, index) => byte === 0x10 && calls[index + 1] === 0);
+		calls[call + 1] = 2;
+		expect(() => meter(calls)).toThrow(/no function 2/);
+	});
+
+	test("a module of 64 MB, by its size", () => {
+		expect(() => meter(new Uint8Array(64 << 20))).toThrow(/67108864 bytes; at most/);
+	});
+});
+
+describe("a module that is cut off or damaged", () => {
+	const bytes = wat(randomModule(5, 3).text);
+	/** A ModuleError, or a module that the engine takes only when it takes the original. */
+	const check = (damaged: Uint8Array): void => {
+		let metered: Uint8Array;
+		try {
+			metered = meter(damaged);
+		} catch (thrown) {
+			if (thrown instanceof ModuleError) return;
+			throw thrown;
+		}
+		if (isValid(metered)) expect(isValid(damaged)).toBe(true);
+	};
+
+	test("anywhere", () => {
+		for (let length = 0; length < bytes.length; length += 1) check(bytes.subarray(0, length));
+	});
+
+	test("by a byte", () => {
+		for (let at = 8; at < bytes.length; at += 1) {
+			for (const byte of [0x00, 0x01, 0x0b, 0x40, 0x7f, 0x80, 0xff, 0xfc, 0xfd]) check(bytes.with(at, byte));
+		}
+	}, 60_000);
+
+	test("in any other way", () => {
+		const changes = fc.array(fc.record({ at: fc.nat(bytes.length - 1), byte: fc.nat(255) }), {
+			maxLength: 5,
+		});
+		fc.assert(
+			fc.property(changes, (all) => {
+				const damaged = bytes.slice();
+				for (const { at, byte } of all) damaged[at] = byte;
+				check(damaged);
+			}),
+			{ numRuns: 3_000 },
+		);
+	}, 60_000);
+});
+
+test("200 KB take well under 100 ms", () => {
+	const bytes = largeModule(200_000);
+	meter(script("", "(i32.const 1)"));
+	const began = performance.now();
+	meter(bytes);
+	expect(performance.now() - began).toBeLessThan(100);
+});
+
+/** What the name section says of functions. */
+function functionNames(bytes: Uint8Array): [number, string][] {
+	for (const { id, content } of sections(bytes)) {
+		if (id !== 0 || content.name() !== "name") continue;
+		content.byte();
+		content.u32();
+		return content.list(() => [content.u32(), content.name()]);
+	}
+	return [];
+}

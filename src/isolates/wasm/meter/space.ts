@@ -1,0 +1,58 @@
+/** The numbers of a module's types, functions and globals, before and after it is metered. */
+import { ModuleError } from "../reader.ts";
+import type { Helper } from "./charge.ts";
+
+/** What a module has. Its own numbers end there: what the meter adds comes after them, out of its reach. */
+export interface Counts {
+	types: number;
+	/** Imported functions. */
+	imports: number;
+	/** Imported functions and its own. */
+	functions: number;
+	globals: number;
+}
+
+/**
+ * The meter imports one function, behind the module's imports, so that the module's own functions move up by one. All
+ * else that it adds has the numbers after the module's.
+ */
+export class Space {
+	readonly #counts: Counts;
+	/** The helpers that are needed, in the order of their numbers. */
+	readonly helpers: Helper[] = [];
+
+	constructor(counts: Counts) {
+		this.#counts = counts;
+	}
+
+	/** The imported function that is called when the fuel is used up. */
+	get refill(): number {
+		return this.#counts.imports;
+	}
+
+	/** The global with the fuel that is left. */
+	get fuel(): number {
+		return this.#counts.globals;
+	}
+
+	/** The new number of a function of the module's. */
+	function(index: number): number {
+		if (index >= this.#counts.functions) throw new ModuleError(`there is no function ${index}`);
+		return index < this.#counts.imports ? index : index + 1;
+	}
+
+	/** The number of a helper, which is made when it is first asked for. */
+	helper(helper: Helper): number {
+		let at = this.helpers.indexOf(helper);
+		if (at < 0) at = this.helpers.push(helper) - 1;
+		return this.#counts.functions + 1 + at;
+	}
+
+	checkGlobal(index: number): void {
+		if (index >= this.#counts.globals) throw new ModuleError(`there is no global ${index}`);
+	}
+
+	checkType(index: number): void {
+		if (index >= this.#counts.types) throw new ModuleError(`there is no type ${index}`);
+	}
+}
