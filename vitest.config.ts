@@ -28,7 +28,10 @@ export default defineConfig({
 		projects: [
 			{
 				plugins: [
-					cloudflareTest({ main: "src/host/worker.ts", miniflare: { ...miniflare, durableObjects } }),
+					cloudflareTest({
+						main: "src/host/worker.ts",
+						miniflare: { ...miniflare, durableObjects, bindings: { DEVELOPMENT: "1" } },
+					}),
 				],
 				test: { name: "workerd", include: [inWorkerd], exclude: [inNode, withBridge, never] },
 			},

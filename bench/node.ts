@@ -47,6 +47,7 @@ export async function withNode<T>(
 			run: join(folder, "run"),
 			state: join(folder, "state"),
 			port: 0,
+			development: true,
 			devStore: options.devStore,
 			storeDir,
 			...(options.memory && { memory: options.memory }),

@@ -2,6 +2,7 @@ import * as http from "node:http";
 import * as https from "node:https";
 import { Readable } from "node:stream";
 import { TLSSocket } from "node:tls";
+import { type Credentials, credentialHeaders, credentialsOf } from "./credentials.ts";
 import { CliError, systemCode } from "./errors.ts";
 
 /** Where a node answers unless told otherwise. */
@@ -19,15 +20,21 @@ export interface LongRequest {
 /** The HTTP API of a node, with its failures as errors for people. */
 export class NodeClient {
 	readonly url: string;
+	/** That say who asks. */
+	readonly #headers: Record<string, string>;
 
-	constructor(url: string = DEFAULT_NODE) {
+	/** Without `credentials`: those of the environment, or else those that were kept for this address. */
+	constructor(url: string = DEFAULT_NODE, credentials: Credentials = credentialsOf(url)) {
 		this.url = url.replace(/\/+$/, "");
+		this.#headers = credentialHeaders(credentials);
 	}
 
 	/** Sends a request. An answer with status ≥ 400 is returned like any other. Throws {@link CliError} when there is no node. */
 	async send(path: string, init: RequestInit & { duplex?: "half" } = {}): Promise<Response> {
 		try {
-			return await fetch(this.url + path, init);
+			const headers = new Headers(init.headers);
+			for (const [name, value] of Object.entries(this.#headers)) headers.set(name, value);
+			return await fetch(this.url + path, { ...init, headers });
 		} catch (error) {
 			throw this.#inWords(error instanceof Error ? error.cause : undefined) ?? error;
 		}
@@ -40,7 +47,11 @@ export class NodeClient {
 	async open(path: string, { method, headers, body, signal }: LongRequest = {}): Promise<Response> {
 		try {
 			const { request } = this.url.startsWith("https:") ? https : http;
-			const asked = request(this.url + path, { method, headers, agent: false });
+			const asked = request(this.url + path, {
+				method,
+				headers: { ...headers, ...this.#headers },
+				agent: false,
+			});
 			signal?.addEventListener("abort", () => giveUp(asked, signal.reason));
 			asked.end(body);
 			return toResponse(await answerOf(asked));

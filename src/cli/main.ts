@@ -5,8 +5,11 @@ import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { initCommand } from "./commands/init.ts";
 import { invokeCommand } from "./commands/invoke.ts";
+import { loginCommand } from "./commands/login.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { nodeCommand } from "./commands/node.ts";
+import { secretCommand } from "./commands/secret.ts";
+import { tenantCommand } from "./commands/tenant.ts";
 import { traceCommand } from "./commands/trace.ts";
 import { describe } from "./errors.ts";
 
@@ -14,6 +17,9 @@ const commands = [
 	initCommand,
 	devCommand,
 	nodeCommand,
+	loginCommand,
+	tenantCommand,
+	secretCommand,
 	deployCommand,
 	invokeCommand,
 	traceCommand,

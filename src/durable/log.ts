@@ -1,7 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type { InstanceRecord, InstanceSummary } from "../shared/record.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 
-/** How many records are kept, and for how long. */
+/** How many records are kept of a tenant, and for how long. */
 const MAX_RECORDS = 1000;
 const MAX_AGE_MS = 7 * 24 * 3_600_000;
 
@@ -25,37 +26,44 @@ export class Log extends DurableObject<unknown> {
 		super(ctx, env);
 		this.#sql = ctx.storage.sql;
 		this.#sql.exec(`CREATE TABLE IF NOT EXISTS instances (
-			id TEXT PRIMARY KEY, boot TEXT NOT NULL, started_at INTEGER NOT NULL, summary TEXT NOT NULL, record TEXT
+			id TEXT PRIMARY KEY, boot TEXT NOT NULL, started_at INTEGER NOT NULL, summary TEXT NOT NULL, record TEXT,
+			tenant TEXT NOT NULL DEFAULT '${DEFAULT_TENANT}'
 		) WITHOUT ROWID`);
-		this.#sql.exec("CREATE INDEX IF NOT EXISTS by_start ON instances (started_at)");
+		// A log from before there were tenants.
+		if (!this.#columns().includes("tenant"))
+			this.#sql.exec(`ALTER TABLE instances ADD COLUMN tenant TEXT NOT NULL DEFAULT '${DEFAULT_TENANT}'`);
+		this.#sql.exec("DROP INDEX IF EXISTS by_start");
+		this.#sql.exec("CREATE INDEX IF NOT EXISTS by_tenant ON instances (tenant, started_at)");
 	}
 
-	begin(boot: string, summary: InstanceSummary): void {
+	begin(boot: string, tenant: string, summary: InstanceSummary): void {
 		this.#sql.exec(
-			"INSERT OR IGNORE INTO instances (id, boot, started_at, summary) VALUES (?, ?, ?, ?)",
+			"INSERT OR IGNORE INTO instances (id, tenant, boot, started_at, summary) VALUES (?, ?, ?, ?, ?)",
 			summary.id,
+			tenant,
 			boot,
 			summary.startedAt,
 			JSON.stringify(summary),
 		);
 	}
 
-	finish(boot: string, record: InstanceRecord): void {
+	finish(boot: string, tenant: string, record: InstanceRecord): void {
 		this.#sql.exec(
-			"INSERT OR REPLACE INTO instances (id, boot, started_at, summary, record) VALUES (?, ?, ?, ?, ?)",
+			"INSERT OR REPLACE INTO instances (id, tenant, boot, started_at, summary, record) VALUES (?, ?, ?, ?, ?, ?)",
 			record.id,
+			tenant,
 			boot,
 			record.startedAt,
 			JSON.stringify(summaryOf(record)),
 			bounded(record),
 		);
-		this.#retain(record.startedAt);
+		this.#retain(tenant, record.startedAt);
 	}
 
-	/** The record as JSON; undefined for an instance that was never here or whose time is over. */
-	get(boot: string, id: string): InstanceRecord | undefined {
+	/** The record as JSON; undefined for an instance that was never the tenant's or whose time is over. */
+	get(boot: string, tenant: string, id: string): InstanceRecord | undefined {
 		const [row] = this.#sql
-			.exec<Row>("SELECT boot, summary, record FROM instances WHERE id = ?", id)
+			.exec<Row>("SELECT boot, summary, record FROM instances WHERE id = ? AND tenant = ?", id, tenant)
 			.toArray();
 		if (row === undefined) return undefined;
 		if (row.record !== null) return JSON.parse(row.record) as InstanceRecord;
@@ -69,21 +77,38 @@ export class Log extends DurableObject<unknown> {
 		};
 	}
 
-	/** The newest first. */
-	list(boot: string, limit: number): InstanceSummary[] {
+	/** A tenant's, the newest first. */
+	list(boot: string, tenant: string, limit: number): InstanceSummary[] {
 		return this.#sql
-			.exec<Row>("SELECT boot, summary, record FROM instances ORDER BY started_at DESC LIMIT ?", limit)
+			.exec<Row>(
+				"SELECT boot, summary, record FROM instances WHERE tenant = ? ORDER BY started_at DESC LIMIT ?",
+				tenant,
+				limit,
+			)
 			.toArray()
 			.map((row) => current(row, boot));
 	}
 
-	#retain(now: number): void {
-		this.#sql.exec("DELETE FROM instances WHERE started_at < ?", now - MAX_AGE_MS);
+	/** Forgets a tenant. */
+	drop(tenant: string): void {
+		this.#sql.exec("DELETE FROM instances WHERE tenant = ?", tenant);
+	}
+
+	#retain(tenant: string, now: number): void {
+		this.#sql.exec("DELETE FROM instances WHERE tenant = ? AND started_at < ?", tenant, now - MAX_AGE_MS);
 		this.#sql.exec(
 			`DELETE FROM instances WHERE id IN
-				(SELECT id FROM instances ORDER BY started_at DESC LIMIT -1 OFFSET ?)`,
+				(SELECT id FROM instances WHERE tenant = ? ORDER BY started_at DESC LIMIT -1 OFFSET ?)`,
+			tenant,
 			MAX_RECORDS,
 		);
+	}
+
+	#columns(): string[] {
+		return this.#sql
+			.exec<{ name: string }>("SELECT name FROM pragma_table_info('instances')")
+			.toArray()
+			.map(({ name }) => name);
 	}
 }
 

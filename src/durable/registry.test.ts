@@ -1,8 +1,11 @@
+/// <reference types="@cloudflare/vitest-plugin/types" />
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { DeployedFunction } from "../shared/function.ts";
 import { parseManifest } from "../shared/manifest.ts";
-import type { Registry } from "./registry.ts";
+import { Registry } from "./registry.ts";
+import type { KnownTenant } from "./tenants.ts";
 
 const { REGISTRY } = env as unknown as { REGISTRY: DurableObjectNamespace<Registry> };
 
@@ -13,6 +16,7 @@ function deployed(name: string, script?: DeployedFunction["script"]): DeployedFu
 		...(script && { initscript: { main: "a.c" } }),
 	});
 	return {
+		tenant: "t",
 		digest: `digest of ${name}`,
 		manifest,
 		bundle: "sha256:00",
@@ -32,9 +36,9 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 		sourceMap: "{}",
 	});
 	for (const it of [wasm, js, deployed("plain")]) await registry.put(it);
-	expect(await registry.get("wasm")).toEqual(wasm);
-	expect(await registry.list()).toEqual([js, deployed("plain"), wasm]);
-	expect(await registry.get("nobody")).toBeUndefined();
+	expect(await registry.get("t", "wasm")).toEqual(wasm);
+	expect(await registry.list("t")).toEqual([js, deployed("plain"), wasm]);
+	expect(await registry.get("t", "nobody")).toBeUndefined();
 });
 
 test("another version takes the place of the first; what nobody has any more goes", async () => {
@@ -44,8 +48,46 @@ test("another version takes the place of the first; what nobody has any more goe
 	});
 	await registry.put(deployed("a", script("old")));
 	await registry.put(deployed("a", script("new")));
-	expect((await registry.get("a"))?.script?.module.digest).toBe("new");
-	expect(await registry.delete("a")).toBe(true);
-	expect(await registry.delete("a")).toBe(false);
+	expect((await registry.get("t", "a"))?.script?.module.digest).toBe("new");
+	expect(await registry.delete("t", "a")).toBe(true);
+	expect(await registry.delete("t", "a")).toBe(false);
+	expect(await registry.list("t")).toEqual([]);
+});
+
+test("what one tenant has, another has not; a removed tenant has nothing", async () => {
+	const registry = REGISTRY.getByName("tenants");
+	const tenant = (name: string): KnownTenant => ({
+		name,
+		quota: { instances: 2 },
+		createdAt: 5,
+		tokenHash: Uint8Array.of(1, 2),
+	});
+	for (const name of ["t", "u"]) await registry.putTenant(tenant(name));
+	await registry.put(deployed("a"));
+	await registry.putBundle("t", "00");
+	expect(await registry.tenants()).toEqual([tenant("t"), tenant("u")]);
+	expect(await registry.get("u", "a")).toBeUndefined();
+	expect(await registry.list("u")).toEqual([]);
+	expect(await registry.delete("u", "a")).toBe(false);
+	expect([await registry.hasBundle("t", "00"), await registry.hasBundle("u", "00")]).toEqual([true, false]);
+	expect(await registry.list()).toHaveLength(1);
+	await registry.deleteTenant("t");
+	expect(await registry.tenants()).toEqual([tenant("u")]);
 	expect(await registry.list()).toEqual([]);
+	expect(await registry.hasBundle("t", "00")).toBe(false);
+});
+
+test("what was deployed before there were tenants is the default tenant's", async () => {
+	const registry = REGISTRY.getByName("adopted");
+	await runInDurableObject(registry, async (_, state) => {
+		state.storage.sql.exec(
+			"CREATE TABLE functions (name TEXT PRIMARY KEY, body TEXT NOT NULL, module TEXT, format TEXT) WITHOUT ROWID",
+		);
+		const { tenant: _tenant, ...old } = deployed("a");
+		state.storage.sql.exec("INSERT INTO functions VALUES ('a', ?, NULL, NULL)", JSON.stringify(old));
+		const next = new Registry(state, {});
+		expect(next.list()).toEqual([{ ...deployed("a"), tenant: "default" }]);
+		expect(next.hasBundle("default", "00")).toBe(true);
+		expect(new Registry(state, {}).list()).toHaveLength(1);
+	});
 });

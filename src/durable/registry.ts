@@ -1,6 +1,12 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import type { DeployedFunction } from "../shared/function.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
+import { TenantTable } from "./tenant-table.ts";
+import type { KnownTenant } from "./tenants.ts";
+
+/** Of one tenant. */
+const MAX_FUNCTIONS = 256;
 
 /** SQLite values hold at most 2 MB. */
 const CHUNK_BYTES = 1 << 20;
@@ -14,30 +20,39 @@ interface FunctionRow extends Record<string, SqlStorageValue> {
 	format: string | null;
 }
 
-/** The deployed functions and their initscripts, in SQLite. */
+/** The tenants, their deployed functions and these's initscripts, in SQLite. */
 export class Registry extends DurableObject<unknown> {
 	readonly #sql: SqlStorage;
 	readonly #storage: DurableObjectStorage;
+	readonly #tenants: TenantTable;
 
 	constructor(ctx: DurableObjectState, env: unknown) {
 		super(ctx, env);
 		this.#storage = ctx.storage;
 		this.#sql = ctx.storage.sql;
-		this.#sql.exec(`CREATE TABLE IF NOT EXISTS functions (
-			name TEXT PRIMARY KEY, body TEXT NOT NULL, module TEXT, format TEXT
+		this.#sql.exec(`CREATE TABLE IF NOT EXISTS deployments (
+			tenant TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, module TEXT, format TEXT,
+			PRIMARY KEY (tenant, name)
 		) WITHOUT ROWID`);
 		this.#sql.exec(`CREATE TABLE IF NOT EXISTS blobs (
 			digest TEXT NOT NULL, kind TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
 			PRIMARY KEY (digest, kind, part)
 		) WITHOUT ROWID`);
+		this.#sql.exec(`CREATE TABLE IF NOT EXISTS bundles (
+			tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (tenant, digest)
+		) WITHOUT ROWID`);
+		this.#tenants = new TenantTable(this.#sql);
+		this.#adopt();
 	}
 
 	/** Keeps a function in the place of its older version. It is on the disk when this returns. */
 	async put(it: DeployedFunction): Promise<void> {
 		const { script, ...kept } = it;
 		this.#storage.transactionSync(() => {
+			this.#checkRoom(it.tenant, it.manifest.name);
 			this.#sql.exec(
-				"INSERT OR REPLACE INTO functions (name, body, module, format) VALUES (?, ?, ?, ?)",
+				"INSERT OR REPLACE INTO deployments (tenant, name, body, module, format) VALUES (?, ?, ?, ?, ?)",
+				it.tenant,
 				it.manifest.name,
 				JSON.stringify(kept satisfies Kept),
 				script?.module.digest ?? null,
@@ -54,30 +69,104 @@ export class Registry extends DurableObject<unknown> {
 		await this.#storage.sync();
 	}
 
-	get(name: string): DeployedFunction | undefined {
+	get(tenant: string, name: string): DeployedFunction | undefined {
 		const [row] = this.#sql
-			.exec<FunctionRow>("SELECT body, module, format FROM functions WHERE name = ?", name)
+			.exec<FunctionRow>(
+				"SELECT body, module, format FROM deployments WHERE tenant = ? AND name = ?",
+				tenant,
+				name,
+			)
 			.toArray();
 		return row === undefined ? undefined : this.#read(row);
 	}
 
-	/** All functions, by name. */
-	list(): DeployedFunction[] {
+	/** A tenant's functions, by name; without one all of the node's. */
+	list(tenant?: string): DeployedFunction[] {
 		return this.#sql
-			.exec<FunctionRow>("SELECT body, module, format FROM functions ORDER BY name")
+			.exec<FunctionRow>(
+				"SELECT body, module, format FROM deployments WHERE tenant = coalesce(?, tenant) ORDER BY tenant, name",
+				tenant ?? null,
+			)
 			.toArray()
 			.map((row) => this.#read(row));
 	}
 
 	/** Whether there was such a function. */
-	async delete(name: string): Promise<boolean> {
+	async delete(tenant: string, name: string): Promise<boolean> {
 		const deleted = this.#storage.transactionSync(() => {
-			const { rowsWritten } = this.#sql.exec("DELETE FROM functions WHERE name = ?", name);
+			const { rowsWritten } = this.#sql.exec(
+				"DELETE FROM deployments WHERE tenant = ? AND name = ?",
+				tenant,
+				name,
+			);
 			this.#collect();
 			return rowsWritten > 0;
 		});
 		await this.#storage.sync();
 		return deleted;
+	}
+
+	/** Notes that a tenant has put an application's files, of this SHA-256 in hex, to the node. */
+	async putBundle(tenant: string, digest: string): Promise<void> {
+		this.#sql.exec("INSERT OR IGNORE INTO bundles (tenant, digest) VALUES (?, ?)", tenant, digest);
+		await this.#storage.sync();
+	}
+
+	hasBundle(tenant: string, digest: string): boolean {
+		const rows = this.#sql.exec("SELECT 1 FROM bundles WHERE tenant = ? AND digest = ?", tenant, digest);
+		return rows.toArray().length > 0;
+	}
+
+	tenants(): KnownTenant[] {
+		return this.#tenants.list();
+	}
+
+	/** Keeps a tenant, or what is new of it. It is on the disk when this returns. */
+	async putTenant(tenant: KnownTenant): Promise<void> {
+		this.#tenants.put(tenant);
+		await this.#storage.sync();
+	}
+
+	/** Removes a tenant with all that is its. */
+	async deleteTenant(name: string): Promise<void> {
+		this.#storage.transactionSync(() => {
+			this.#tenants.delete(name);
+			this.#sql.exec("DELETE FROM deployments WHERE tenant = ?", name);
+			this.#sql.exec("DELETE FROM bundles WHERE tenant = ?", name);
+			this.#collect();
+		});
+		await this.#storage.sync();
+	}
+
+	#checkRoom(tenant: string, name: string): void {
+		const { count } = this.#sql
+			.exec<{ count: number }>(
+				"SELECT count(*) AS count FROM deployments WHERE tenant = ? AND name <> ?",
+				tenant,
+				name,
+			)
+			.one();
+		if (count >= MAX_FUNCTIONS) throw new Error(`a tenant has at most ${MAX_FUNCTIONS} functions`);
+	}
+
+	/** Takes over what was deployed before there were tenants. */
+	#adopt(): void {
+		const old = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'functions'");
+		if (old.toArray().length === 0) return;
+		this.#storage.transactionSync(() => {
+			this.#sql.exec(
+				`INSERT OR IGNORE INTO deployments (tenant, name, body, module, format)
+					SELECT ?, name, json_set(body, '$.tenant', ?), module, format FROM functions`,
+				DEFAULT_TENANT,
+				DEFAULT_TENANT,
+			);
+			this.#sql.exec(
+				`INSERT OR IGNORE INTO bundles (tenant, digest)
+					SELECT ?, substr(json_extract(body, '$.bundle'), 8) FROM functions`,
+				DEFAULT_TENANT,
+			);
+			this.#sql.exec("DROP TABLE functions");
+		});
 	}
 
 	#read({ body, module: digest, format }: FunctionRow): DeployedFunction {
@@ -125,7 +214,7 @@ export class Registry extends DurableObject<unknown> {
 	/** Drops initscripts that no function has any more. */
 	#collect(): void {
 		this.#sql.exec(
-			"DELETE FROM blobs WHERE digest NOT IN (SELECT module FROM functions WHERE module IS NOT NULL)",
+			"DELETE FROM blobs WHERE digest NOT IN (SELECT module FROM deployments WHERE module IS NOT NULL)",
 		);
 	}
 }

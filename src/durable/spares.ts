@@ -18,23 +18,35 @@ export function invoke(env: Env, name: string, it: Invocation, request: Request)
 		.finally(() => handOver.take(ticket));
 }
 
-/** An object for a cold start: a spare one, or what there is. */
-export function takeSpare(env: Env): string {
-	return pool.takeSpare() ?? pool.takeIdle() ?? env.TRANSCRIPT.newUniqueId().toString();
+/** An object for a cold start of one of a tenant's functions: a spare one, or what there is. */
+export function takeSpare(env: Env, tenant: string): string {
+	return pool.takeSpare(tenant) ?? pool.takeIdle() ?? env.TRANSCRIPT.newUniqueId().toString();
 }
 
-/** Makes as many spares as are missing. Rejects when the bridge cannot be reached. */
-export async function refill(env: Env): Promise<void> {
+/** Makes as many spares as a tenant is short of. Rejects when the bridge cannot be reached. */
+export async function refill(env: Env, tenant: string): Promise<void> {
 	const made: Promise<void>[] = [];
-	for (let missing = pool.missing; missing > 0; missing--) made.push(pool.making(makeSpare(env)));
+	for (let missing = pool.missing(tenant); missing > 0; missing--)
+		made.push(pool.making(tenant, makeSpare(env, tenant)));
 	await Promise.all(made);
+	for (;;) {
+		const surplus = pool.takeSurplus();
+		if (surplus === undefined) return;
+		await transcript(env, surplus).stop("another tenant needs its place");
+	}
 }
 
-async function makeSpare(env: Env): Promise<void> {
+/** Ends the idle instances of a version of a function; busy ones end with their invocation. */
+export async function retire(env: Env, digest: string, reason: string): Promise<void> {
+	const idle = pool.warmOf(digest).filter((name) => pool.removeWarm(digest, name));
+	await Promise.all(idle.map((name) => transcript(env, name).stop(reason)));
+}
+
+async function makeSpare(env: Env, tenant: string): Promise<void> {
 	const name = pool.takeIdle() ?? env.TRANSCRIPT.newUniqueId().toString();
 	try {
-		await transcript(env, name).prepare();
-		pool.addSpare(name);
+		await transcript(env, name).prepare(tenant);
+		pool.addSpare(tenant, name);
 	} catch (error) {
 		pool.addIdle(name);
 		throw error;

@@ -1,15 +1,16 @@
 import { DurableObject } from "cloudflare:workers";
 import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
+import { putTenant } from "../bridge/tenants.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
-import { type DeployedFunction, TENANT } from "../shared/function.ts";
+import type { DeployedFunction } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
-import { bootId, functions, handOver, type Invocation, pool } from "./node.ts";
+import { bootId, functions, handOver, type Invocation, pool, tenants } from "./node.ts";
 import { invoke, takeSpare } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
-import { Run } from "./transcript/run.ts";
+import { Run, type RunListener } from "./transcript/run.ts";
 import { serverTiming } from "./transcript/timing.ts";
 
 const INSTANCE_HEADER = "x-headstart-instance";
@@ -40,17 +41,28 @@ export class Transcript extends DurableObject<Env> {
 		this.#name = ctx.id.toString();
 	}
 
-	/** Becomes a spare. Rejects when the bridge cannot be reached. */
-	async prepare(): Promise<void> {
+	/** Becomes a spare of a tenant. Rejects when the bridge cannot be reached. */
+	async prepare(tenant: string): Promise<void> {
 		if (this.#run !== undefined) return;
 		const bridge = await this.#connected();
-		const run = await Run.create(bridge, TENANT, {
+		const run = await this.#create(bridge, tenant, {
 			reconnect: () => this.#connected(),
 			answered: (error) => this.#answered(run, error),
 			exited: () => this.#leavePool(),
 			ended: () => this.#ended(run),
 		});
 		this.#run = run;
+	}
+
+	/** A bridge that was restarted has forgotten its tenants. */
+	async #create(bridge: Bridge, tenant: string, listener: RunListener): Promise<Run> {
+		try {
+			return await Run.create(bridge, tenant, listener);
+		} catch (thrown) {
+			if (!(thrown instanceof HeadstartError) || thrown.code !== "unknownTenant") throw thrown;
+			await putTenant(this.env.BRIDGE, tenants.get(tenant));
+			return Run.create(bridge, tenant, listener);
+		}
 	}
 
 	/** Runs an invocation: cold in a spare, warm where the instance has its function already. */
@@ -87,14 +99,14 @@ export class Transcript extends DurableObject<Env> {
 			throw new HeadstartError("internal", "an object was asked for no invocation");
 		if (this.#deployed !== undefined) return this.#invokeWarm(request, invocation, chosen);
 
-		if (this.#run === undefined) await this.prepare();
+		const { deployed, mode, cold, sentAt } = invocation;
+		if (this.#run === undefined) await this.prepare(deployed.tenant);
 		const run = this.#run;
 		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
 		chosen(run.id);
-		const { deployed, mode, cold, sentAt } = invocation;
 		this.#deployed = deployed;
 		this.#keep = !cold && deployed.manifest.app.keep_alive > 0;
-		pool.setLive(run.id, this.#name);
+		pool.setLive(deployed.tenant, run.id, this.#name);
 
 		run.assign({ deployed, mode, receivedAt: sentAt });
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
@@ -103,7 +115,7 @@ export class Transcript extends DurableObject<Env> {
 		started.catch(() => undefined);
 		const event = invocation.event ?? (await this.#event(request, run, deployed));
 		if (invocation.event === undefined) run.startScript(this.env.RUNNER, event);
-		this.#log(run);
+		this.#log(deployed.tenant, run);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
 		return this.#answer(request, run, invocation, event);
 	}
@@ -116,7 +128,7 @@ export class Transcript extends DurableObject<Env> {
 		const run = this.#run;
 		// It ended in the moment in which it was chosen: a cold one serves the invocation.
 		if (run === undefined || !run.usable || !run.resting) {
-			return invoke(this.env, takeSpare(this.env), invocation, request);
+			return invoke(this.env, takeSpare(this.env, invocation.deployed.tenant), invocation, request);
 		}
 		clearTimeout(this.#resting);
 		run.wake();
@@ -226,7 +238,9 @@ export class Transcript extends DurableObject<Env> {
 			pool.addIdle(this.#name);
 			return;
 		}
-		this.#finish(run.record).catch((error: unknown) => console.error("the log did not take a record", error));
+		this.#finish(deployed.tenant, run.record).catch((error: unknown) =>
+			console.error("the log did not take a record", error),
+		);
 	}
 
 	/** The instance cannot serve another invocation. */
@@ -234,9 +248,11 @@ export class Transcript extends DurableObject<Env> {
 		if (this.#deployed !== undefined) pool.removeWarm(this.#deployed.digest, this.#name);
 	}
 
-	async #finish(record: InstanceRecord): Promise<void> {
+	async #finish(tenant: string, record: InstanceRecord): Promise<void> {
 		try {
-			await this.env.LOG.getByName("log").finish(bootId(), record);
+			// One of a tenant that was removed meanwhile must not be there for the next of that name.
+			if (tenants.existed(tenant, record.startedAt))
+				await this.env.LOG.getByName("log").finish(bootId(), tenant, record);
 		} finally {
 			pool.endLive(record.id);
 			if (this.#run === undefined) pool.addIdle(this.#name);
@@ -244,11 +260,11 @@ export class Transcript extends DurableObject<Env> {
 	}
 
 	/** Notes the start once it is over: a write to the disk stops the host's one thread. */
-	#log(run: Run): void {
+	#log(tenant: string, run: Run): void {
 		setTimeout(() => {
-			if (run.hasEnded) return;
+			if (run.hasEnded || !tenants.existed(tenant, run.summary.startedAt)) return;
 			this.env.LOG.getByName("log")
-				.begin(bootId(), run.summary)
+				.begin(bootId(), tenant, run.summary)
 				.catch((error: unknown) => console.error("the log did not take a start", error));
 		}, NOTE_START_MS);
 	}

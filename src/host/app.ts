@@ -2,19 +2,24 @@ import { Hono } from "hono";
 import { HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import type { HostEnv } from "./env.ts";
-import { guard } from "./guard.ts";
+import { authenticate, guard } from "./guard.ts";
 import { bundles } from "./routes/bundles.ts";
 import { functionRoutes } from "./routes/functions.ts";
 import { instances } from "./routes/instances.ts";
 import { node } from "./routes/node.ts";
+import { secrets } from "./routes/secrets.ts";
+import { tenantRoutes } from "./routes/tenants.ts";
 
 /** The HTTP API (docs/api.md) but for invocations, which worker.ts sees first. */
 export const app = new Hono<HostEnv>();
 
 app.use(guard);
+app.use("/v1/*", authenticate);
 app.route("/v1/functions", functionRoutes);
 app.route("/v1/bundles", bundles);
 app.route("/v1/instances", instances);
+app.route("/v1/secrets", secrets);
+app.route("/v1/tenants", tenantRoutes);
 app.route("/", node);
 
 app.notFound(({ req }) =>

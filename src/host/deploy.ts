@@ -15,6 +15,7 @@ import {
 } from "../shared/function.ts";
 import { type Manifest, parseManifest } from "../shared/manifest.ts";
 import { nearest } from "../shared/nearest.ts";
+import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
 
 export const MAX_SCRIPT_BYTES = 64 << 20;
@@ -77,15 +78,17 @@ export function parseDeployment(name: string, text: string): Deployment {
 	};
 }
 
-/** Checks a deployment with the bridge and the runner, keeps it, and makes it the one that is invoked. */
+/** Checks a tenant's deployment with the bridge and the runner, keeps it, and makes it the one that is invoked. */
 export async function deploy(
 	env: Env,
+	tenant: string,
 	{ manifest, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
-	await checkBundle(env, bundle);
+	await checkBundle(env, tenant, bundle);
 	const script = initscript && (await loadScript(env, initscript, manifest.initscript?.limits.memory));
 	const deployed: DeployedFunction = {
-		digest: await functionDigest(manifest, bundle, script?.module),
+		tenant,
+		digest: await functionDigest(tenant, manifest, bundle, script?.module),
 		manifest,
 		bundle,
 		deployedAt: Date.now(),
@@ -102,9 +105,8 @@ export async function deploy(
 	return deployed;
 }
 
-async function checkBundle(env: Env, bundle: string): Promise<void> {
-	const hex = bundle.slice("sha256:".length);
-	const { status } = await env.BRIDGE.fetch(`http://bridge/bundles/${hex}`, { method: "HEAD" });
+async function checkBundle(env: Env, tenant: string, bundle: string): Promise<void> {
+	const { status } = await headBundle(env, tenant, bundle.slice("sha256:".length));
 	if (status === 404) throw new HeadstartError("unknownBundle", `the node has no files ${bundle}`);
 	if (status !== 200) throw new HeadstartError("internal", `the bridge answered ${status} for ${bundle}`);
 }

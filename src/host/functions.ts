@@ -10,8 +10,8 @@ export function registry(env: Env): DurableObjectStub<Registry> {
 }
 
 /** Reads a function that is not in the cache. Throws `unknownFunction`. */
-export async function loadFunction(env: Env, name: string): Promise<DeployedFunction> {
-	const found = (await registry(env).get(name)) as DeployedFunction | undefined;
+export async function loadFunction(env: Env, tenant: string, name: string): Promise<DeployedFunction> {
+	const found = (await registry(env).get(tenant, name)) as DeployedFunction | undefined;
 	if (found === undefined) throw new HeadstartError("unknownFunction", `no function is named ${name}`);
 	functions.put(found);
 	return found;

@@ -1,5 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { HeadstartError } from "../shared/error.ts";
+import { accessOf } from "./access.ts";
 import type { HostEnv } from "./env.ts";
 
 const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|localhost|\[::1\])(?::\d{1,5})?$/i;
@@ -20,5 +21,12 @@ export function checkCaller({ headers, url }: Request): void {
 
 export const guard: MiddlewareHandler<HostEnv> = ({ req }, next) => {
 	checkCaller(req.raw);
+	return next();
+};
+
+/** Finds out who asks. Without a token that is valid nobody is told anything. */
+export const authenticate: MiddlewareHandler<HostEnv> = async ({ env, req, set }, next) => {
+	const access = accessOf(env, req.raw);
+	set("access", access instanceof Promise ? await access : access);
 	return next();
 };

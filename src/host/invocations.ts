@@ -30,17 +30,18 @@ export function invocationOf({ method, url }: Request): Wanted | undefined {
 	return name === undefined ? undefined : { name: decoded(name), query: new URLSearchParams(query) };
 }
 
-/** The body is the event, the answer is the function's. */
+/** Runs a tenant's function: the body is the event, the answer is the function's. */
 export async function invokeFunction(
 	request: Request,
 	env: Env,
 	ctx: ExecutionContext,
+	tenant: string,
 	{ name, query }: Wanted,
 ): Promise<Response> {
 	const { headers } = request;
 	const mode = modeOf(query.get("mode"), query.get("only"));
 	const cold = mode !== "normal" || isSet(query.get("cold")) || isSet(headers.get("x-headstart-cold"));
-	const deployed = functions.named(name) ?? (await loadFunction(env, name));
+	const deployed = functions.named(tenant, name) ?? (await loadFunction(env, tenant, name));
 	const length = headers.get("content-length");
 	checkLength(length, deployed.manifest.app.limits.event);
 	const small = length !== null && Number(length) <= SMALL_EVENT_BYTES;
@@ -53,9 +54,9 @@ export async function invokeFunction(
 		event: small ? new Uint8Array(await request.arrayBuffer()) : undefined,
 	};
 	const warm = cold ? undefined : pool.takeWarm(deployed.digest);
-	const answer = invoke(env, warm ?? takeSpare(env), invocation, request);
+	const answer = invoke(env, warm ?? takeSpare(env, tenant), invocation, request);
 	// When the start is over, so that it has the machine to itself.
-	if (warm === undefined) ctx.waitUntil(answer.then(() => refill(env)).catch(() => undefined));
+	if (warm === undefined) ctx.waitUntil(answer.then(() => refill(env, tenant)).catch(() => undefined));
 	return answer;
 }
 

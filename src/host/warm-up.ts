@@ -14,7 +14,7 @@ export async function warmUp(env: Env): Promise<void> {
 	if (warm) return;
 	warm = true;
 	const all = (await registry(env).list()) as DeployedFunction[];
-	for (const it of all) if (functions.named(it.manifest.name) === undefined) functions.put(it);
+	for (const it of all) if (functions.named(it.tenant, it.manifest.name) === undefined) functions.put(it);
 	const bridge = Bridge.connect(env.BRIDGE);
 	try {
 		await Promise.allSettled([

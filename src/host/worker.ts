@@ -1,5 +1,6 @@
 /** The host: the entry point that `wrangler dev` and a node's workerd run. */
 import type { Env } from "../shared/env.ts";
+import { accessOf, tenantOf } from "./access.ts";
 import { app, failed } from "./app.ts";
 import { checkCaller } from "./guard.ts";
 import { invocationOf, invokeFunction } from "./invocations.ts";
@@ -15,7 +16,9 @@ export default {
 		if (wanted === undefined) return app.fetch(request, env, ctx);
 		try {
 			checkCaller(request);
-			return await invokeFunction(request, env, ctx, wanted);
+			const access = accessOf(env, request);
+			const tenant = tenantOf(access instanceof Promise ? await access : access);
+			return await invokeFunction(request, env, ctx, tenant, wanted);
 		} catch (thrown) {
 			return failed(thrown);
 		}

@@ -12,4 +12,8 @@ export interface Env {
 	TRANSCRIPT: DurableObjectNamespace<Transcript>;
 	REGISTRY: DurableObjectNamespace<Registry>;
 	LOG: DurableObjectNamespace<Log>;
+	/** "1": a request without a token is the operator's, for the tenant "default". */
+	DEVELOPMENT?: string;
+	/** Hex SHA-256 of the operator's token. */
+	OPERATOR_TOKEN_HASH?: string;
 }

@@ -3,8 +3,6 @@ import type { FunctionSpec } from "../bridge/bridge.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import { DEFAULT_SCRIPT_LIMITS, type Manifest } from "./manifest.ts";
 
-export const TENANT = "default";
-
 export interface DeployedScript {
 	module: ScriptModule;
 	/** Of a TypeScript initscript: the source map's JSON, for its stacks. */
@@ -12,7 +10,9 @@ export interface DeployedScript {
 }
 
 export interface DeployedFunction {
-	/** Hex SHA-256 over the manifest and the digests of its parts. */
+	/** Whose it is. */
+	tenant: string;
+	/** Hex SHA-256 over the tenant, the manifest and the digests of its parts. */
 	digest: string;
 	manifest: Manifest;
 	/** "sha256:<hex>" of the application's files. */
@@ -54,13 +54,13 @@ export function summarize({
 }
 
 /** What the bridge is told. */
-export function functionSpec({ digest, manifest, bundle }: DeployedFunction): FunctionSpec {
+export function functionSpec({ tenant, digest, manifest, bundle }: DeployedFunction): FunctionSpec {
 	const { app, egress, secrets } = manifest;
 	const script = manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
 	return {
 		digest,
 		name: manifest.name,
-		tenant: TENANT,
+		tenant,
 		bundle,
 		isolation: app.isolation,
 		base: app.base,
@@ -86,13 +86,17 @@ export function functionSpec({ digest, manifest, bundle }: DeployedFunction): Fu
 	};
 }
 
-/** The digest of a function: the same for the same manifest, files and initscript. */
+/** The digest of a function: the same for the same manifest, files and initscript of a tenant. */
 export async function functionDigest(
+	tenant: string,
 	manifest: Manifest,
 	bundle: string,
 	script?: ScriptModule,
 ): Promise<string> {
-	const text = JSON.stringify([manifest, bundle, script?.digest ?? "", script?.format ?? ""], sortedKeys);
+	const text = JSON.stringify(
+		[tenant, manifest, bundle, script?.digest ?? "", script?.format ?? ""],
+		sortedKeys,
+	);
 	return hexDigest(new TextEncoder().encode(text));
 }
 

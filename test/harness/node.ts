@@ -13,7 +13,7 @@ import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts
 export type HostKind = "workerd" | "wrangler";
 
 /** Where a file's tests need another node than the rest. */
-export type Settings = Pick<NodeOptions, "memory" | "devStore">;
+export type Settings = Pick<NodeOptions, "memory" | "devStore" | "development">;
 
 /** How long an instance may take to be reaped, ms. */
 const REAPED = 15_000;
@@ -52,6 +52,7 @@ export class TestNode {
 				state: join(folder, "state"),
 				storeDir: join(folder, "store"),
 				port: 0,
+				development: true,
 				devStore: "plain",
 				...settings,
 				sink: (from, line) => void lines.push(`${from}: ${line}`),

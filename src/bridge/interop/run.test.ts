@@ -18,6 +18,7 @@ async function putBundle(): Promise<string> {
 }
 
 const deployed: DeployedFunction = {
+	tenant: "default",
 	digest: "cd".repeat(32),
 	manifest: parseManifest({ name: "run", app: { isolation: "bubblewrap", command: ["true"] } }),
 	bundle: `sha256:${await putBundle()}`,

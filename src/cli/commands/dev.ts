@@ -8,7 +8,14 @@ import { describe } from "../errors.ts";
 import { startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
 import { summary } from "./deploy.ts";
-import { type NodeCommandOptions, nodeOptions, print, readyJson, withNodeOptions } from "./node.ts";
+import {
+	type NodeCommandOptions,
+	nodeOptions,
+	print,
+	readyJson,
+	readyText,
+	withNodeOptions,
+} from "./node.ts";
 
 /** `headstart dev [DIR…]`: a node with the host in `wrangler dev`, and these applications deployed anew as they change. */
 export function devCommand(): Command {
@@ -19,8 +26,8 @@ export function devCommand(): Command {
 			for (const dir of dirs) await readManifest(dir);
 			await runUntilSignal(async () => {
 				const settings = nodeOptions({ ...options, devStore: true });
-				const node = await startNode({ ...settings, sink: print, host: wranglerHost });
-				console.log(options.json ? readyJson(node) : `headstart dev: ${node.url}`);
+				const node = await startNode({ ...settings, development: true, sink: print, host: wranglerHost });
+				console.log(options.json ? readyJson(node) : `headstart dev: ${readyText(node)}`);
 				const client = new NodeClient(node.url);
 				const ended = new AbortController();
 				const watching = dirs.map((dir) =>

@@ -13,7 +13,7 @@ import { inRoot } from "../paths.ts";
 test("Ctrl-C cancels the invocation: its instance ends", { timeout: 60_000 }, async () => {
 	const folder = await mkdtemp(join(tmpdir(), "hs-invoke-"));
 	const [run, state] = [join(folder, "run"), join(folder, "state")];
-	const node = await startNode({ run, state, port: 0, sink: () => undefined });
+	const node = await startNode({ run, state, port: 0, development: true, sink: () => undefined });
 	try {
 		const client = new NodeClient(node.url);
 		await deploySlow(folder, client, 20);

@@ -9,6 +9,7 @@ export interface NodeCommandOptions {
 	port: string;
 	devStore?: true;
 	link?: string;
+	dev?: true;
 	json?: true;
 }
 
@@ -16,10 +17,12 @@ export interface NodeCommandOptions {
 export function nodeCommand(): Command {
 	return withNodeOptions(new Command("node"))
 		.description("Runs a node: the native bridge with its runner, and the host in workerd")
+		.option("--dev", "for development: answer requests without a token, as the operator's")
 		.action(async (options: NodeCommandOptions) => {
 			await runUntilSignal(async () => {
-				const node = await startNode({ ...nodeOptions(options), sink: print });
-				console.log(options.json ? readyJson(node) : `headstart node: ${node.url}`);
+				const development = options.dev === true;
+				const node = await startNode({ ...nodeOptions(options), development, sink: print });
+				console.log(options.json ? readyJson(node) : `headstart node: ${readyText(node)}`);
 				return node;
 			});
 		});
@@ -33,12 +36,21 @@ export function withNodeOptions(command: Command): Command {
 		.option("--port <number>", "port of the HTTP API on 127.0.0.1", "8787")
 		.option("--dev-store", "run an S3 store for development over the example data")
 		.option("--link <profile>", "with --dev-store: put a link before it that is as slow as S3 (s3)")
-		.option("--json", "print one JSON object when the node is ready: url, pid, run, state");
+		.option("--json", "print one JSON object when the node is ready: url, pid, run, state, access");
 }
 
 /** What `--json` prints when the node is ready. */
-export function readyJson({ url, run, state }: RunningNode): string {
-	return JSON.stringify({ url, pid: process.pid, run, state });
+export function readyJson({ url, run, state, operatorToken }: RunningNode): string {
+	const access =
+		operatorToken === undefined ? { access: "development" } : { access: "tokens", operatorToken };
+	return JSON.stringify({ url, pid: process.pid, run, state, ...access });
+}
+
+/** Where the node is, and what it wants of its callers. */
+export function readyText({ url, operatorToken }: RunningNode): string {
+	return operatorToken === undefined
+		? `${url} (development: whoever reaches it needs no token)`
+		: `${url} (the operator's token is in ${operatorToken})`;
 }
 
 /** Checks what the command line gave. */

@@ -40,6 +40,7 @@ export async function demo({ image, json }: DemoOptions): Promise<void> {
 			run: join(folder, "run"),
 			state: join(folder, "state"),
 			port: 0,
+			development: true,
 			devStore: "s3",
 			sink: (from, line) => void lines.push(`${from}: ${line}`),
 		});

@@ -14,6 +14,7 @@ const config = hostConfig({
 	relaySocket: "/run/relay.sock",
 	objects: "/state/objects",
 	bundle: "worker.js",
+	access: { kind: "tokens", operatorTokenHash: "00ff" },
 });
 
 test("workerd takes the configuration", async () => {
@@ -23,6 +24,7 @@ test("workerd takes the configuration", async () => {
 		await writeFile(join(folder, "worker.js"), "export default {};");
 		const compile = ["compile", "--config-only", join(folder, "host.capnp")];
 		const { stdout } = await promisify(execFile)(workerd, compile, { encoding: "buffer" });
+		expect(stdout.includes("00ff")).toBe(true);
 		expect(stdout.includes('unix:/run/a "b"\\/bridge.sock')).toBe(true);
 	} finally {
 		await rm(folder, { recursive: true });

@@ -1,3 +1,5 @@
+import { type Access, accessBindings } from "./access.ts";
+
 /** What a node's host process is made from. Paths are absolute. */
 export interface HostConfig {
 	/** Address of the HTTP API, "127.0.0.1:8787". */
@@ -9,6 +11,7 @@ export interface HostConfig {
 	objects: string;
 	/** The bundled host, relative to the configuration file. */
 	bundle: string;
+	access: Access;
 }
 
 /** Must be that of wrangler.toml: a test compares them. So must the flags. */
@@ -37,7 +40,9 @@ const config :Workerd.Config = (
         (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
         (name = "REGISTRY", durableObjectNamespace = "Registry"),
         (name = "LOG", durableObjectNamespace = "Log"),
-      ],
+${Object.entries(accessBindings(config.access))
+	.map(([name, value]) => `        (name = ${text(name)}, text = ${text(value)}),\n`)
+	.join("")}      ],
       durableObjectNamespaces = [
         (className = "Transcript", uniqueKey = "headstart-Transcript", enableSql = true, preventEviction = true),
         (className = "Registry", uniqueKey = "headstart-Registry", enableSql = true),

@@ -46,7 +46,7 @@ test("a node that stops refuses new invocations and answers the running one", {
 }, async () => {
 	const lines: string[] = [];
 	const sink = (from: string, line: string): void => void lines.push(`${from}: ${line}`);
-	const node = await startNode({ run, state, port: 0, sink });
+	const node = await startNode({ run, state, port: 0, development: true, sink });
 	try {
 		const { client, answer } = await invoke(node.url);
 		const stopped = node.stop();
@@ -63,7 +63,7 @@ test("a node that stops refuses new invocations and answers the running one", {
 });
 
 test("Ctrl-C, which reaches the whole process group, does the same", { timeout: TIMEOUT }, async () => {
-	const args = ["node", "--run", run, "--state", state, "--port", "0", "--json"];
+	const args = ["node", "--dev", "--run", run, "--state", state, "--port", "0", "--json"];
 	// Leads a process group of its own, as a shell's jobs do.
 	const headstart = spawn(inRoot("bin/headstart"), args, {
 		detached: true,

@@ -3,6 +3,7 @@ import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { inRoot, program, workerd } from "../paths.ts";
+import { type Access, operatorTokenFile, tokenAccess } from "./access.ts";
 import { type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
@@ -17,7 +18,9 @@ export interface NodeOptions {
 	state: string;
 	/** Port of the HTTP API on 127.0.0.1; 0: any free one. */
 	port: number;
-	/** Run a store for development, with its credentials in `STATE/secrets.toml`; "s3": behind a link shaped like S3. */
+	/** Answer requests without a token, as the operator's: for development, tests and measurements. */
+	development?: boolean;
+	/** Run a store for development, with its credentials as the secret "dev-store" of the tenant "default"; "s3": behind a link shaped like S3. */
 	devStore?: "plain" | "s3";
 	/** The store's folder, bucket by bucket; by default the example data that the set-up made. */
 	storeDir?: string;
@@ -26,7 +29,7 @@ export interface NodeOptions {
 	/** What the programs print. */
 	sink: Sink;
 	/** Runs in place of workerd with the host in it: `wrangler dev`. */
-	host?: (settings: { port: number; run: string; state: string }, sink: Sink) => Supervised;
+	host?: (settings: { port: number; run: string; state: string; access: Access }, sink: Sink) => Supervised;
 }
 
 /** A running node, for `headstart node`, tests and benchmarks. */
@@ -34,6 +37,8 @@ export interface RunningNode {
 	url: string;
 	run: string;
 	state: string;
+	/** Where the operator's token is; none where no token is wanted. */
+	operatorToken: string | undefined;
 	store: DevStore | undefined;
 	bridge: Supervised;
 	host: Supervised;
@@ -79,17 +84,19 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		const port = await freePort(options.port);
 		const url = `http://127.0.0.1:${port}`;
 		await recordNode(run, { pid: process.pid, url, state });
+		const access: Access = options.development ? { kind: "development" } : await tokenAccess(state);
 		if (options.devStore) store = await startDevStore(state, options);
 		bridge = await startBridge(run, state, options);
 		host = options.host
-			? options.host({ port, run, state }, options.sink)
-			: await startHost(run, state, port, options.sink);
+			? options.host({ port, run, state, access }, options.sink)
+			: await startHost(run, state, port, access, options.sink);
 		await until("the host", READY, async () => {
 			const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
 			await answer.arrayBuffer();
 			return answer.ok || undefined;
 		});
-		return { url, run, state, store, bridge, host, stop };
+		const operatorToken = options.development ? undefined : operatorTokenFile(state);
+		return { url, run, state, operatorToken, store, bridge, host, stop };
 	} catch (error) {
 		await stop();
 		throw error;
@@ -117,7 +124,13 @@ async function startBridge(run: string, state: string, { memory, sink }: NodeOpt
 	return bridge;
 }
 
-async function startHost(run: string, state: string, port: number, sink: Sink): Promise<Supervised> {
+async function startHost(
+	run: string,
+	state: string,
+	port: number,
+	access: Access,
+	sink: Sink,
+): Promise<Supervised> {
 	const folder = join(run, "host");
 	await mkdir(folder, { recursive: true });
 	await copyFile(inRoot("dist/host/worker.js"), join(folder, "worker.js"));
@@ -130,7 +143,9 @@ async function startHost(run: string, state: string, port: number, sink: Sink): 
 			relaySocket: join(run, "relay.sock"),
 			objects: join(state, "objects"),
 			bundle: "worker.js",
+			access,
 		}),
+		{ mode: 0o600 },
 	);
 	return new Supervised({ name: "host", command: workerd, args: ["serve", "--experimental", config] }, sink);
 }

@@ -1,8 +1,9 @@
 import { Hono } from "hono";
-import { functions, pool } from "../../durable/node.ts";
-import { transcript } from "../../durable/spares.ts";
+import { functions } from "../../durable/node.ts";
+import { retire } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, summarize } from "../../shared/function.ts";
+import { tenantOf } from "../access.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
 import { loadFunction, registry } from "../functions.ts";
@@ -14,40 +15,37 @@ const MAX_DEPLOYMENT_BYTES = 96 << 20;
 /** `/v1/functions`: what is deployed. */
 export const functionRoutes = new Hono<HostEnv>();
 
-functionRoutes.get("/", async ({ env, json }) => {
-	const all = (await registry(env).list()) as DeployedFunction[];
+functionRoutes.get("/", async ({ env, json, var: { access } }) => {
+	const all = (await registry(env).list(tenantOf(access))) as DeployedFunction[];
 	return json({ functions: all.map(summarize) });
 });
 
-functionRoutes.get("/:name", async ({ req, env, json }) => {
+functionRoutes.get("/:name", async ({ req, env, json, var: { access } }) => {
+	const tenant = tenantOf(access);
 	const name = req.param("name");
-	return json(summarize(functions.named(name) ?? (await loadFunction(env, name))));
+	return json(summarize(functions.named(tenant, name) ?? (await loadFunction(env, tenant, name))));
 });
 
-functionRoutes.put("/:name", async ({ req, env, json, executionCtx }) => {
+functionRoutes.put("/:name", async ({ req, env, json, var: { access }, executionCtx }) => {
+	const tenant = tenantOf(access);
 	const text = await limitedBody(req.raw, MAX_DEPLOYMENT_BYTES);
 	const deployment = parseDeployment(req.param("name"), text);
-	const before = functions.named(req.param("name"));
-	const deployed = await deploy(env, deployment);
+	const before = functions.named(tenant, req.param("name"));
+	const deployed = await deploy(env, tenant, deployment);
 	if (before !== undefined && before.digest !== deployed.digest) {
-		executionCtx.waitUntil(retire(env, before.digest));
+		executionCtx.waitUntil(retire(env, before.digest, "another version was deployed"));
 	}
 	return json(summarize(deployed));
 });
 
-functionRoutes.delete("/:name", async ({ req, env, body, executionCtx }) => {
+functionRoutes.delete("/:name", async ({ req, env, body, var: { access }, executionCtx }) => {
+	const tenant = tenantOf(access);
 	const name = req.param("name");
-	const known = functions.named(name);
-	functions.drop(name);
-	if (!(await registry(env).delete(name))) {
+	const known = functions.named(tenant, name);
+	functions.drop(tenant, name);
+	if (!(await registry(env).delete(tenant, name))) {
 		throw new HeadstartError("unknownFunction", `no function is named ${name}`);
 	}
-	if (known !== undefined) executionCtx.waitUntil(retire(env, known.digest));
+	if (known !== undefined) executionCtx.waitUntil(retire(env, known.digest, "the function was removed"));
 	return body(null, 204);
 });
-
-/** Ends the idle instances of a version that is not deployed any more; busy ones end with their invocation. */
-async function retire(env: HostEnv["Bindings"], digest: string): Promise<void> {
-	const idle = pool.warmOf(digest).filter((name) => pool.removeWarm(digest, name));
-	await Promise.all(idle.map((name) => transcript(env, name).stop("another version was deployed")));
-}

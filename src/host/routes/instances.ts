@@ -5,6 +5,7 @@ import { transcript } from "../../durable/spares.ts";
 import type { Env } from "../../shared/env.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { InstanceRecord, InstanceSummary } from "../../shared/record.ts";
+import { tenantOf } from "../access.ts";
 import type { HostEnv } from "../env.ts";
 
 const MAX_LISTED = 500;
@@ -12,11 +13,12 @@ const MAX_LISTED = 500;
 /** `/v1/instances`: live ones from their objects, ended ones from the log. */
 export const instances = new Hono<HostEnv>();
 
-instances.get("/", async ({ req, env, json }) => {
+instances.get("/", async ({ req, env, json, var: { access } }) => {
+	const tenant = tenantOf(access);
 	const limit = parseLimit(req.query("limit"));
 	const [ended, live] = await Promise.all([
-		log(env).list(bootId(), limit) as Promise<InstanceSummary[]>,
-		Promise.all([...pool.liveObjects].map((name) => transcript(env, name).summary())),
+		log(env).list(bootId(), tenant, limit) as Promise<InstanceSummary[]>,
+		Promise.all(pool.liveOf(tenant).map((name) => transcript(env, name).summary())),
 	]);
 	const byId = new Map(ended.map((it) => [it.id, it]));
 	for (const it of live as (InstanceSummary | undefined)[]) if (it !== undefined) byId.set(it.id, it);
@@ -24,17 +26,20 @@ instances.get("/", async ({ req, env, json }) => {
 	return json({ instances: sorted.slice(0, limit) });
 });
 
-instances.get("/:id", async ({ req, env, json }) => {
+instances.get("/:id", async ({ req, env, json, var: { access } }) => {
+	const tenant = tenantOf(access);
 	const id = req.param("id");
-	const name = pool.live(id);
+	const name = pool.live(tenant, id);
 	const live = name === undefined ? undefined : await transcript(env, name).record();
-	const record = (live?.id === id ? live : await log(env).get(bootId(), id)) as InstanceRecord | undefined;
+	const record = (live?.id === id ? live : await log(env).get(bootId(), tenant, id)) as
+		| InstanceRecord
+		| undefined;
 	if (record === undefined) throw new HeadstartError("unknownInstance", `there is no instance ${id}`);
 	return json(record);
 });
 
-instances.delete("/:id", async ({ req, env, body }) => {
-	const name = pool.live(req.param("id"));
+instances.delete("/:id", async ({ req, env, body, var: { access } }) => {
+	const name = pool.live(tenantOf(access), req.param("id"));
 	if (name === undefined)
 		throw new HeadstartError("unknownInstance", `no instance ${req.param("id")} is running`);
 	await transcript(env, name).stop("it was asked to");

@@ -1,23 +1,67 @@
 import { Hono } from "hono";
+import { functions, tenants } from "../../durable/node.ts";
 import { refill } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
+import { checkOperator, tenantOf } from "../access.ts";
 import type { HostEnv } from "../env.ts";
+import { authenticate } from "../guard.ts";
+import { loadTenants } from "../tenants.ts";
 import { warmUp } from "../warm-up.ts";
+
+/** For how many tenants a node that has just started makes spares; the others' are made by their first starts. */
+const READY_TENANTS = 4;
 
 /** The node itself: health, metrics, logs. */
 export const node = new Hono<HostEnv>();
 
-/** Healthy when the bridge answers and spares are ready: whoever waits for it finds fast starts. */
+/**
+ * Healthy when the bridge answers and spares are ready: whoever waits for it finds fast starts. Anybody on this machine may
+ * ask; a node that wants tokens tells only the status.
+ */
 node.get("/healthz", async ({ env, json }) => {
 	const health = await bridge(env, "/healthz");
 	const body = (await health.json()) as { status: string };
-	if (body.status === "ok") await Promise.all([warmUp(env), refill(env)]);
-	return json(body, health.ok ? 200 : 503);
+	if (body.status === "ok") {
+		await Promise.all([warmUp(env), loadTenants(env)]);
+		await Promise.all(expected().map((tenant) => refill(env, tenant)));
+	}
+	return json(env.DEVELOPMENT === "1" ? body : { status: body.status }, health.ok ? 200 : 503);
 });
 
-node.get("/metrics", ({ env }) => bridge(env, "/metrics"));
+node.get("/metrics", authenticate, ({ env, var: { access } }) => {
+	checkOperator(access);
+	return bridge(env, "/metrics");
+});
 
-node.get("/v1/logs", ({ req, env }) => bridge(env, `/logs${new URL(req.url).search}`));
+/** Who asks, and what the node is. */
+node.get("/v1/node", async ({ env, json, var: { access } }) => {
+	const health = (await (await bridge(env, "/healthz")).json()) as { status: string; version: string };
+	return json({
+		status: health.status,
+		version: health.version,
+		access: env.DEVELOPMENT === "1" ? "development" : "tokens",
+		tenant: access.tenant ?? null,
+		operator: access.operator,
+	});
+});
+
+/** A tenant sees its instances' lines, the operator those of runner and bridge, too. */
+node.get("/v1/logs", ({ req, env, var: { access } }) => {
+	const query = new URLSearchParams();
+	for (const name of ["instance", "follow"]) {
+		const value = req.query(name);
+		if (value !== undefined) query.set(name, value);
+	}
+	if (!access.operator) query.set("tenant", tenantOf(access));
+	return bridge(env, `/logs?${query}`);
+});
+
+/** The tenants that are likely to invoke something: those with functions. */
+function expected(): string[] {
+	const names = tenants.all().map(({ name }) => name);
+	const deployed = names.filter((name) => functions.of(name).length > 0);
+	return (deployed.length > 0 ? deployed : names).slice(0, READY_TENANTS);
+}
 
 async function bridge(env: HostEnv["Bindings"], path: string): Promise<Response> {
 	try {

@@ -1,0 +1,120 @@
+import { Command } from "commander";
+import type { Quota, Tenant } from "../../shared/tenant.ts";
+import { parseBytes } from "../../shared/units.ts";
+import { NodeClient } from "../client.ts";
+import { CliError } from "../errors.ts";
+import { size } from "../trace/spans.ts";
+
+interface QuotaOptions {
+	memory?: string;
+	instances?: string;
+	connections?: string;
+}
+
+interface CommonOptions {
+	node?: string;
+	json?: true;
+}
+
+/** `headstart tenant …`: the operator's. */
+export function tenantCommand(): Command {
+	return new Command("tenant")
+		.description("Adds, lists, changes and removes tenants (needs the operator's token)")
+		.addCommand(
+			withQuota("add", "adds a tenant and prints its token, which is told only now").action(
+				async (name: string, options: CommonOptions & QuotaOptions) => {
+					const added = await send<Tenant & { token: string }>(options, "POST", path(name), quotaOf(options));
+					console.log(options.json ? JSON.stringify(added) : added.token);
+				},
+			),
+		)
+		.addCommand(
+			withQuota("quota", "changes what a tenant may use; what is not named has no limit").action(
+				async (name: string, options: CommonOptions & QuotaOptions) => {
+					const changed = await send<Tenant>(options, "PUT", `${path(name)}/quota`, quotaOf(options));
+					console.log(options.json ? JSON.stringify(changed) : described(changed.quota));
+				},
+			),
+		)
+		.addCommand(
+			common("token", "gives a tenant another token; what was begun with the old one ends")
+				.argument("<name>")
+				.action(async (name: string, options: CommonOptions) => {
+					const renewed = await send<{ token: string }>(options, "POST", `${path(name)}/token`);
+					console.log(options.json ? JSON.stringify(renewed) : renewed.token);
+				}),
+		)
+		.addCommand(
+			common("remove", "removes a tenant with its instances, functions, secrets and records")
+				.argument("<name>")
+				.action(async (name: string, options: CommonOptions) => {
+					await new NodeClient(options.node).ask(path(name), { method: "DELETE" });
+					if (options.json) console.log(JSON.stringify({ removed: name }));
+				}),
+		)
+		.addCommand(common("list", "shows the tenants with their quotas and what they use").action(list));
+}
+
+async function list(options: CommonOptions): Promise<void> {
+	const answer = await new NodeClient(options.node).json<{ tenants: (Tenant & { used: Required<Quota> })[] }>(
+		"/v1/tenants",
+	);
+	if (options.json) {
+		console.log(JSON.stringify(answer));
+		return;
+	}
+	for (const { name, quota, used } of answer.tenants) {
+		console.log(`${name.padEnd(24)} ${described(quota).padEnd(48)} uses ${described(used)}`);
+	}
+}
+
+/** "2 instances, 1 GB, 8 connections". */
+function described({ memory, instances, connections }: Quota): string {
+	const parts = [
+		instances === undefined ? [] : `${instances} instances`,
+		memory === undefined ? [] : size(memory),
+		connections === undefined ? [] : `${connections} connections`,
+	].flat();
+	return parts.length === 0 ? "no limits of its own" : parts.join(", ");
+}
+
+function common(name: string, description: string): Command {
+	return new Command(name)
+		.description(description)
+		.option("--node <url>", "the node's address")
+		.option("--json", "print JSON");
+}
+
+function withQuota(name: string, description: string): Command {
+	return common(name, description)
+		.argument("<name>")
+		.option("--memory <size>", "of its sandboxes and results together, as 2GiB")
+		.option("--instances <number>", "at one time")
+		.option("--connections <number>", "open at one time");
+}
+
+function quotaOf({ memory, instances, connections }: QuotaOptions): Quota {
+	const bytes = memory === undefined ? undefined : parseBytes(memory);
+	if (memory !== undefined && bytes === undefined) {
+		throw new CliError(`--memory ${memory} is no size`, "write it as 512MiB or 2GiB");
+	}
+	return {
+		...(bytes === undefined ? {} : { memory: bytes }),
+		...count("instances", instances),
+		...count("connections", connections),
+	};
+}
+
+function count(name: "instances" | "connections", text: string | undefined): Quota {
+	if (text === undefined) return {};
+	if (!/^[1-9]\d{0,8}$/.test(text)) throw new CliError(`--${name} ${text} is no number from 1`);
+	return { [name]: Number(text) };
+}
+
+function path(name: string): string {
+	return `/v1/tenants/${encodeURIComponent(name)}`;
+}
+
+function send<T>({ node }: CommonOptions, method: string, path: string, body?: Quota): Promise<T> {
+	return new NodeClient(node).json<T>(path, { method, ...(body && { body: JSON.stringify(body) }) });
+}

@@ -1,0 +1,46 @@
+/** A tenant: a namespace with functions, secrets, instances and a quota of its own. */
+import * as v from "valibot";
+import { HeadstartError } from "./error.ts";
+
+/** Whose a request without a token is, on a node for development. */
+export const DEFAULT_TENANT = "default";
+
+/** What a tenant may use of a node at one time; what is absent has the node's own limits only. */
+export interface Quota {
+	/** Bytes: the memory limits of running sandboxes, and all segments of replies, messages and events. */
+	memory?: number;
+	/** Instances that have a function. */
+	instances?: number;
+	/** Open connections to services, those kept for the next request included. */
+	connections?: number;
+}
+
+export interface Tenant {
+	name: string;
+	quota: Quota;
+	/** Unix milliseconds. */
+	createdAt: number;
+}
+
+const limit = v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1)));
+const quotaSchema = v.strictObject({ memory: limit, instances: limit, connections: limit });
+
+/** Whether a text can be a tenant's name: 1 to 63 lower-case letters, digits and inner hyphens. */
+export function isTenantName(text: string): boolean {
+	return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
+}
+
+/** Reads a quota as the HTTP API takes it. Throws `invalidArgument`. */
+export function parseQuota(input: unknown): Quota {
+	const result = v.safeParse(quotaSchema, input);
+	if (!result.success) {
+		const [issue] = result.issues;
+		throw new HeadstartError("invalidArgument", `quota ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
+	}
+	const { memory, instances, connections } = result.output;
+	return {
+		...(memory === undefined ? {} : { memory }),
+		...(instances === undefined ? {} : { instances }),
+		...(connections === undefined ? {} : { connections }),
+	};
+}
