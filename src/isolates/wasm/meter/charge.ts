@@ -11,20 +11,17 @@ const GLOBAL_SET = 0x24;
 const I32_CONST = 0x41;
 const I32_LT_S = 0x48;
 const I32_LT_U = 0x49;
-const I32_ADD = 0x6a;
 const I32_SUB = 0x6b;
 const I32_SHL = 0x74;
 const I32_SHR_U = 0x76;
 const SELECT = 0x1b;
 const [IF, EMPTY, CALL, END] = [0x04, 0x40, 0x10, 0x0b];
 
-/** Bytes that are copied or filled for a fuel, as a power of two. */
-const BYTES_SHIFT = 3;
-/** A table's element takes 64 fuel, a page of memory 4,096, both as powers of two. */
-const ELEMENT_SHIFT = 6;
-const PAGE_SHIFT = 12;
-/** What asking for memory costs, whatever comes of it. */
-const GROW = 1_000;
+/** A fuel copies or fills four bytes; a page of memory takes as much as filling it. As powers of two. */
+const BYTES_SHIFT = 2;
+const PAGE_SHIFT = 14;
+/** A table's element takes 128 fuel. */
+const ELEMENT_SHIFT = 7;
 /** More elements than a table can have, or pages than a memory: the instruction fails at once. */
 const MANY = 65_537;
 
@@ -53,8 +50,6 @@ export function writeHelper(out: Writer, space: Space, helper: Helper): void {
 				bounded(out);
 				constant(out, PAGE_SHIFT);
 				out.byte(I32_SHL);
-				constant(out, GROW);
-				out.byte(I32_ADD);
 				break;
 		}
 	});

@@ -41,7 +41,7 @@ describe("a metered module", () => {
 			const steps = Number(metered.global("steps"));
 			expect(steps).toBe(Number(plain.global("steps")));
 			expect(metered.used).toBeGreaterThanOrEqual(4 * steps);
-			expect(metered.used).toBeLessThan(200 * (steps + 100));
+			expect(metered.used).toBeLessThan(500 * (steps + 100));
 		}
 	}, 60_000);
 
@@ -89,19 +89,19 @@ describe("a metered module", () => {
 			(func (export "tableGrow") (param $n i32) (result i32) (table.grow $t (ref.null func) (local.get $n)))
 			(func (export "tableInit") (param $n i32) (table.init $t $e (i32.const 0) (i32.const 0) (local.get $n)))`);
 		const priceOf = (name: string, n: number): number => fuelOf(bytes, name, n) - fuelOf(bytes, name, 0);
-		expect(priceOf("fill", 65_536)).toBe(8_192);
-		expect(priceOf("copy", 65_000)).toBe(8_125);
-		expect(priceOf("init", 10)).toBe(1);
-		expect(priceOf("grow", 3)).toBe(3 * 4_096);
+		expect(priceOf("fill", 65_536)).toBe(16_384);
+		expect(priceOf("copy", 65_000)).toBe(16_250);
+		expect(priceOf("init", 10)).toBe(2);
+		expect(priceOf("grow", 3)).toBe(3 * 16_384);
 		expect(priceOf("grow", -1)).toBe(0); // fails at once
-		expect(priceOf("tableFill", 100)).toBe(6_400);
-		expect(priceOf("tableCopy", 50)).toBe(3_200);
-		expect(priceOf("tableGrow", 900)).toBe(57_600);
-		expect(priceOf("tableInit", 1)).toBe(64);
+		expect(priceOf("tableFill", 100)).toBe(12_800);
+		expect(priceOf("tableCopy", 50)).toBe(6_400);
+		expect(priceOf("tableGrow", 900)).toBe(115_200);
+		expect(priceOf("tableInit", 1)).toBe(128);
 		// A length that traps is paid before it does; none makes the counter wrap.
 		const it = instantiate(meter(bytes));
 		expect(it.call("fill", -1)).toBe("trap");
-		expect(it.used).toBeGreaterThan(2 ** 29 - 1);
+		expect(it.used).toBeGreaterThan(2 ** 30 - 1);
 	});
 
 	test("keeps its imports, tables, references, several results and names", () => {

@@ -46,7 +46,10 @@ const PLAIN = 1;
 const CALL = 5;
 const INDIRECT_CALL = 10;
 /** Divisions and square roots. */
-const SLOW = 10;
+const SLOW = 20;
+/** Bulk instructions on memory and on tables, before their length. */
+const BULK = 100;
+const TABLE = 400;
 
 /** Opcodes of one byte. */
 export const plain: readonly (Instruction | undefined)[] = table((set) => {
@@ -70,10 +73,10 @@ export const plain: readonly (Instruction | undefined)[] = table((set) => {
 	set(0x23, "global.get", "global");
 	set(0x24, "global.set", "global");
 	set(0x25, "table.get", "index");
-	set(0x26, "table.set", "index", SLOW);
+	set(0x26, "table.set", "index", TABLE);
 	range(0x28, 0x3e, (at) => set(at, "load or store", "memory"));
 	set(0x3f, "memory.size", "zero");
-	set(0x40, "memory.grow", "zero", SLOW);
+	set(0x40, "memory.grow", "zero", 10 * TABLE);
 	set(0x41, "i32.const", "i32");
 	set(0x42, "i64.const", "i64");
 	set(0x43, "f32.const", "bytes4");
@@ -90,16 +93,16 @@ export const plain: readonly (Instruction | undefined)[] = table((set) => {
 /** Opcodes after 0xfc: saturating conversions and bulk instructions, whose length is charged as well. */
 export const numeric: readonly (Instruction | undefined)[] = table((set) => {
 	range(0, 7, (at) => set(at, "trunc_sat", "none"));
-	set(8, "memory.init", "init", SLOW);
-	set(9, "data.drop", "index", SLOW);
-	set(10, "memory.copy", "zero2", SLOW);
-	set(11, "memory.fill", "zero", SLOW);
-	set(12, "table.init", "index2", SLOW);
-	set(13, "elem.drop", "index", SLOW);
-	set(14, "table.copy", "index2", SLOW);
-	set(15, "table.grow", "index", SLOW);
+	set(8, "memory.init", "init", BULK);
+	set(9, "data.drop", "index", BULK);
+	set(10, "memory.copy", "zero2", BULK);
+	set(11, "memory.fill", "zero", TABLE);
+	set(12, "table.init", "index2", TABLE);
+	set(13, "elem.drop", "index", BULK);
+	set(14, "table.copy", "index2", TABLE);
+	set(15, "table.grow", "index", TABLE);
 	set(16, "table.size", "index");
-	set(17, "table.fill", "index", SLOW);
+	set(17, "table.fill", "index", TABLE);
 });
 
 /** Opcodes after 0xfd. */
