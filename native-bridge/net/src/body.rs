@@ -74,16 +74,10 @@ impl Receiver<'_> {
 
     /// Receives `count` bytes that are not the body's.
     pub(crate) async fn short(&mut self, count: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
-        let taking = self.stream.take(count, buffer, |bytes| Ok((bytes.len() >= count).then_some(count)));
-        match tokio::time::timeout_at(Instant::now() + self.stall, taking).await {
-            Ok(Ok(Taken::Whole)) => Ok(()),
-            Ok(Ok(Taken::Closed(0))) => Err(Failure::closed()),
-            Ok(Ok(_)) => Err(Failure::truncated("the connection was closed in the middle of it")),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::timeout("the service stopped in the middle of its answer")),
-        }
+        self.piece(count, buffer, |bytes| Ok((bytes.len() >= count).then_some(count))).await
     }
 
+    /// Receives so many bytes of the body.
     pub(crate) async fn exactly(&mut self, length: u64) -> Result<(), Failure> {
         let mut left = length;
         while left > 0 {
@@ -138,8 +132,8 @@ impl Receiver<'_> {
         Ok(count as u64)
     }
 
-    /// Takes what stands between chunks.
-    async fn piece(
+    /// Takes a piece of the answer that is not the body's.
+    pub(crate) async fn piece(
         &mut self,
         limit: usize,
         buffer: &mut Vec<u8>,
@@ -148,8 +142,8 @@ impl Receiver<'_> {
         let taking = self.stream.take(limit, buffer, find);
         match tokio::time::timeout_at(Instant::now() + self.stall, taking).await {
             Ok(Ok(Taken::Whole)) => Ok(()),
-            Ok(Ok(Taken::TooLong)) => Err(Failure::bad_reply("a chunk's line or the trailers are too long")),
-            Ok(Ok(Taken::Closed(_))) => Err(Failure::truncated("the last chunk did not come")),
+            Ok(Ok(Taken::TooLong)) => Err(Failure::bad_reply("a line of it, or the trailers, are too long")),
+            Ok(Ok(Taken::Closed(_))) => Err(Failure::truncated("the connection was closed before its end")),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::timeout("the service stopped in the middle of its answer")),
         }

@@ -102,7 +102,7 @@ fn no_control(decoded: &[u8]) -> Result<()> {
 }
 
 /// Undoes percent-encoding once.
-fn decode(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -135,7 +135,7 @@ fn push_escaped(byte: u8, out: &mut String) {
 }
 
 /// Percent-encodes all but unreserved characters and those in `keep`.
-fn encode(bytes: &[u8], keep: &[u8], out: &mut String) {
+pub(crate) fn encode(bytes: &[u8], keep: &[u8], out: &mut String) {
     for &byte in bytes {
         match is_unreserved(byte) || keep.contains(&byte) {
             true => out.push(char::from(byte)),

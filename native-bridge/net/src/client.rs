@@ -1,14 +1,15 @@
 //! The client: finds a connection, tries, and tries again where that is safe.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use headstart_base::{Error, ErrorCode, Result};
 use tokio::sync::oneshot;
 
-use crate::address::Address;
+use crate::address::{Address, Scheme};
 use crate::body::BodySink;
 use crate::config::ClientConfig;
 use crate::connect::Connector;
@@ -20,8 +21,10 @@ use crate::request::Request;
 use crate::resolve::Resolver;
 use crate::session::Session;
 use crate::sigv4;
+use crate::sqs;
 use crate::store::Store;
 use crate::stream::Stream;
+use crate::text::Text;
 use crate::tls::Tls;
 
 /// The steps of a request, told as they happen; with a second attempt they begin again.
@@ -58,7 +61,12 @@ struct Shared {
     connector: Connector,
     pool: Pool,
     sweeping: AtomicBool,
+    /// URLs of queues, by service and name.
+    queues: Mutex<HashMap<(Key, String), String>>,
 }
+
+/// URLs of queues that are remembered.
+const MAX_QUEUES: usize = 1024;
 
 /// A body from here on is hashed beside the runtime's threads.
 const LARGE_BODY: usize = 256 * 1024;
@@ -74,7 +82,8 @@ impl Client {
             refuse_private: config.refuse_private,
         };
         let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
-        Self { shared: Arc::new(Shared { config, resolver, connector, pool, sweeping: AtomicBool::new(false) }) }
+        let (sweeping, queues) = (AtomicBool::new(false), Mutex::default());
+        Self { shared: Arc::new(Shared { config, resolver, connector, pool, sweeping, queues }) }
     }
 
     /// Begins to open a connection now, unless one is kept or under way. Must be called in a tokio runtime; never waits.
@@ -113,7 +122,9 @@ impl Client {
         let key = route.key(tenant);
         let opening = async {
             let (stream, _) = self.connection(&key, address.scheme.is_session()).await?;
-            Ok(Session::new(address.clone(), *stream, self.shared.config.stall_timeout))
+            let session = Session::new(address.clone(), *stream, self.shared.config.stall_timeout);
+            session.greet(route.store.and_then(Store::user)).await?;
+            Ok(session)
         };
         match tokio::time::timeout_at(deadline.into(), opening).await {
             Ok(session) => session,
@@ -143,7 +154,16 @@ impl Client {
             return session.send(request, deadline, sink, progress).await;
         }
         let route = Route::new(address, store)?;
-        let work = self.attempts(tenant, &route, request, deadline, sink, progress);
+        let work = async {
+            let as_http = match address.scheme {
+                Scheme::Sqs => {
+                    let url = self.queue_url(tenant, address, &route, deadline).await?;
+                    Some(sqs::to_http(request, address, &url)?)
+                }
+                _ => None,
+            };
+            self.attempts(tenant, &route, as_http.as_ref().unwrap_or(request), deadline, sink, progress).await
+        };
         match tokio::time::timeout_at(deadline.into(), work).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(ErrorCode::RpcTimeout, format!("{} took longer than allowed", request.content))),
@@ -153,6 +173,23 @@ impl Client {
     /// The addresses of a host, IPv4 first; at least one.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         self.shared.resolver.resolve(host, port).await
+    }
+
+    /// The URL that the service has for a queue: asked once per tenant and service.
+    async fn queue_url(&self, tenant: &str, queue: &Address, route: &Route<'_>, deadline: Instant) -> Result<String> {
+        let key = (route.key(tenant), queue.host.clone());
+        if let Some(url) = lock(&self.shared.queues).get(&key) {
+            return Ok(url.clone());
+        }
+        let mut answer = Text::default();
+        let done = self.attempts(tenant, route, &sqs::url_request(queue), deadline, &mut answer, &mut |_| {}).await?;
+        let url = sqs::url(queue, done.head.status, answer.bytes())?;
+        let mut queues = lock(&self.shared.queues);
+        if queues.len() >= MAX_QUEUES {
+            queues.clear();
+        }
+        queues.insert(key, url.clone());
+        Ok(url)
     }
 
     async fn attempts(
@@ -166,7 +203,7 @@ impl Client {
     ) -> Result<Done> {
         let config = &self.shared.config;
         let key = route.key(tenant);
-        let payload = match route.bucket {
+        let payload = match route.signer {
             Some(_) => hash(request).await?,
             None => String::new(),
         };
@@ -267,4 +304,8 @@ async fn hash(request: &Request) -> Result<String> {
     tokio::task::spawn_blocking(move || sigv4::payload_hash(&body))
         .await
         .map_err(|_| Error::new(ErrorCode::Internal, "hashing the body was cut off"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use headstart_base::{Error, ErrorCode};
 use tokio::time::{Duration, Instant};
 
-use crate::address::Address;
+use crate::address::{Address, Scheme};
 use crate::body::{BodySink, Receiver};
 use crate::client::Progress;
 use crate::failure::{Failure, Retry};
 use crate::head::{self, Head, MAX_HEAD, ResponseHead};
 use crate::pool::Key;
 use crate::request::Request;
-use crate::sigv4::{self, Credentials, Signable};
+use crate::sigv4::{self, Signable, Signer};
 use crate::store::Store;
 use crate::stream::{Stream, Taken};
 
@@ -133,38 +133,42 @@ impl Exchange<'_> {
     }
 }
 
-/// Where a request goes and how: the endpoint, and for S3 the store that signs.
+/// Where a request goes and how: the endpoint, and who signs.
 pub(crate) struct Route<'a> {
     pub(crate) endpoint: &'a Address,
-    /// The bucket and the store, for S3.
-    pub(crate) bucket: Option<(&'a str, &'a Store)>,
+    /// The operator's store at the endpoint, if there is one.
+    pub(crate) store: Option<&'a Store>,
+    pub(crate) signer: Option<Signer<'a>>,
+    /// What stands before the path on the wire: S3's bucket.
+    bucket: Option<&'a str>,
 }
 
 impl<'a> Route<'a> {
-    /// The route to an address. `unknownSecret` for S3 without a store.
+    /// The route to an address. `unknownSecret` for what needs a store and has none.
     pub(crate) fn new(address: &'a Address, store: Option<&'a Store>) -> Result<Self, Error> {
-        match (address.scheme, store) {
-            (crate::Scheme::S3, Some(store)) => {
-                Ok(Self { endpoint: &store.endpoint, bucket: Some((&address.host, store)) })
-            }
-            (crate::Scheme::S3, None) => Err(Error::new(
-                ErrorCode::UnknownSecret,
-                format!("{address} needs a store: name one in the function's [secrets] as s3 = \"…\""),
-            )),
-            (_, _) => Ok(Self { endpoint: address, bucket: None }),
+        let store = store.filter(|store| store.serves(address));
+        if !address.scheme.needs_store() {
+            return Ok(Self { endpoint: address, store, signer: None, bucket: None });
         }
+        let name = address.scheme.name();
+        let signer = store.and_then(|store| store.signer(name)).ok_or_else(|| {
+            let message = format!("{address} needs a store: name one in the function's [secrets] as {name} = \"…\"");
+            Error::new(ErrorCode::UnknownSecret, message)
+        })?;
+        let bucket = (address.scheme == Scheme::S3).then_some(&address.host[..]);
+        Ok(Self { endpoint: store.map_or(address, |store| &store.endpoint), store, signer: Some(signer), bucket })
     }
 
     /// Whose connections such requests use.
     pub(crate) fn key(&self, tenant: &str) -> Key {
-        Key { tenant: tenant.to_owned(), endpoint: self.endpoint.clone(), is_store: self.bucket.is_some() }
+        Key { tenant: tenant.to_owned(), endpoint: self.endpoint.clone(), is_store: self.store.is_some() }
     }
 
-    /// The head of a request as it goes on the wire, signed for S3. `payload` is the body's hex SHA-256.
+    /// The head of a request as it goes on the wire. `payload` is the body's hex SHA-256, where it is signed.
     pub(crate) fn head(&self, request: &Request, payload: &str) -> String {
         let host = self.endpoint.host_header();
         let path = match self.bucket {
-            Some((bucket, _)) => format!("/{bucket}{}", request.path),
+            Some(bucket) => format!("/{bucket}{}", request.path),
             None => request.path.clone(),
         };
         let mut head = format!("{} {path} HTTP/1.1\r\nhost: {host}\r\n", request.verb);
@@ -178,7 +182,7 @@ impl<'a> Route<'a> {
         for (name, value) in &request.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if let Some((_, store)) = self.bucket {
+        if let Some(signer) = self.signer {
             let date = sigv4::amz_date(SystemTime::now());
             let mut headers: Vec<(&str, &str)> =
                 vec![("host", &host), ("x-amz-content-sha256", payload), ("x-amz-date", &date)];
@@ -187,9 +191,7 @@ impl<'a> Route<'a> {
                 request.headers.iter().map(|(name, value)| (&name[..], &value[..])).filter(|(name, _)| signed(name)),
             );
             let signable = Signable { verb: &request.verb, path: &path, headers: &headers, payload, date: &date };
-            let credentials =
-                Credentials { access_key: &store.access_key, secret_key: &store.secret_key, region: &store.region };
-            let authorization = sigv4::authorization(&signable, credentials);
+            let authorization = sigv4::authorization(&signable, signer);
             let _ = write!(
                 head,
                 "x-amz-date: {date}\r\nx-amz-content-sha256: {payload}\r\nauthorization: {authorization}\r\n"

@@ -8,7 +8,7 @@ use crate::body::Receiver;
 use crate::failure::{Attempt, Failure};
 use crate::head::ResponseHead;
 use crate::request::{Request, fingerprint, invalid};
-use crate::stream::Taken;
+use crate::status;
 
 /// What a message is in contents: "SEND tcp://host:port/#…".
 pub(crate) const VERB: &str = "SEND";
@@ -53,19 +53,14 @@ pub(crate) async fn receive(receiver: &mut Receiver<'_>, frame: Frame) -> Attemp
         Frame::U32 => {
             receiver.short(4, &mut buffer).await?;
             let length = buffer.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-            receiver.announced(ResponseHead::plain(0, length)).await
+            receiver.announced(ResponseHead::plain(status::FINE, length)).await
         }
-        Frame::Fixed(bytes) => receiver.announced(ResponseHead::plain(0, u64::from(bytes))).await,
+        Frame::Fixed(bytes) => receiver.announced(ResponseHead::plain(status::FINE, u64::from(bytes))).await,
         Frame::Line => {
             let find = |bytes: &[u8]| Ok(bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1));
-            match receiver.stream.take(MAX_LINE, &mut buffer, find).await? {
-                Taken::Whole => {}
-                Taken::TooLong => return Err(Failure::bad_reply("its line is longer than 64 KiB")),
-                Taken::Closed(0) => return Err(Failure::closed()),
-                Taken::Closed(_) => return Err(Failure::truncated("the connection was closed in a line")),
-            }
+            receiver.piece(MAX_LINE, &mut buffer, find).await?;
             let line = buffer.strip_suffix(b"\n").unwrap_or(&buffer);
-            receiver.copied(ResponseHead::plain(0, line.len() as u64), line)
+            receiver.copied(ResponseHead::plain(status::FINE, line.len() as u64), line)
         }
     }
 }

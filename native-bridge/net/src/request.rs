@@ -6,6 +6,9 @@ use headstart_base::{Error, ErrorCode, Result};
 use crate::address::{Address, Scheme};
 use crate::canonical;
 use crate::frame;
+use crate::memcached;
+use crate::redis;
+use crate::sqs;
 
 /// A request in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,9 @@ impl Request {
     pub fn parse(address: &Address, raw: &[u8]) -> Result<Self> {
         match address.scheme {
             Scheme::Tcp(_) | Scheme::Tcps(_) => Ok(frame::request(address, raw)),
+            Scheme::Redis | Scheme::Rediss => redis::request(address, raw),
+            Scheme::Memcached => memcached::request(address, raw),
+            Scheme::Sqs => sqs::request(address, raw),
             _ => {
                 let (head, body) = split(raw)?;
                 let (verb, path, headers) = lines(head)?;
@@ -72,6 +78,12 @@ impl Request {
                     return Err(invalid("a message to a TCP service is \"SEND tcp://host:port?frame=…\""));
                 }
                 frame::request(&address, body)
+            }
+            Scheme::Redis | Scheme::Rediss if headers.is_empty() => redis::absolute(&address, verb, path, body)?,
+            Scheme::Memcached if headers.is_empty() => memcached::absolute(&address, verb, path, body)?,
+            Scheme::Sqs if headers.is_empty() => sqs::absolute(&address, verb, path, body)?,
+            scheme if scheme.is_session() || scheme == Scheme::Sqs => {
+                return Err(invalid("its protocol has no headers"));
             }
             _ => Self::new(&address, verb, path, headers, body)?,
         };
@@ -120,6 +132,13 @@ impl Request {
         let url = self.content.split_once(' ').map_or("", |(_, url)| url);
         url.split_once('#').map_or(url, |(url, _)| url)
     }
+}
+
+/// Whether what a content names changes something there, as far as is known.
+pub fn changes(content: &str) -> bool {
+    let verb = content.split(' ').next().unwrap_or_default();
+    let reads = matches!(verb, "GET" | "HEAD" | "OPTIONS") || redis::is_read(verb) || memcached::is_read(verb);
+    !reads
 }
 
 /// "#" and a hash (FNV-1a 64) of what tells a request from others with its URL. Not for secrets: it can be guessed back.

@@ -25,8 +25,12 @@ use crate::exchange::{Answer, Exchange, Route};
 use crate::failure::{Attempt, Failure};
 use crate::frame;
 use crate::head::ResponseHead;
+use crate::memcached;
+use crate::redis;
 use crate::request::Request;
+use crate::status;
 use crate::stream::{Parts, Stream};
+use crate::text::Text;
 
 /// One connection of an instance's own.
 pub struct Session {
@@ -57,6 +61,32 @@ impl Session {
             pending: AtomicUsize::new(0),
             broken: OnceLock::new(),
         }
+    }
+
+    /// Says what a protocol begins with. `login` is a user and a password.
+    ///
+    /// `unauthorized` when the server does not take them, `badReply` when it refuses otherwise. A server that wants a password
+    /// that nobody named is asked nothing: the script may send AUTH itself.
+    pub(crate) async fn greet(&self, login: Option<(&str, &str)>) -> Result<()> {
+        if !matches!(self.address.scheme, Scheme::Redis | Scheme::Rediss) {
+            return Ok(());
+        }
+        let mut answer = Text::default();
+        let greeting = async {
+            self.write(&redis::hello(login)).await?;
+            self.first_byte().await?;
+            redis::receive(&mut self.receiver(&mut answer)).await
+        };
+        let (head, _) = greeting.await.map_err(|failure| self.break_by(failure))?;
+        if head.status != status::ERROR || login.is_none() {
+            return Ok(());
+        }
+        // What the server says may quote what it was told.
+        let known = ["WRONGPASS", "NOAUTH", "NOPERM", "ERR"];
+        let kind = answer.bytes().split(|&byte| byte == b' ').next().unwrap_or_default();
+        let kind = known.iter().find(|known| known.as_bytes() == kind).unwrap_or(&"an error");
+        let message = format!("{} does not take the user and password of the secret: {kind}", self.address);
+        Err(Error::new(ErrorCode::Unauthorized, message))
     }
 
     /// A connection that an application handed over: a TCP socket, connected. Its sender may still hold it: it reads and writes
@@ -164,6 +194,8 @@ impl Session {
     fn encode(&self, request: &Request) -> Result<Option<Vec<u8>>> {
         match self.address.scheme {
             Scheme::Tcp(frame) | Scheme::Tcps(frame) => frame::encode(frame, &request.body).map(Some),
+            Scheme::Redis | Scheme::Rediss => Ok(Some(redis::encode(request))),
+            Scheme::Memcached => Ok(Some(memcached::encode(request))),
             Scheme::Http | Scheme::Https => Ok(None),
             other => {
                 let message = format!("requests to {}:// are not sent on a connection of one's own", other.name());
@@ -191,13 +223,27 @@ impl Session {
         if matches!(self.address.scheme, Scheme::Http | Scheme::Https) {
             return self.http(request, sink, progress).await;
         }
-        self.stream.readable().await?;
+        self.first_byte().await?;
         progress(Progress::FirstByte);
-        let mut receiver = Receiver { stream: &self.stream, sink, stall: self.stall };
+        let mut receiver = self.receiver(sink);
         match self.address.scheme {
             Scheme::Tcp(frame) | Scheme::Tcps(frame) => frame::receive(&mut receiver, frame).await,
+            Scheme::Redis | Scheme::Rediss => redis::receive(&mut receiver).await,
+            Scheme::Memcached => memcached::receive(&mut receiver).await,
             _ => Err(Failure::bad_reply("nobody here reads it")),
         }
+    }
+
+    /// Waits for an answer's first byte, for as long as the request may take.
+    async fn first_byte(&self) -> Attempt<()> {
+        match self.stream.readable().await? {
+            true => Ok(()),
+            false => Err(Failure::closed()),
+        }
+    }
+
+    fn receiver<'a>(&'a self, sink: &'a mut dyn BodySink) -> Receiver<'a> {
+        Receiver { stream: &self.stream, sink, stall: self.stall }
     }
 
     async fn http(

@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, as S3 uses it: single chunk, in the Authorization header, the path encoded once.
+//! AWS Signature Version 4, as S3 and SQS use it: single chunk, in the Authorization header, the path encoded once.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,10 +8,12 @@ use sha2::{Digest, Sha256};
 
 /// Who signs.
 #[derive(Clone, Copy)]
-pub(crate) struct Credentials<'a> {
+pub(crate) struct Signer<'a> {
     pub(crate) access_key: &'a str,
     pub(crate) secret_key: &'a str,
     pub(crate) region: &'a str,
+    /// "s3" or "sqs".
+    pub(crate) service: &'a str,
 }
 
 /// What is signed. Names of headers are in lower case; all that are given are signed.
@@ -57,7 +59,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// The value of the Authorization header.
-pub(crate) fn authorization(signable: &Signable<'_>, credentials: Credentials<'_>) -> String {
+pub(crate) fn authorization(signable: &Signable<'_>, signer: Signer<'_>) -> String {
     let mut headers: Vec<(&str, String)> =
         signable.headers.iter().map(|&(name, value)| (name, folded(value))).collect();
     headers.sort();
@@ -82,17 +84,13 @@ pub(crate) fn authorization(signable: &Signable<'_>, credentials: Credentials<'_
     let _ = write!(canonical, "\n{names}\n{}", signable.payload);
 
     let day = signable.date.get(..8).unwrap_or_default();
-    let scope = format!("{day}/{}/s3/aws4_request", credentials.region);
+    let scope = format!("{day}/{}/{}/aws4_request", signer.region, signer.service);
     let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", signable.date, hex(&Sha256::digest(&canonical)));
-    let mut key = format!("AWS4{}", credentials.secret_key).into_bytes();
-    for part in [day, credentials.region, "s3", "aws4_request", &to_sign] {
+    let mut key = format!("AWS4{}", signer.secret_key).into_bytes();
+    for part in [day, signer.region, signer.service, "aws4_request", &to_sign] {
         key = hmac(&key, part.as_bytes());
     }
-    format!(
-        "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={}",
-        credentials.access_key,
-        hex(&key)
-    )
+    format!("AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={}", signer.access_key, hex(&key))
 }
 
 /// Trimmed, with runs of spaces made one.
@@ -122,10 +120,11 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const EXAMPLE: Credentials<'_> = Credentials {
+    const EXAMPLE: Signer<'_> = Signer {
         access_key: "AKIAIOSFODNN7EXAMPLE",
         secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         region: "us-east-1",
+        service: "s3",
     };
     const DATE: &str = "20130524T000000Z";
     const HOST: (&str, &str) = ("host", "examplebucket.s3.amazonaws.com");

@@ -77,11 +77,18 @@ impl Stream {
         }
     }
 
-    /// Waits until there is something to read, or the end.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    /// Waits until there is something to read; false when the peer has closed.
+    pub(crate) async fn readable(&self) -> io::Result<bool> {
         match self {
-            Self::Plain(tcp) => tcp.readable().await,
-            Self::Tls(tls) => poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_fill_buf(cx).map_ok(|_| ())).await,
+            Self::Plain(tcp) => loop {
+                match tcp.try_io(Interest::READABLE, || recv(tcp, &mut [0], libc::MSG_PEEK)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
+                    seen => return seen.map(|count| count > 0),
+                }
+            },
+            Self::Tls(tls) => {
+                poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_fill_buf(cx).map_ok(|seen| !seen.is_empty())).await
+            }
         }
     }
 
