@@ -92,6 +92,8 @@ pub(crate) struct Limits {
     pub(crate) bundle_entries: usize,
     /// Of an application's outbox.
     pub(crate) outbox_bytes: u64,
+    /// How long nothing may move on a connection that the bridge carries for an application.
+    pub(crate) connection_idle_ms: u64,
     /// How long SIGTERM waits for open invocations.
     pub(crate) drain_ms: u64,
 }
@@ -137,6 +139,7 @@ impl Default for Limits {
             bundle_bytes: 4 << 30,
             bundle_entries: 200_000,
             outbox_bytes: 64 << 20,
+            connection_idle_ms: 3_600_000,
             drain_ms: 10_000,
         }
     }

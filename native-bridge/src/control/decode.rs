@@ -50,8 +50,17 @@ pub(super) fn op(op: op::Reader<'_>) -> Decoded<Op> {
         op::Note(text) => Op::Note(text?.to_string()?),
         op::ScriptEnded(()) => Op::ScriptEnded,
         op::Void(id) => Op::Void(id),
-        op::Transfer(_) | op::Adopt(_) => {
-            return Ok(Err(Error::new(ErrorCode::Unsupported, "connections cannot be handed over by this bridge")));
+        op::Transfer(transfer) => {
+            let transfer = transfer?;
+            Op::Transfer {
+                id: transfer.get_id(),
+                address: transfer.get_address()?.to_string()?,
+                conn: transfer.get_conn(),
+            }
+        }
+        op::Adopt(adopt) => {
+            let adopt = adopt?;
+            Op::Adopt { conn: adopt.get_conn(), id: adopt.get_id(), address: adopt.get_address()?.to_string()? }
         }
     }))
 }

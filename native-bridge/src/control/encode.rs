@@ -1,10 +1,11 @@
 //! What the bridge says, into Cap'n Proto.
 
-use headstart_base::bridge_capnp::{event, log_line, reply};
+use headstart_base::bridge_capnp::{conn_taken, event, log_line, reply};
 use headstart_base::{Error, ErrorCode, errors_capnp};
 use headstart_sandbox::Stream;
 
 use crate::instance::body::Finished;
+use crate::instance::conns::How;
 use crate::instance::event::{Event, Kind};
 
 pub(super) fn error(mut wire: errors_capnp::error::Builder<'_>, error: Option<&Error>) {
@@ -77,6 +78,14 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             claimed.set_diverges(diverges.as_str());
             claimed.set_deadline_millis(*deadline_millis);
         }
+        Kind::ClaimedConn { claim, id, address, deadline_millis } => {
+            let mut claimed = wire.init_claimed();
+            claimed.set_claim(*claim);
+            claimed.set_id(*id);
+            claimed.set_content(address.as_str());
+            claimed.set_deadline_millis(*deadline_millis);
+            claimed.set_connection(true);
+        }
         Kind::Served { id, bytes, waited, error: why } => {
             let mut served = wire.init_served();
             served.set_id(*id);
@@ -98,6 +107,44 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             let mut failed = wire.init_message_failed();
             failed.set_id(*id);
             error(failed.init_error(), Some(why));
+        }
+        Kind::AppMessage { id, length, inlined } => {
+            let mut message = wire.init_app_message();
+            message.set_id(*id);
+            message.set_length(*length);
+            if let Some(bytes) = inlined {
+                message.set_inlined(bytes);
+            }
+        }
+        Kind::ConnOffered { id, address } => {
+            let mut offered = wire.init_conn_offered();
+            offered.set_id(*id);
+            offered.set_address(address.as_str());
+        }
+        Kind::ConnReady { id, address, error: why } => {
+            let mut ready = wire.init_conn_ready();
+            ready.set_id(*id);
+            ready.set_address(address.as_str());
+            error(ready.init_error(), why.as_ref());
+        }
+        Kind::ConnTaken { id, address, how, error: why } => {
+            let mut taken = wire.init_conn_taken();
+            taken.set_id(*id);
+            taken.set_address(address.as_str());
+            taken.set_kind(match how {
+                How::Socket => conn_taken::Kind::Socket,
+                How::Spliced => conn_taken::Kind::Spliced,
+                How::Tls => conn_taken::Kind::Tls,
+            });
+            error(taken.init_error(), why.as_ref());
+        }
+        Kind::ConnClosed { id, address, received, sent, error: why } => {
+            let mut closed = wire.init_conn_closed();
+            closed.set_id(*id);
+            closed.set_address(address.as_str());
+            closed.set_received(*received);
+            closed.set_sent(*sent);
+            error(closed.init_error(), why.as_ref());
         }
         Kind::Ended { reason, unclaimed_messages, unclaimed_bytes, segments } => {
             let mut ended = wire.init_ended();

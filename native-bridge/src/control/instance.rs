@@ -113,6 +113,24 @@ impl instance::Server for Server {
         Ok(())
     }
 
+    async fn read_message(
+        self: Rc<Self>,
+        params: instance::ReadMessageParams,
+        mut results: instance::ReadMessageResults,
+    ) -> capnp::Result<()> {
+        let params = params.get()?;
+        let length = params.get_length().min(MOST_READ);
+        let mut answer = results.get();
+        match self.instance.read_message(params.get_id(), params.get_offset(), length) {
+            Ok(bytes) => {
+                answer.set_data(&bytes);
+                encode::error(answer.init_error(), None);
+            }
+            Err(error) => encode::error(answer.init_error(), Some(&error)),
+        }
+        Ok(())
+    }
+
     async fn stop(
         self: Rc<Self>,
         params: instance::StopParams,

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use headstart_sandbox::Stream;
 use tokio::sync::watch;
 
 use crate::instance::body::Finished;
+use crate::instance::conns::How;
 use crate::sync::lock;
 
 /// How many events one answer carries.
@@ -42,11 +44,18 @@ pub(crate) enum Kind {
     RpcFirstByte(u64),
     RpcDone { rpc: u64, outcome: Result<Arc<Finished>> },
     Claimed { claim: u64, id: u64, content: String, diverges: String, deadline_millis: u32 },
+    /// The same of a connection.
+    ClaimedConn { claim: u64, id: u64, address: String, deadline_millis: u32 },
     Served { id: u64, bytes: u64, waited: Nanos, error: Option<Error> },
     Called { content: String, status: u16, bytes: u64, nanos: Nanos, error: Option<Error> },
     Noted(String),
     Published(u64),
     MessageFailed { id: u64, error: Error },
+    AppMessage { id: u64, length: u64, inlined: Option<Bytes> },
+    ConnOffered { id: u64, address: String },
+    ConnReady { id: u64, address: String, error: Option<Error> },
+    ConnTaken { id: u64, address: String, how: How, error: Option<Error> },
+    ConnClosed { id: u64, address: String, received: u64, sent: u64, error: Option<Error> },
     Ended { reason: String, unclaimed_messages: u32, unclaimed_bytes: u64, segments: u32 },
 }
 
@@ -66,6 +75,7 @@ impl Kind {
                 | Self::RpcFirstByte(_)
                 | Self::Noted(_)
                 | Self::Published(_)
+                | Self::ConnClosed { .. }
         )
     }
 }

@@ -228,10 +228,14 @@ impl Instance {
             tracing::warn!(instance = self.id, %error, "cannot remove the instance's folder");
         }
         let segments = self.memory.clear();
+        // Dropped without the lock.
+        let conns = std::mem::take(&mut self.lock().conns);
+        drop(conns);
         let (reason, unclaimed) = {
             let mut state = self.lock();
             state.progressive.clear();
             state.claims.clear();
+            state.inbox.clear();
             (state.stop_reason.clone(), state.unclaimed())
         };
         self.events.push(Kind::Ended {

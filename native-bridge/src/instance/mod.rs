@@ -5,7 +5,9 @@
 //! the data runtime as tasks that the instance tracks; it has ended when all of them have.
 
 pub(crate) mod body;
+pub(crate) mod conns;
 pub(crate) mod event;
+mod inbox;
 pub(crate) mod invocations;
 mod life;
 pub(crate) mod memory;
@@ -19,9 +21,8 @@ mod snapshot;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use headstart_base::{ErrorCode, Nanos, Result};
+use headstart_base::{ErrorCode, Nanos};
 use headstart_memory::StartGuard;
-use headstart_net::Address;
 use headstart_sandbox::Reservation;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::functions::Function;
 use crate::instance::body::{Body, Place};
+use crate::instance::conns::Conns;
 use crate::instance::event::EventLog;
+use crate::instance::inbox::Inbox;
 use crate::instance::invocations::Invocations;
 use crate::instance::memory::Memory;
 use crate::instance::messages::{Claim, Message};
@@ -70,6 +73,8 @@ pub(crate) struct Instance {
     pub(crate) stage: watch::Sender<Stage>,
     /// Told when the initscript's first RPC has left, or the script has ended.
     script_ahead: Notify,
+    /// Held by who closes what the application sent.
+    closing_files: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -89,9 +94,10 @@ pub(crate) struct State {
     sandbox_pid: Option<u32>,
     /// Why the bridge itself ended the application, told as its exit's error.
     killed_for: Option<headstart_base::Error>,
-    conns: HashMap<u32, Result<Address>>,
+    conns: Conns,
     rpcs: HashMap<u64, Rpc>,
     messages: HashMap<u64, Message>,
+    inbox: Inbox,
     claims: HashMap<u64, Claim>,
     last_claim: u64,
     script_ended: bool,
@@ -134,6 +140,7 @@ impl Instance {
             tasks: TaskTracker::new(),
             stage: watch::Sender::new(Stage::Spare),
             script_ahead: Notify::new(),
+            closing_files: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         })
     }

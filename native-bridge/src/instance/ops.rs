@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_net::Address;
 
+use crate::instance::conns::Key;
 use crate::instance::event::Kind;
 use crate::instance::{Instance, Stage, State, closed, error};
 
@@ -21,6 +21,8 @@ pub(crate) enum Op {
     Note(String),
     ScriptEnded,
     Void(u64),
+    Transfer { id: u64, address: String, conn: u32 },
+    Adopt { conn: u32, id: u64, address: String },
 }
 
 impl Instance {
@@ -43,29 +45,27 @@ impl Instance {
             Op::Send { conn, rpc, request, timeout_millis } => self.send(conn, rpc, &request, timeout_millis),
             Op::MessageData { id, data, content } => self.publish_data(id, content, &data),
             Op::MessageReply { id, rpc, content } => self.publish_reply(id, rpc, content),
-            Op::Decide { claim, error } => self.decide(claim, error),
+            Op::Decide { claim, error } => {
+                if !self.decide_conn(claim, &error) {
+                    self.decide(claim, error);
+                }
+            }
             Op::Cancel(rpc) => self.cancel(rpc),
             Op::Note(text) => self.events.push(Kind::Noted(text)),
             Op::ScriptEnded => {
-                self.lock().script_ended = true;
+                let left = {
+                    let mut state = self.lock();
+                    state.script_ended = true;
+                    std::mem::take(&mut state.conns.named)
+                };
+                // Those on which RPCs are under way live as long as these.
+                drop(left);
                 self.script_ahead.notify_one();
             }
             Op::Void(id) => self.void(id),
+            Op::Transfer { id, address, conn } => self.transfer(id, address, conn),
+            Op::Adopt { conn, id, address } => self.adopt(conn, id, &address),
         }
-    }
-
-    /// Names an address and begins to connect. What is wrong with it shows at the RPCs on it.
-    fn connect(self: &Arc<Self>, conn: u32, address: &str) {
-        let parsed = Address::parse(address);
-        let function = self.function();
-        if let (Ok(address), Some(function)) = (&parsed, &function)
-            && let Ok(store) = function.store_for(address)
-            && function.egress.destinations().contains(&address)
-        {
-            let _runtime = self.node.data.enter();
-            self.node.client.warm(&self.tenant, address, store);
-        }
-        self.lock().conns.insert(conn, parsed);
     }
 }
 
@@ -75,14 +75,28 @@ fn check(state: &State, ops: &[Op]) -> Result<()> {
     let mut conns: HashSet<u32> = HashSet::new();
     let mut rpcs: HashSet<u64> = HashSet::new();
     let mut messages: HashSet<u64> = HashSet::new();
-    if state.script_ended && ops.iter().any(|op| matches!(op, Op::Connect { .. } | Op::Send { .. })) {
+    let mut offers: HashSet<Key> = HashSet::new();
+    let of_script =
+        |op: &Op| matches!(op, Op::Connect { .. } | Op::Send { .. } | Op::Transfer { .. } | Op::Adopt { .. });
+    if state.script_ended && ops.iter().any(of_script) {
         return Err(error(ErrorCode::InvalidArgument, "the script has ended"));
     }
     for op in ops {
         match op {
-            Op::Connect { conn, .. } => {
-                if state.conns.contains_key(conn) || !conns.insert(*conn) {
+            Op::Connect { conn, .. } | Op::Adopt { conn, .. } => {
+                if state.conns.named.contains_key(conn) || !conns.insert(*conn) {
                     return Err(error(ErrorCode::InvalidArgument, format!("connection {conn} has an address already")));
+                }
+            }
+            Op::Transfer { id, address, conn } => {
+                let key = Key::new(*id, address);
+                if state.conns.offered(&key) || !offers.insert(key) {
+                    let message = format!("connection {id} to {address:.200} was handed over before");
+                    return Err(error(ErrorCode::AlreadyExists, message));
+                }
+                if !state.conns.named.contains_key(conn) && !conns.contains(conn) {
+                    let message = format!("connection {conn} was not named by a connect");
+                    return Err(error(ErrorCode::InvalidArgument, message));
                 }
             }
             Op::Send { rpc, .. } => {
@@ -108,7 +122,7 @@ fn check(state: &State, ops: &[Op]) -> Result<()> {
         }
     }
     let Some(limits) = limits else { return Ok(()) };
-    if state.conns.len() + conns.len() > limits.connections as usize {
+    if state.conns.named.len() + conns.len() > limits.connections as usize {
         return Err(error(ErrorCode::TooMany, format!("an initscript may name {} connections", limits.connections)));
     }
     if state.messages.len() + messages.len() > limits.messages as usize {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::functions::Function;
 use crate::instance::body::{Body, Finished};
+use crate::instance::conns::{Conn, Own};
 use crate::instance::event::Kind;
 use crate::instance::sink::Sink;
 use crate::instance::{Instance, Rpc, Stage, closed, error, is_write, resource};
@@ -19,6 +20,38 @@ use crate::metrics::outcome;
 const MOST_CALLS: usize = 256;
 /// The longest an RPC may take.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What a request goes over.
+enum Via {
+    /// The tenant's kept connections.
+    Kept(Address),
+    Own(Arc<Own>),
+}
+
+impl Via {
+    fn address(&self) -> &Address {
+        match self {
+            Self::Kept(address) => address,
+            Self::Own(own) => &own.address,
+        }
+    }
+
+    fn own(&self) -> Option<Arc<Own>> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Own(own) => Some(Arc::clone(own)),
+        }
+    }
+}
+
+/// A request on its way, and where its answer goes.
+struct Sending {
+    function: Arc<Function>,
+    via: Via,
+    request: Request,
+    deadline: Instant,
+    body: Arc<Body>,
+}
 
 /// An RPC that is not sent.
 struct Refused {
@@ -37,7 +70,7 @@ impl Instance {
     /// Sends an RPC. What is wrong with it shows as its `rpcDone`.
     pub(super) fn send(self: &Arc<Self>, conn: u32, rpc: u64, raw: &[u8], timeout_millis: u32) {
         match self.prepare(conn, raw) {
-            Ok((function, address, request)) => {
+            Ok((function, via, request)) => {
                 let body = Body::waiting();
                 let cancel = self.closing.child_token();
                 let record = Rpc {
@@ -57,10 +90,15 @@ impl Instance {
                 let millis = if timeout_millis == 0 { function.limits.rpc_timeout_millis } else { timeout_millis };
                 let deadline = Instant::now() + Duration::from_millis(millis.into()).min(LONGEST);
                 let instance = Arc::clone(self);
-                let work = async move {
-                    instance.run_rpc(rpc, &function, &address, &request, deadline, &body, &cancel).await;
-                };
-                if first { self.begin_here(work) } else { self.spawn(work) }
+                let own = via.own();
+                let sending = Sending { function, via, request, deadline, body };
+                let work = async move { instance.run_rpc(rpc, &sending, &cancel).await };
+                match own {
+                    // What begins in order takes its turns in order.
+                    Some(own) => self.begin_here(own.under_way.track_future(work)),
+                    None if first => self.begin_here(work),
+                    None => self.spawn(work),
+                }
             }
             Err(Refused { content, error }) => {
                 let record =
@@ -92,17 +130,18 @@ impl Instance {
         }
     }
 
-    fn prepare(&self, conn: u32, raw: &[u8]) -> std::result::Result<(Arc<Function>, Address, Request), Refused> {
-        let (function, address) = self.destination(conn)?;
-        let request = Request::parse(&address, raw)?;
-        let permitted = function.allow(&request).and_then(|()| function.store_for(&address).map(|_| ()));
+    fn prepare(&self, conn: u32, raw: &[u8]) -> std::result::Result<(Arc<Function>, Via, Request), Refused> {
+        let (function, via) = self.destination(conn)?;
+        let address = via.address();
+        let request = Request::parse(address, raw)?;
+        let permitted = function.allow(&request).and_then(|()| function.store_for(address).map(|_| ()));
         match permitted {
-            Ok(()) => Ok((function, address, request)),
+            Ok(()) => Ok((function, via, request)),
             Err(error) => Err(Refused { content: request.content, error }),
         }
     }
 
-    fn destination(&self, conn: u32) -> Result<(Arc<Function>, Address)> {
+    fn destination(&self, conn: u32) -> Result<(Arc<Function>, Via)> {
         let state = self.lock();
         let Some(function) = state.function.clone() else {
             return Err(error(ErrorCode::UnknownFunction, "the instance has no function yet: start it first"));
@@ -111,24 +150,15 @@ impl Instance {
             let message = format!("an initscript may send {} RPCs ([initscript.limits] rpcs)", function.limits.rpcs);
             return Err(error(ErrorCode::TooMany, message));
         }
-        let Some(address) = state.conns.get(&conn).cloned() else {
-            return Err(error(ErrorCode::InvalidArgument, format!("connection {conn} was not named by a connect")));
-        };
-        drop(state);
-        Ok((function, address?))
+        match state.conns.named.get(&conn).cloned() {
+            Some(Conn::Kept(address)) => Ok((function, Via::Kept(address))),
+            Some(Conn::Own(own)) => Ok((function, Via::Own(own))),
+            Some(Conn::Refused(error)) => Err(error),
+            None => Err(error(ErrorCode::InvalidArgument, format!("connection {conn} was not named by a connect"))),
+        }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    async fn run_rpc(
-        self: &Arc<Self>,
-        rpc: u64,
-        function: &Function,
-        address: &Address,
-        request: &Request,
-        deadline: Instant,
-        body: &Arc<Body>,
-        cancel: &CancellationToken,
-    ) {
+    async fn run_rpc(self: &Arc<Self>, rpc: u64, sending: &Sending, cancel: &CancellationToken) {
         let mut progress = |progress| match progress {
             Progress::Connected { .. } => {}
             Progress::Sent { attempt, reused } => {
@@ -144,11 +174,11 @@ impl Instance {
             } else {
                 error(ErrorCode::Cancelled, "the RPC was cancelled")
             }),
-            finished = self.fetch(function, address, request, deadline, body, &mut progress) => finished,
+            finished = self.fetch(sending, &mut progress) => finished,
         };
         self.node.metrics.rpcs.get_or_create(&outcome(&finished)).inc();
         let failed = finished.as_ref().err().cloned();
-        body.end(finished.clone());
+        sending.body.end(finished.clone());
         self.events.push(Kind::RpcDone { rpc, outcome: finished });
         if let Some(error) = failed {
             for id in self.messages_of(rpc) {
@@ -160,17 +190,18 @@ impl Instance {
     /// Sends a request and receives its answer into a body, which the caller ends.
     async fn fetch(
         self: &Arc<Self>,
-        function: &Function,
-        address: &Address,
-        request: &Request,
-        deadline: Instant,
-        body: &Arc<Body>,
+        Sending { function, via, request, deadline, body }: &Sending,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Arc<Finished>> {
-        let store = function.store_for(address)?;
         let mut sink = Sink::new(&self.memory, body);
-        let client = &self.node.client;
-        let done = client.send(&self.tenant, address, store, request, deadline, &mut sink, progress).await?;
+        let done = match via {
+            Via::Own(own) => own.send(request, *deadline, &mut sink, progress).await?,
+            Via::Kept(address) => {
+                let store = function.store_for(address)?;
+                let client = &self.node.client;
+                client.send(&self.tenant, address, store, request, *deadline, &mut sink, progress).await?
+            }
+        };
         self.node.metrics.received_bytes.inc_by(done.length);
         Ok(Arc::new(sink.finish(&done)?))
     }
@@ -184,14 +215,16 @@ impl Instance {
         if !request.body.is_empty() {
             return Err(error(ErrorCode::InvalidArgument, "the body of a call is in the outbox, not behind its head"));
         }
-        request.body = body.into();
+        request.set_body(body);
         function.allow(&request)?;
         function.store_for(&address)?;
         let call = Call::begin(self)?;
         let answer = Body::waiting();
-        let (instance, receiving) = (Arc::clone(self), Arc::clone(&answer));
+        let (instance, body) = (Arc::clone(self), Arc::clone(&answer));
+        let sending = Sending { function, via: Via::Kept(address), request, deadline, body };
         self.spawn(async move {
             let began = now();
+            let request = &sending.request;
             let write = is_write(&request.content);
             if write {
                 instance.void_resource(&request.content);
@@ -200,7 +233,7 @@ impl Instance {
             let finished = tokio::select! {
                 biased;
                 () = instance.closing.cancelled() => Err(closed()),
-                finished = instance.fetch(&function, &address, &request, deadline, &receiving, &mut untold) => finished,
+                finished = instance.fetch(&sending, &mut untold) => finished,
             };
             if write {
                 // What was fetched beside the write may be of before it.
@@ -215,7 +248,7 @@ impl Instance {
                 nanos: now().saturating_sub(began),
                 error: finished.as_ref().err().cloned(),
             });
-            receiving.end(finished);
+            sending.body.end(finished);
             drop(call);
         });
         Ok(answer)

@@ -38,6 +38,7 @@ impl Instance {
                 json!({ "id": id, "content": message.content, "claimed": message.claimed, "voided": message.voided })
             })
             .collect();
+        let (offers, gifts, carried) = state.conns.counts();
         json!({
             "id": self.id,
             "tenant": self.tenant,
@@ -50,6 +51,10 @@ impl Instance {
             "rpcs": rpcs,
             "messages": messages,
             "claims": state.claims.len(),
+            "inbox": state.inbox.len(),
+            "offers": offers,
+            "gifts": gifts,
+            "carried": carried,
             "invocations": state.invocations.open(),
             "connections": state.connections,
             "scriptEnded": state.script_ended,
