@@ -4,6 +4,9 @@ import { Bridge } from "../bridge/bridge.ts";
 import { functions } from "../durable/node.ts";
 import { parseLoad } from "../durable/transcript/validate.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
+import { boundMemory } from "../isolates/wasm/memory.ts";
+import { meter } from "../isolates/wasm/meter/index.ts";
+import { ModuleError } from "../isolates/wasm/reader.ts";
 import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import {
@@ -13,7 +16,7 @@ import {
 	functionSpec,
 	hexDigest,
 } from "../shared/function.ts";
-import { type Manifest, parseManifest } from "../shared/manifest.ts";
+import { DEFAULT_SCRIPT_LIMITS, type Manifest, parseManifest } from "../shared/manifest.ts";
 import { nearest } from "../shared/nearest.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
@@ -119,6 +122,7 @@ async function loadScript(
 	if (bytes.length > MAX_SCRIPT_BYTES) {
 		throw new HeadstartError("payloadTooLarge", `the initscript has more than ${MAX_SCRIPT_BYTES} bytes`);
 	}
+	if (format === "wasm") bytes = metered(bytes, memoryBytes);
 	const digest = await hexDigest(bytes);
 	const module: ScriptModule =
 		format === "wasm"
@@ -136,6 +140,16 @@ async function loadScript(
 	const refused = parseLoad(loaded);
 	if (refused !== undefined) throw new HeadstartError(refused.code, `initscript: ${refused.message}`);
 	return sourceMap === undefined ? { module } : { module, sourceMap };
+}
+
+/** The module with its bounds written in (docs/initscripts.md, "Limits"). The client is not trusted to have done it. */
+function metered(bytes: Uint8Array, memoryBytes = DEFAULT_SCRIPT_LIMITS.memory): Uint8Array {
+	try {
+		return meter(boundMemory(bytes, memoryBytes));
+	} catch (thrown) {
+		if (!(thrown instanceof ModuleError)) throw thrown;
+		throw new HeadstartError("invalidArgument", `initscript: ${thrown.message}`);
+	}
 }
 
 function deploymentError(issue: v.BaseIssue<unknown>): HeadstartError {

@@ -59,7 +59,7 @@ export interface HostApi {
 	getConn(id: Id, address: string, conn: number, timeoutMs?: number): Promise<Outcome<true>>;
 }
 
-/** An initscript as it was deployed. `digest` is the hex SHA-256 of its bytes. */
+/** An initscript as it was deployed; a WASM module is metered. `digest` is the hex SHA-256 of its bytes. */
 export type ScriptModule =
 	| { digest: string; format: "wasm"; bytes: Uint8Array }
 	| { digest: string; format: "js"; source: string };
@@ -69,6 +69,8 @@ export interface ScriptLimits {
 	deadlineMs: number;
 	/** Bytes of the module's linear memory. */
 	memoryBytes: number;
+	/** CPU time, by the fuel of a metered module: milliseconds of 4 million instructions. */
+	cpuMs: number;
 }
 
 /** How a script ended. `ops` are the calls that had not been submitted yet: they are applied before the end. */

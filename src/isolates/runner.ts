@@ -111,7 +111,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		if (script.format === "wasm") {
 			const { module } = script;
 			this.ctx.waitUntil(scheduler.wait(PREPARE_MS).then(() => module.prepare(limits.memoryBytes)));
-			return runWasm(() => module.take(limits.memoryBytes), input, port);
+			return runWasm(() => module.take(limits.memoryBytes), input, port, limits.cpuMs);
 		}
 		try {
 			return cleanExit(
@@ -119,7 +119,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 				port,
 			);
 		} catch (thrown) {
-			if (port.breach !== undefined) return limitEnd(port.breach.message);
+			if (port.breach !== undefined) return limitEnd(port.breach.code, port.breach.message);
 			const { message } = describe(thrown);
 			return { ops: [], end: "trap", error: { code: "initscriptTrapped", message } };
 		}

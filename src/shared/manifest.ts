@@ -84,6 +84,8 @@ const app = v.strictObject({
 
 const scriptLimits = v.strictObject({
 	memory: size("64KiB", "1GiB", "16MiB"),
+	/** CPU time, by the fuel of a WASM module (docs/initscripts.md). */
+	cpu: duration("1ms", "10m", "50ms"),
 	/** Wall clock. */
 	deadline: duration("1ms", "10m", "10s"),
 	/** Bytes of all replies of an instance. */

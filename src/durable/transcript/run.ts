@@ -209,7 +209,7 @@ export class Run implements ScriptPort {
 		const run = runScript(runner, host, {
 			script,
 			input,
-			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory },
+			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			mayRestart: () => !this.#ended && mayRestart(this.#state),
 			restart: () => {
 				this.#reduce({ input: "restart", now: Date.now() });

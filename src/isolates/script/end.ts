@@ -1,6 +1,6 @@
 /** From what happened in a script to the {@link ScriptExit} that the host gets. */
-import type { ScriptExit, ScriptOp } from "../protocol.ts";
-import { describe, LimitReached, ScriptEnd } from "./failure.ts";
+import type { ScriptExit } from "../protocol.ts";
+import { describe, type LimitCode, LimitReached, ScriptEnd } from "./failure.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -29,14 +29,14 @@ export function deadlineEnd(deadlineMs: number): ScriptExit {
 	return { ops: [], end: "deadline", error: { code: "initscriptDeadline", message } };
 }
 
-export function limitEnd(message: string, ops: ScriptOp[] = []): ScriptExit {
-	return { ops, end: "limit", error: { code: "initscriptLimit", message } };
+export function limitEnd(code: LimitCode, message: string): ScriptExit {
+	return { ops: [], end: "limit", error: { code, message } };
 }
 
 function endOf(session: Session, thrown: unknown, stackOf: (stack: string) => string): ScriptExit {
 	if (session.ended !== undefined) return { ops: [], end: "exit", status: session.ended.status };
 	if (thrown instanceof ScriptEnd) return { ops: [], end: "exit", status: thrown.status };
-	if (thrown instanceof LimitReached) return limitEnd(thrown.message);
+	if (thrown instanceof LimitReached) return limitEnd(thrown.code, thrown.message);
 	const { message, stack } = describe(thrown);
 	const error = { code: "initscriptTrapped", message };
 	return stack === undefined

@@ -1,6 +1,6 @@
 /** Checks the end that a script's own isolate reports: only well-formed values of bounded size go on to the host. */
 import type { ScriptExit } from "../protocol.ts";
-import { cut } from "./failure.ts";
+import { cut, type LimitCode } from "./failure.ts";
 import { limits } from "./limits.ts";
 import type { HostPort } from "./port.ts";
 
@@ -14,12 +14,18 @@ export function cleanExit(value: unknown, port: HostPort): ScriptExit {
 	if (end === "exit") return { ops, end, status: Number(field("status")) >>> 0 };
 	if (end !== "trap" && end !== "limit") throw new TypeError("the isolate gave no end of its script");
 	const error = {
-		code: end === "trap" ? "initscriptTrapped" : "initscriptLimit",
+		code: end === "trap" ? "initscriptTrapped" : limitCode(field("error")),
 		message: errorMessage(field("error")),
 	};
 	const stack = field("stack");
 	if (typeof stack !== "string") return { ops, end, error };
 	return { ops, end, error, stack: cut(stack, limits.stackCharacters) };
+}
+
+/** Of the limits, a script's own isolate knows only what the script has said. */
+function limitCode(error: unknown): LimitCode {
+	const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
+	return code === "initscriptBytes" ? code : "initscriptLimit";
 }
 
 function errorMessage(error: unknown): string {

@@ -28,11 +28,17 @@ export class ScriptEnd extends Error {
 	}
 }
 
-/** A script went over one of its bounds: it is ended. */
+/** The limits that end a script, by their errors (schema/errors.capnp); initscriptLimit is the number of its calls. */
+export type LimitCode = "initscriptLimit" | "initscriptBytes" | "initscriptCpu" | "initscriptMemory";
+
+/** A script went over one of its bounds: it is ended. The message says the limit and the use. */
 export class LimitReached extends Error {
-	constructor(message: string) {
+	readonly code: LimitCode;
+
+	constructor(code: LimitCode, message: string) {
 		super(message);
 		this.name = "LimitReached";
+		this.code = code;
 	}
 }
 

@@ -1,6 +1,6 @@
 /** Checks calls that come from a script's own isolate: exactly the fields of {@link ScriptOp}, each within its bounds. */
 import type { Id, ScriptOp } from "../protocol.ts";
-import { ScriptFailure } from "./failure.ts";
+import { LimitReached, ScriptFailure } from "./failure.ts";
 import { limits } from "./limits.ts";
 
 /** What a call costs of a batch's bytes, beside its own payload. */
@@ -20,6 +20,18 @@ export function opBytes(op: ScriptOp): number {
 			return OVERHEAD + 3 * op.text.length;
 		default:
 			return OVERHEAD;
+	}
+}
+
+/** Throws {@link LimitReached} for more calls, or bytes of calls, than a script or a batch may have. */
+export function checkUse(ops: number, bytes: number, batchBytes = 0): void {
+	if (ops > limits.ops) throw new LimitReached("initscriptLimit", `calls: ${ops} of at most ${limits.ops}`);
+	if (bytes > limits.totalBytes) {
+		throw new LimitReached("initscriptBytes", `bytes: ${bytes} of at most ${limits.totalBytes}`);
+	}
+	const most = limits.batchBytes + limits.requestBytes;
+	if (batchBytes > most) {
+		throw new LimitReached("initscriptBytes", `bytes of a batch: ${batchBytes} of at most ${most}`);
 	}
 }
 

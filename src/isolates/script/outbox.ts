@@ -3,9 +3,8 @@
  * (then with its {@link ScriptExit}), or when the batch is large.
  */
 import type { HostApi, ScriptOp } from "../protocol.ts";
-import { LimitReached } from "./failure.ts";
 import { limits } from "./limits.ts";
-import { opBytes } from "./ops.ts";
+import { checkUse, opBytes } from "./ops.ts";
 
 export class Outbox {
 	readonly #host: Pick<HostApi, "submit">;
@@ -30,10 +29,7 @@ export class Outbox {
 		const bytes = opBytes(op);
 		this.#ops += 1;
 		this.#bytes += bytes;
-		if (this.#ops > limits.ops) throw new LimitReached(`the initscript made more than ${limits.ops} calls`);
-		if (this.#bytes > limits.totalBytes) {
-			throw new LimitReached(`the initscript's calls take more than ${limits.totalBytes} bytes`);
-		}
+		checkUse(this.#ops, this.#bytes);
 		if (this.#queueBytes + bytes > limits.batchBytes) this.flush();
 		this.#queue.push(op);
 		this.#queueBytes += bytes;

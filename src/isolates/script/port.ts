@@ -6,7 +6,7 @@ import { RpcTarget } from "cloudflare:workers";
 import type { HostApi, Id, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { LimitReached } from "./failure.ts";
 import { limits } from "./limits.ts";
-import { address, cleanOp, id, opBytes, timeout, u32 } from "./ops.ts";
+import { address, checkUse, cleanOp, id, opBytes, timeout, u32 } from "./ops.ts";
 import { Pace } from "./pace.ts";
 import { Slots } from "./slots.ts";
 
@@ -30,6 +30,11 @@ export class HostPort extends RpcTarget implements HostApi {
 		super();
 		this.#host = host;
 		this.#expiresAt = expiresAt;
+	}
+
+	/** Whether the run goes on. */
+	get open(): boolean {
+		return this.#open;
 	}
 
 	/** Nothing of the script reaches the host from now on. */
@@ -90,19 +95,21 @@ export class HostPort extends RpcTarget implements HostApi {
 	clean(ops: unknown): ScriptOp[] {
 		if (!Array.isArray(ops)) throw new TypeError("calls come as a list");
 		this.#ops += ops.length;
-		if (this.#ops > limits.ops) throw this.#breached(`the initscript made more than ${limits.ops} calls`);
+		this.#check(0);
 		const clean = ops.map(cleanOp);
 		const bytes = clean.reduce((sum, op) => sum + opBytes(op), 0);
 		this.#bytes += bytes;
-		if (bytes > limits.batchBytes + limits.requestBytes || this.#bytes > limits.totalBytes) {
-			throw this.#breached(`the initscript's calls take more than ${limits.totalBytes} bytes`);
-		}
+		this.#check(bytes);
 		return clean;
 	}
 
-	#breached(message: string): LimitReached {
-		this.#breach = new LimitReached(message);
-		return this.#breach;
+	#check(batchBytes: number): void {
+		try {
+			checkUse(this.#ops, this.#bytes, batchBytes);
+		} catch (thrown) {
+			if (thrown instanceof LimitReached) this.#breach = thrown;
+			throw thrown;
+		}
 	}
 
 	/** The call is made at once when there is room for it, so that calls keep their order. */

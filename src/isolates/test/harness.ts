@@ -11,6 +11,8 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { buildRunner } from "../build.ts";
 import type { Outcome } from "../protocol.ts";
+import { meter } from "../wasm/meter/index.ts";
+import { ModuleError } from "../wasm/reader.ts";
 import type { LoadRequest, RecordedRun, RunRequest } from "./fixture/messages.ts";
 
 export type Script = { wasm: Uint8Array } | { source: string };
@@ -43,8 +45,18 @@ export class Rig {
 		return this.#processes[0]?.pid ?? 0;
 	}
 
-	/** Loads a script and gives its digest. */
+	/** Loads a script, a module metered as a deploy does it, and gives its digest. */
 	async load(script: Script): Promise<Outcome<{ digest: string }>> {
+		if (!("wasm" in script)) return this.loadAsIs(script);
+		try {
+			return await this.loadAsIs({ wasm: meter(script.wasm) });
+		} catch (thrown) {
+			if (!(thrown instanceof ModuleError)) throw thrown;
+			return { error: { code: "invalidArgument", message: thrown.message } };
+		}
+	}
+
+	async loadAsIs(script: Script): Promise<Outcome<{ digest: string }>> {
 		const bytes = "wasm" in script ? script.wasm : new TextEncoder().encode(script.source);
 		const digest = createHash("sha256").update(bytes).digest("hex");
 		const body: LoadRequest =

@@ -152,6 +152,91 @@ describe("limits", () => {
 	});
 });
 
+describe("fuel", () => {
+	const endless = script("", "(loop $again (br $again)) (i32.const 0)");
+	const cpuEnd = {
+		end: "limit",
+		error: { code: "initscriptCpu", message: expect.stringMatching(/^cpu: 5\d\.\d ms of at most 50 ms/) },
+	};
+
+	test.each<[string, string]>([
+		["an endless loop", "(loop $again (br $again)) (i32.const 0)"],
+		["an endless loop of calls", "(loop $again (drop (call $empty)) (br $again)) (i32.const 0)"],
+		[
+			"a storm of fills",
+			"(loop $again (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $again)) (i32.const 0)",
+		],
+		[
+			"a storm of copies",
+			"(loop $again (memory.copy (i32.const 0) (i32.const 1) (i32.const 65535)) (br $again)) (i32.const 0)",
+		],
+		[
+			"asking for memory without end",
+			"(loop $again (drop (memory.grow (i32.const 1))) (br $again)) (i32.const 0)",
+		],
+		[
+			"a storm of table fills",
+			"(loop $again (table.fill $t (i32.const 0) (ref.func $empty) (i32.const 60000)) (br $again)) (i32.const 0)",
+		],
+		[
+			"calls that fail, without end",
+			"(loop $again (drop (call $connect (i32.const -1) (i32.const 9))) (br $again)) (i32.const 0)",
+		],
+		[
+			"reading the input without end",
+			"(loop $again (drop (call $input (i32.const 0) (i32.const 60000))) (br $again)) (i32.const 0)",
+		],
+	])("ends %s", async (_, body) => {
+		const wasm = wat(`(module ${declare("connect", "input")} (memory (export "memory") 1 4)
+			(table $t 60000 60000 funcref) (elem declare func $empty)
+			(func $empty (result i32) (i32.const 1))
+			(func (export "headstart_main") (result i32) ${body}))`);
+		const { outcome } = await run({ wasm }, { input: "x".repeat(60_000) });
+		expect(exitOf(outcome)).toMatchObject(cpuEnd);
+	});
+
+	test("ends recursion, or the stack does", async () => {
+		const wasm = wat(`(module (memory (export "memory") 1 4)
+			(func $f (result i32) (i32.add (call $f) (call $f)))
+			(func (export "headstart_main") (result i32) (call $f)))`);
+		expect(exitOf((await run({ wasm })).outcome)).toMatchObject({
+			end: "trap",
+			error: { message: expect.stringMatching(/RangeError: Maximum call stack size/) },
+		});
+	});
+
+	test("lets a neighbour run, and the deadline come", async () => {
+		const neighbour = { wasm: script("", "(i32.const 5)") };
+		await run(neighbour);
+		const began = performance.now();
+		const loop = run({ wasm: endless }, { cpuMs: 600_000, deadlineMs: 1_000 });
+		const times: number[] = [];
+		while (performance.now() - began < 700) {
+			const before = performance.now();
+			expect(exitOf((await run(neighbour)).outcome)).toMatchObject({ status: 5 });
+			times.push(performance.now() - before);
+		}
+		times.sort((a, b) => a - b);
+		expect(times[times.length >> 1]).toBeLessThan(40);
+		expect(exitOf((await loop).outcome)).toMatchObject({ end: "deadline" });
+	});
+
+	test("is not run without", async () => {
+		expect(await rig.loadAsIs({ wasm: endless })).toMatchObject({
+			error: { message: expect.stringMatching(/not metered/) },
+		});
+	});
+
+	test("waits of a script cost it nothing", async () => {
+		const body = `(drop (call $connect (i32.const 0) (i32.const 11)))
+			(drop (call $sendRpc (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 4)))
+			(drop (call $recvRpcReply (i32.const 1) (i64.const 1) (i32.const 0)))
+			(i32.const 6)`;
+		const wasm = script(declare("connect", "sendRpc", "recvRpcReply"), body, "s3://models");
+		expect(await status(wasm, { cpuMs: 1, replies: { "*": { delayMs: 100 } } })).toBe(6);
+	});
+});
+
 describe("a script's own isolate", () => {
 	test("has no network and no bindings", async () => {
 		const source = `import { env } from "cloudflare:workers";
@@ -262,9 +347,8 @@ test("unload forgets", async () => {
 
 function invalidCode(): Uint8Array {
 	const module = script("", "(i32.const 9)");
-	// The function's body: i32.const 9, end → drop of nothing.
-	const at = module.lastIndexOf(0x41);
-	module[at] = 0x1a;
+	// The function's body: i32.const 9, end → drop of nothing, nop, end.
+	module.set([0x1a, 0x01], module.lastIndexOf(0x41));
 	return module;
 }
 

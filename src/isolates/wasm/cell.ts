@@ -1,10 +1,13 @@
 /** Runs WASM initscripts: a fresh instance each in this isolate, suspended (JSPI) while it waits. */
 import { bindImports } from "../generated/imports.ts";
-import type { HostApi, ScriptExit } from "../protocol.ts";
+import type { ScriptExit } from "../protocol.ts";
 import { limitEnd, runToEnd } from "../script/end.ts";
+import type { HostPort } from "../script/port.ts";
 import { Session } from "../script/session.ts";
+import { Fuel } from "./fuel.ts";
 import { jspi } from "./jspi.ts";
 import { Marshal } from "./marshal.ts";
+import { FUEL, METER, REFILL } from "./meter/names.ts";
 import { ENTRY, INITIALIZE, MEMORY } from "./module.ts";
 import { ModuleError } from "./reader.ts";
 
@@ -18,7 +21,8 @@ class Abort extends Error {
  * it runs until {@link run}.
  */
 export class WasmCell {
-	readonly #marshal = new Marshal();
+	readonly #fuel = new Fuel();
+	readonly #marshal = new Marshal((amount) => this.#fuel.charge(amount));
 	readonly #exports: WebAssembly.Exports;
 	#session: Session | undefined;
 
@@ -27,15 +31,18 @@ export class WasmCell {
 		this.#exports = new WebAssembly.Instance(module, {
 			headstart: bindImports(() => this.#calls(), this.#marshal),
 			env: { abort: this.#abort.bind(this) },
+			[METER]: { [REFILL]: new jspi.Suspending(() => this.#fuel.refill()) },
 		}).exports;
-		const memory = this.#exports[MEMORY];
+		const { [MEMORY]: memory, [FUEL]: counter } = this.#exports;
+		if (counter instanceof WebAssembly.Global) this.#fuel.attach(counter);
 		if (memory instanceof WebAssembly.Memory) this.#marshal.attach(memory);
 	}
 
-	/** Runs the script to its end. Once. */
-	run(input: Uint8Array, host: HostApi): Promise<ScriptExit> {
+	/** Runs the script to its end, with so many milliseconds of CPU (fuel.ts). Once. */
+	run(input: Uint8Array, host: HostPort, cpuMs: number): Promise<ScriptExit> {
 		const session = new Session(host, input);
 		this.#session = session;
+		this.#fuel.start(cpuMs, () => host.open);
 		return runToEnd(session, async () => {
 			const { [INITIALIZE]: initialize, [ENTRY]: entry } = this.#exports;
 			if (initialize !== undefined) await jspi.promising(initialize)();
@@ -57,15 +64,22 @@ export class WasmCell {
 }
 
 /** Runs a script in the cell that `take` gives. A module that cannot be instantiated ends like one that trapped. */
-export async function runWasm(take: () => WasmCell, input: Uint8Array, host: HostApi): Promise<ScriptExit> {
+export async function runWasm(
+	take: () => WasmCell,
+	input: Uint8Array,
+	host: HostPort,
+	cpuMs: number,
+): Promise<ScriptExit> {
 	let cell: WasmCell;
 	try {
 		cell = take();
 	} catch (thrown) {
-		if (thrown instanceof ModuleError) return limitEnd(thrown.message);
+		if (thrown instanceof ModuleError) return limitEnd("initscriptMemory", thrown.message);
 		// The engine has no memory for it; a data segment outside of the memory is the module's own fault.
-		if (thrown instanceof RangeError) return limitEnd(`the module's memory cannot be had: ${thrown.message}`);
+		if (thrown instanceof RangeError) {
+			return limitEnd("initscriptMemory", `memory: the module's memory cannot be had: ${thrown.message}`);
+		}
 		return runToEnd(new Session(host, input), () => Promise.reject(thrown));
 	}
-	return cell.run(input, host);
+	return cell.run(input, host, cpuMs);
 }

@@ -2,7 +2,7 @@
 interface Jspi {
 	/** An import that suspends the module until its promise settles. */
 	Suspending: new (
-		implementation: (...args: never[]) => Promise<number>,
+		implementation: (...args: never[]) => Promise<unknown>,
 	) => WebAssembly.ImportValue;
 	/** An export that may be suspended: its value comes as a promise. */
 	promising(exported: WebAssembly.ExportValue): () => Promise<unknown>;

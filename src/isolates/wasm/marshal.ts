@@ -6,6 +6,7 @@ import { errorNumbers } from "../generated/signatures.ts";
 import { ScriptFailure } from "../script/failure.ts";
 import { limits } from "../script/limits.ts";
 import type { Filled } from "../script/session.ts";
+import { CALL_FUEL } from "./fuel.ts";
 import { jspi } from "./jspi.ts";
 
 export type { Filled };
@@ -13,6 +14,12 @@ export type { Filled };
 export class Marshal {
 	#memory: WebAssembly.Memory | undefined;
 	readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+	readonly #charge: (fuel: number) => void;
+
+	/** @param charge is told what a call takes of the module's fuel. */
+	constructor(charge: (fuel: number) => void) {
+		this.#charge = charge;
+	}
 
 	/** The instance's memory; there is none while it is being instantiated. */
 	attach(memory: WebAssembly.Memory): void {
@@ -22,6 +29,7 @@ export class Marshal {
 	/** An import that answers at once. */
 	call<A extends (number | bigint)[]>(body: (...args: A) => number): (...args: A) => number {
 		return (...args) => {
+			this.#charge(CALL_FUEL);
 			try {
 				return body(...args);
 			} catch (thrown) {
@@ -32,7 +40,10 @@ export class Marshal {
 
 	/** An import that suspends the module. */
 	blocking(body: (...args: never[]) => Promise<number>): WebAssembly.ImportValue {
-		return new jspi.Suspending((...args) => body(...args).catch(failed));
+		return new jspi.Suspending((...args) => {
+			this.#charge(CALL_FUEL);
+			return body(...args).catch(failed);
+		});
 	}
 
 	u32(value: number): number {
@@ -103,6 +114,7 @@ export class Marshal {
 
 	#bytes(pointer: number, length: number): Uint8Array {
 		this.check(pointer, length);
+		this.#charge(length >>> 0);
 		return new Uint8Array(this.#buffer(), pointer >>> 0, length >>> 0);
 	}
 

@@ -15,7 +15,7 @@ export function boundMemory(
 	const { minimumPages, maximumPages } = shape.memory;
 	if (minimumPages > pages) {
 		throw new ModuleError(
-			`the module begins with ${minimumPages * PAGE_BYTES} bytes of memory; its limit is ${memoryBytes}`,
+			`memory: the module begins with ${minimumPages * PAGE_BYTES} bytes of at most ${memoryBytes}`,
 		);
 	}
 	if (maximumPages !== undefined && maximumPages <= pages) return bytes;

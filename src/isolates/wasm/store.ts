@@ -22,7 +22,7 @@ export class StoredModule {
 	/** Throws {@link ModuleError} for a module that breaks a rule, `CompileError` for one that is not valid. */
 	constructor(bytes: Uint8Array, unsafeEval: UnsafeEval) {
 		this.#bytes = bytes;
-		this.#shape = readModule(bytes);
+		this.#shape = readModule(bytes, { metered: true });
 		this.#compile = (it) => unsafeEval.newWasmModule(it);
 		const { maximumPages } = this.#shape.memory;
 		if (maximumPages === undefined) this.#compile(bytes);
