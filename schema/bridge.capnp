@@ -55,6 +55,8 @@ struct RunnerStatus {
   generation @1 :UInt32;           # 1, 2, … : how many runners there have been
   state @2 :State;
   enum State { starting @0; ready @1; stalled @2; dead @3; }
+  lastEnd @3 :End;                 # how the runner ended that ended last
+  enum End { none @0; exited @1; stalled @2; memory @3; }
 }
 
 struct Function {

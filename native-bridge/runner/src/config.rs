@@ -36,6 +36,19 @@ pub enum State {
     Dead,
 }
 
+/// How a runner ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// None has ended yet.
+    None,
+    Exited,
+    /// It used the CPU and did not answer.
+    Stalled,
+    /// It had no memory left.
+    Memory,
+}
+
 /// The runner as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -44,4 +57,6 @@ pub struct Status {
     /// 1, 2, …: how many runners there have been.
     pub generation: u32,
     pub state: State,
+    /// Of the runner that ended last.
+    pub last_end: End,
 }

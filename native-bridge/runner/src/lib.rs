@@ -8,6 +8,6 @@ mod relay;
 mod socket;
 mod supervisor;
 
-pub use config::{RunnerConfig, State, Status};
+pub use config::{End, RunnerConfig, State, Status};
 pub use relay::Relay;
 pub use supervisor::Runner;

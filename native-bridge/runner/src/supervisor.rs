@@ -1,7 +1,7 @@
 //! Keeps one runner running: starts it, listens to its heart, ends it when it is stalled, replaces it when it is dead.
 
 use crate::boxed;
-use crate::config::{RunnerConfig, State, Status};
+use crate::config::{End, RunnerConfig, State, Status};
 use crate::socket::ping;
 use headstart_base::{Result, now};
 use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, forward};
@@ -25,6 +25,8 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// A runner that lived this long was a good one: the next one starts at once.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
+/// SIGILL, SIGTRAP, SIGABRT: V8's ways to end when it has no memory.
+const ABORTS: [u32; 3] = [libc::SIGILL.unsigned_abs(), libc::SIGTRAP.unsigned_abs(), libc::SIGABRT.unsigned_abs()];
 const LAST_DELAY: Duration = Duration::from_secs(5);
 
 /// A supervised runner.
@@ -41,7 +43,8 @@ impl Runner {
     pub fn start(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Arc<Self>> {
         let hierarchies = Hierarchies::find()?;
         let spawner = Spawner::new()?;
-        let (told, status) = watch::channel(Status { pid: 0, generation: 0, state: State::Starting });
+        let (told, status) =
+            watch::channel(Status { pid: 0, generation: 0, state: State::Starting, last_end: End::None });
         let (stop, stopped) = watch::channel(false);
         let supervisor =
             Supervisor { config: config.clone(), hierarchies, spawner, status: told, stopped, say: Say(lines.clone()) };
@@ -111,11 +114,11 @@ impl Supervisor {
             let begin = Instant::now();
             let generation = self.status.borrow().generation + 1;
             self.tell(0, generation, State::Starting);
-            let end = match self.live(generation).await {
+            let (cause, end) = match self.live(generation).await {
                 Ok(end) => end,
-                Err(error) => error.message,
+                Err(error) => (End::Exited, error.message),
             };
-            self.tell(0, generation, State::Dead);
+            self.status.send_replace(Status { pid: 0, generation, state: State::Dead, last_end: cause });
             if *self.stopped.borrow() {
                 break;
             }
@@ -128,11 +131,11 @@ impl Supervisor {
     }
 
     fn tell(&self, pid: u32, generation: u32, state: State) {
-        self.status.send_replace(Status { pid, generation, state });
+        self.status.send_modify(|status| *status = Status { pid, generation, state, last_end: status.last_end });
     }
 
     /// One runner's life: how it ended.
-    async fn live(&mut self, generation: u32) -> Result<String> {
+    async fn live(&mut self, generation: u32) -> Result<(End, String)> {
         let (config, hierarchies) = (self.config.clone(), self.hierarchies.clone());
         let prepare = move || {
             let cgroup = boxed::cgroup(&config, &hierarchies)?;
@@ -148,7 +151,7 @@ impl Supervisor {
         let end = tokio::select! {
             end = exit_of(&process, &cgroup) => end,
             cause = self.watch(generation, &cgroup) => cause,
-            _ = stopped.wait_for(|stopped| *stopped) => "shut down".into(),
+            _ = stopped.wait_for(|stopped| *stopped) => (End::Exited, "shut down".into()),
         };
         cgroup.destroy(END_LIMIT).await?;
         let _ = tokio::time::timeout(END_LIMIT, process.wait()).await;
@@ -156,16 +159,16 @@ impl Supervisor {
     }
 
     /// Listens to a runner's heart until there is a reason to end it.
-    async fn watch(&self, generation: u32, cgroup: &Cgroup) -> String {
+    async fn watch(&self, generation: u32, cgroup: &Cgroup) -> (End, String) {
         let socket = &self.config.socket;
         let begin = Instant::now();
         while !ping(socket, BEAT).await {
             if begin.elapsed() > START_LIMIT {
-                return format!("no answer in {} s", START_LIMIT.as_secs());
+                return (End::Exited, format!("no answer in {} s", START_LIMIT.as_secs()));
             }
             tokio::time::sleep(START_BEAT).await;
         }
-        let Some(pid) = boxed::workerd_of(cgroup) else { return "workerd is gone".into() };
+        let Some(pid) = boxed::workerd_of(cgroup) else { return (End::Exited, "workerd is gone".into()) };
         self.tell(pid, generation, State::Ready);
         let mut ticks = boxed::cpu_ticks(pid);
         let mut heard = Instant::now();
@@ -181,15 +184,13 @@ impl Supervisor {
                 let used = boxed::cpu_ticks(pid).zip(ticks).map_or(0, |(now, then)| now.saturating_sub(then));
                 if missed >= MISSED && used >= STALL_TICKS {
                     self.tell(pid, generation, State::Stalled);
-                    return format!(
-                        "stalled: no answer for {} ms, {} ms of CPU time",
-                        heard.elapsed().as_millis(),
-                        used * 10
-                    );
+                    let silence = heard.elapsed().as_millis();
+                    let text = format!("stalled: no answer for {silence} ms, {} ms of CPU time", used * 10);
+                    return (End::Stalled, text);
                 }
                 if heard.elapsed() > SILENT_LIMIT {
                     self.tell(pid, generation, State::Stalled);
-                    return format!("silent for {} s", SILENT_LIMIT.as_secs());
+                    return (End::Exited, format!("silent for {} s", SILENT_LIMIT.as_secs()));
                 }
             }
             tokio::time::sleep(BEAT.saturating_sub(beat.elapsed())).await;
@@ -197,13 +198,17 @@ impl Supervisor {
     }
 }
 
-async fn exit_of(process: &Process, cgroup: &Cgroup) -> String {
+async fn exit_of(process: &Process, cgroup: &Cgroup) -> (End, String) {
     let (status, signal) = process.wait().await;
-    match (cgroup.oom_killed(), signal, status) {
-        (true, ..) => "it reached its memory limit".into(),
-        (_, 1.., _) => format!("signal {signal}"),
-        (_, _, 129..=192) => format!("signal {}", status - 128),
-        _ => format!("status {status}"),
+    // What bubblewrap says of a signal that ended workerd.
+    let signal = if (129..=192).contains(&status) { status.unsigned_abs() - 128 } else { signal };
+    match (cgroup.oom_killed(), signal) {
+        (true, _) => (End::Memory, "it reached its memory limit".into()),
+        (_, 0) => (End::Exited, format!("status {status}")),
+        _ if ABORTS.contains(&signal) => {
+            (End::Memory, format!("signal {signal}, which V8 ends with when its heap is full"))
+        }
+        _ => (End::Exited, format!("signal {signal}")),
     }
 }
 

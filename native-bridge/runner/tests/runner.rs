@@ -2,7 +2,7 @@
 //! packages.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use headstart_runner::{Relay, Runner, RunnerConfig, State, Status};
+use headstart_runner::{End, Relay, Runner, RunnerConfig, State, Status};
 use headstart_sandbox::Line;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -189,6 +189,7 @@ async fn a_killed_runner_is_replaced() {
     assert!(replaced < Duration::from_secs(3));
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
     assert!(node.said("signal 9"), "{:?}", node.lines.lock().unwrap());
+    assert_eq!(node.runner.status().last_end, End::Exited);
     node.end().await;
 }
 
@@ -204,6 +205,7 @@ async fn a_stalled_runner_is_replaced_and_its_calls_fail() {
     node.until(|status| status.generation == generation + 1 && status.state == State::Ready).await;
     assert_eq!(node.call("/RUNNER/add/3").await, (200, "3".into()));
     assert!(node.said("stalled: no answer"), "{:?}", node.lines.lock().unwrap());
+    assert_eq!(node.runner.status().last_end, End::Stalled);
     node.end().await;
 }
 
@@ -213,7 +215,7 @@ async fn a_stopped_runner_is_no_stall() {
     let Status { pid, generation, .. } = node.runner.status();
     Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(node.runner.status(), Status { pid, generation, state: State::Ready });
+    assert_eq!(node.runner.status(), Status { pid, generation, state: State::Ready, last_end: End::None });
     Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
     assert_eq!(node.runner.status().generation, generation);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headstart_base::bridge_capnp::{bridge, runner_status};
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
-use headstart_runner::State;
+use headstart_runner::{End, State};
 
 use super::{Stream, decode, encode, instance};
 use crate::instance::Instance;
@@ -141,6 +141,12 @@ impl bridge::Server for Server {
                     State::Ready => runner_status::State::Ready,
                     State::Stalled => runner_status::State::Stalled,
                     State::Dead => runner_status::State::Dead,
+                });
+                answer.set_last_end(match status.last_end {
+                    End::None => runner_status::End::None,
+                    End::Exited => runner_status::End::Exited,
+                    End::Stalled => runner_status::End::Stalled,
+                    End::Memory => runner_status::End::Memory,
                 });
             }
             None => answer.set_state(runner_status::State::Dead),
