@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(encode(&called), b"*2\r\n$3\r\nGET\r\n$3\r\na b\r\n");
         let line = parse(b"get model:1/x\n").unwrap();
         assert_eq!((line.content.as_str(), line.path.as_str()), ("GET redis://h/model:1/x", "/model:1/x"));
-        let set = parse(b"SET k EX 60 \n\nbinary\n\n\0").unwrap();
-        assert_eq!((set.content.as_str(), set.idempotent), ("SET redis://h/k", false));
+        let set = parse(b"SETEX k 60 \n\nbinary\n\n\0").unwrap();
+        assert_eq!((set.content.as_str(), set.idempotent), ("SETEX redis://h/k", false));
         assert!(encode(&set).ends_with(b"$9\r\nbinary\n\n\0\r\n"));
     }
 

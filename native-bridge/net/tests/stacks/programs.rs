@@ -1,0 +1,122 @@
+//! Servers as processes of a test, each on a free port of loopback and in a folder of its own, and a sink.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use headstart_base::Result;
+use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Request, ResponseHead, Session, Store};
+
+/// A running server. It is killed, and its folder removed, when this is dropped.
+pub(crate) struct Program {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) port: u16,
+}
+
+/// A program's path; `None`, and a word about it, when it is not installed.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/moto/bin");
+    let folders = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let found = folders
+        .unwrap_or_default()
+        .into_iter()
+        .chain([own])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        eprintln!("{name} is not installed: nothing is tested against it");
+    }
+    found
+}
+
+impl Program {
+    /// Starts a program with the arguments that `args` makes of its port and folder, and waits until it listens.
+    pub(crate) fn start(path: &Path, args: impl Fn(u16, &str) -> Vec<String>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("hs-net-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(path)
+            .args(args(port, folder.to_str().unwrap()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{} does not listen", path.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, folder, port }
+    }
+
+    pub(crate) fn address(&self, scheme: &str) -> Address {
+        Address::parse(&format!("{scheme}://127.0.0.1:{}", self.port)).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Collects a body.
+#[derive(Default)]
+pub(crate) struct Sink {
+    pub(crate) bytes: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl BodySink for Sink {
+    fn begin(&mut self, _head: &ResponseHead) -> Result<()> {
+        self.bytes.clear();
+        Ok(())
+    }
+
+    fn space(&mut self) -> Result<&mut [u8]> {
+        self.buffer.resize(64 << 10, 0);
+        Ok(&mut self.buffer)
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.bytes.extend_from_slice(&self.buffer[..count]);
+    }
+}
+
+pub(crate) fn client() -> Client {
+    Client::new(ClientConfig::default())
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+/// Says something on a connection of one's own: the status and the body.
+pub(crate) async fn say(session: &Session, raw: impl AsRef<[u8]>) -> (u16, Vec<u8>) {
+    let request = Request::parse(session.address(), raw.as_ref()).unwrap();
+    let mut sink = Sink::default();
+    let done = session.send(&request, soon(), &mut sink, &mut |_| {}).await.unwrap();
+    assert_eq!(done.length, sink.bytes.len() as u64);
+    (done.head.status, sink.bytes)
+}
+
+/// Asks over the client's own connections.
+pub(crate) async fn ask(
+    client: &Client,
+    address: &Address,
+    store: Option<&Store>,
+    raw: &[u8],
+) -> Result<(Done, Vec<u8>)> {
+    let request = Request::parse(address, raw)?;
+    let mut sink = Sink::default();
+    let done = client.send("t", address, store, &request, soon(), &mut sink, &mut |_| {}).await?;
+    Ok((done, sink.bytes))
+}
