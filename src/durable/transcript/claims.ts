@@ -200,6 +200,16 @@ function answer(
 	}
 	if (state.missed.length < MAX_MISSED) state.missed.push({ id: String(it.id), content: it.content, code });
 	decide(number, { code, message }, effects);
+	// Whoever else waits for it waits in vain.
+	for (const [other, same] of state.claims) {
+		if (isOwned(state, it) && same.connection === it.connection && keyOf(same) === keyOf(it))
+			answer(state, other, same, "miss", "the application does this by itself", effects);
+	}
+}
+
+/** What tells two claims of a kind apart. */
+function keyOf(it: Claim): string {
+	return it.connection ? connKey(it.id, it.content) : String(it.id);
 }
 
 function decide(number: bigint, error: ErrorValue, effects: Effect[]): void {

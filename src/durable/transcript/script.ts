@@ -6,6 +6,9 @@ import { fingerprint } from "./fingerprint.ts";
 import { beyond } from "./limits.ts";
 import { addLine, connKey, type Effect, type Message, type State } from "./state.ts";
 
+/** How many RPCs beyond the limit are remembered, so that the script hears why they failed. */
+const MAX_REFUSED = 64;
+
 type OpOf<K extends ScriptOp["op"]> = Extract<ScriptOp, { op: K }>;
 
 /** Applies one call of the script. What is wrong with it shows at its reply or message, and in the transcript. */
@@ -69,7 +72,7 @@ function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect
 	const refused = refusal(state, conn, rpc, request.length);
 	if (refused !== undefined) {
 		refuse(state, now, refused);
-		if (state.rpcs.size >= state.rules.maxRpcs) return;
+		if (state.rpcs.size >= state.rules.maxRpcs + MAX_REFUSED) return;
 	}
 	state.rpcs.set(rpc, {
 		fingerprint: mark,
