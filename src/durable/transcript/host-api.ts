@@ -1,5 +1,6 @@
 import { RpcTarget } from "cloudflare:workers";
 import type { HostApi, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../../isolates/protocol.ts";
+import type { Turn } from "./turns.ts";
 import { parseAddress, parseId, parseOps, parseTimeout, parseU32 } from "./validate.ts";
 
 /** What a script's calls reach. */
@@ -23,11 +24,14 @@ const MAX_READS = 64;
 /** The host API of one run. The runner is not trusted: see validate.ts. */
 export class ScriptHost extends RpcTarget implements HostApi {
 	#port: ScriptPort | undefined;
+	readonly #turn: Turn | undefined;
 	#reads = 0;
 
-	constructor(port: ScriptPort) {
+	/** @param turn is told when the script waits. */
+	constructor(port: ScriptPort, turn?: Turn) {
 		super();
 		this.#port = port;
+		this.#turn = turn;
 	}
 
 	/** From now on calls fail: the run is over. */
@@ -40,7 +44,7 @@ export class ScriptHost extends RpcTarget implements HostApi {
 	}
 
 	async recvRpcReply(rpc: bigint, timeoutMs?: number): Promise<Outcome<ScriptReply>> {
-		return this.#port?.receive(parseId(rpc), parseTimeout(timeoutMs)) ?? OVER;
+		return this.#wait((port) => port.receive(parseId(rpc), parseTimeout(timeoutMs)));
 	}
 
 	readReply(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
@@ -48,7 +52,7 @@ export class ScriptHost extends RpcTarget implements HostApi {
 	}
 
 	async recvMsg(id: bigint, timeoutMs?: number): Promise<Outcome<ScriptMessage>> {
-		return this.#port?.recvMsg(parseId(id), parseTimeout(timeoutMs)) ?? OVER;
+		return this.#wait((port) => port.recvMsg(parseId(id), parseTimeout(timeoutMs)));
 	}
 
 	readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
@@ -57,7 +61,13 @@ export class ScriptHost extends RpcTarget implements HostApi {
 
 	async getConn(id: bigint, address: string, conn: number, timeoutMs?: number): Promise<Outcome<true>> {
 		const [key, place, number] = [parseId(id), parseAddress(address), parseU32(conn)];
-		return this.#port?.getConn(key, place, number, parseTimeout(timeoutMs)) ?? OVER;
+		return this.#wait((port) => port.getConn(key, place, number, parseTimeout(timeoutMs)));
+	}
+
+	async #wait<T>(wait: (port: ScriptPort) => Promise<Outcome<T>>): Promise<Outcome<T>> {
+		if (this.#port === undefined) return OVER;
+		const outcome = wait(this.#port);
+		return this.#turn === undefined ? outcome : this.#turn.during(outcome);
 	}
 
 	async #read(read: (port: ScriptPort) => Promise<Outcome<Uint8Array>>): Promise<Outcome<Uint8Array>> {

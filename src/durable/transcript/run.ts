@@ -21,6 +21,7 @@ import { type Input, reduce } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
 import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
 import { initialState, type State } from "./state.ts";
+import { turnsOf } from "./turns.ts";
 
 /** How many edges of the timeline are kept. */
 const MAX_EVENTS = 10_000;
@@ -205,13 +206,21 @@ export class Run implements ScriptPort {
 		const script = deployed?.script;
 		if (script === undefined || this.#state.script !== "running") return;
 		const limits = deployed?.manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
-		const host = new ScriptHost(this);
+		// A metered module cannot keep its runner from answering.
+		const turns = turnsOf(deployed?.tenant ?? "");
+		const turn = script.module.format === "js" ? turns.begin() : undefined;
+		const host = new ScriptHost(this, turn);
 		const run = runScript(runner, host, {
 			script,
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			mayRestart: () => !this.#ended && mayRestart(this.#state),
+			blame: async () => {
+				if (turn === undefined) return undefined;
+				return turns.blame(turn, await this.#bridge.runner());
+			},
 			restart: () => {
+				turn?.again();
 				this.#reduce({ input: "restart", now: Date.now() });
 				this.#note("initscript started again");
 			},
@@ -219,6 +228,7 @@ export class Run implements ScriptPort {
 		// One that runs from the start on needs no note of its own: the host's thread has better things to do then.
 		if (this.#starting) this.#note("initscript started");
 		this.scriptEnded = run.then((end) => {
+			if (turn !== undefined) turns.end(turn);
 			host.close();
 			if (this.#ended) return;
 			this.#script = end;

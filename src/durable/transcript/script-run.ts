@@ -29,6 +29,8 @@ export interface ScriptRunSpec {
 	mayRestart: () => boolean;
 	/** It is going to be. */
 	restart: () => void;
+	/** The error of a script that ended its runner, asked when that has ended; undefined for any other. */
+	blame: () => Promise<ErrorValue | undefined>;
 }
 
 export interface ScriptEnd {
@@ -71,19 +73,24 @@ async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec
 	};
 	let outcome = await parsed(run());
 	if (needsLoading(outcome)) outcome = await loadAndRun();
-	if (outcome === undefined && spec.mayRestart()) {
-		// The runner died, and the script has done nothing that must not be done twice: the next one runs it again.
+	if (outcome === undefined) {
 		await runnerBack(runner);
+		const own = await spec.blame();
+		if (own !== undefined) return failed(own);
 		if (spec.mayRestart()) {
+			// The runner died of something else, and the script has done nothing that must not be done twice.
 			spec.restart();
 			outcome = await loadAndRun();
 		}
 	}
 	if (outcome === undefined) {
-		return failed({ code: "runnerLost", message: "the runner died while the initscript ran" });
+		await runnerBack(runner);
+		return failed((await spec.blame()) ?? LOST);
 	}
 	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, script.sourceMap);
 }
+
+const LOST: ErrorValue = { code: "runnerLost", message: "the runner died while the initscript ran" };
 
 function needsLoading(outcome: Outcome<ScriptExit> | undefined): boolean {
 	return outcome !== undefined && "error" in outcome && outcome.error.code === "unknownModule";
