@@ -13,8 +13,9 @@ pub(crate) struct Config {
     pub(crate) run_dir: PathBuf,
     /// `STATE`: bundles and sandboxes.
     pub(crate) state_dir: PathBuf,
-    /// Stores and their credentials. May be missing: then no function can name a secret.
-    pub(crate) secrets_file: PathBuf,
+    /// Secrets in the clear, to be taken in at the start and removed: TOML, a table `[tenant.name]` each.
+    #[serde(default)]
+    pub(crate) secrets_file: Option<PathBuf>,
     /// How long an instance is kept after its control stream broke.
     #[serde(default = "defaults::grace_ms")]
     pub(crate) grace_ms: u32,
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn fills_in_defaults_and_refuses_unknown_fields() {
-        let least = r#"{"run_dir":"/r","state_dir":"/s","secrets_file":"/s/secrets.toml"}"#;
+        let least = r#"{"run_dir":"/r","state_dir":"/s"}"#;
         let config: Config = serde_json::from_str(least).unwrap();
         assert_eq!(config.grace_ms, 5000);
         assert_eq!(config.bridge_socket(), Path::new("/r/bridge.sock"));
         assert!(config.runner.is_none());
-        let unknown = r#"{"run_dir":"/r","state_dir":"/s","secrets_file":"/x","grace":1}"#;
+        let unknown = r#"{"run_dir":"/r","state_dir":"/s","grace":1}"#;
         assert!(serde_json::from_str::<Config>(unknown).unwrap_err().to_string().contains("grace"));
     }
 }

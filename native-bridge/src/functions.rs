@@ -30,8 +30,8 @@ pub(crate) struct Function {
     pub(crate) egress: Egress,
     /// Scheme → name of the secret.
     pub(crate) secrets: Vec<(String, String)>,
-    /// The store behind `s3://`, if a secret is named for it.
-    pub(crate) store: Option<Store>,
+    /// The stores behind those schemes.
+    pub(crate) stores: Vec<(String, Store)>,
     pub(crate) marks: Vec<String>,
     /// Whether the application itself may reach the egress list.
     pub(crate) network: bool,
@@ -77,16 +77,18 @@ impl Limits {
 }
 
 impl Function {
-    /// The store for an address, `unknownSecret` when an S3 address has none.
+    /// The store for an address, `unknownSecret` when one is needed and none is named.
     pub(crate) fn store_for(&self, address: &Address) -> Result<Option<&Store>> {
-        match (address.scheme, &self.store) {
-            (Scheme::S3, None) => {
-                let message = format!("{address} needs credentials: name a secret for s3 in [secrets]");
-                Err(Error::new(ErrorCode::UnknownSecret, message))
-            }
-            (Scheme::S3, store) => Ok(store.as_ref()),
-            _ => Ok(None),
+        let kind = match address.scheme {
+            Scheme::Rediss => Scheme::Redis.name(),
+            other => other.name(),
+        };
+        let store = self.stores.iter().find(|(scheme, store)| scheme == kind && store.serves(address));
+        if store.is_none() && address.scheme.needs_store() {
+            let message = format!("{address} needs credentials: name a secret for {kind} in [secrets]");
+            return Err(Error::new(ErrorCode::UnknownSecret, message));
         }
+        Ok(store.map(|(_, store)| store))
     }
 
     /// Refuses what the egress list does not allow.
@@ -108,16 +110,27 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    pub(crate) fn put(&self, function: Function) -> Result<()> {
+    pub(crate) fn put(&self, function: Function) {
         let mut known = lock(&self.known);
-        if known.len() >= MOST && !known.contains_key(&function.digest) {
-            return Err(Error::new(
-                ErrorCode::TooMany,
-                format!("the bridge keeps at most {MOST} functions: drop some"),
-            ));
+        if known.len() >= MOST
+            && !known.contains_key(&function.digest)
+            // Any: whoever starts it puts it again. Else one tenant could keep the others' out.
+            && let Some(other) = known.keys().next().cloned()
+        {
+            known.remove(&other);
         }
         known.insert(function.digest.clone(), Arc::new(function));
-        Ok(())
+    }
+
+    /// Drops those that use a secret: put again, they have its new value.
+    pub(crate) fn drop_users(&self, tenant: &str, secret: &str) {
+        let uses = |function: &Function| function.secrets.iter().any(|(_, name)| name == secret);
+        lock(&self.known).retain(|_, function| function.tenant != tenant || !uses(function));
+    }
+
+    /// Drops all of a tenant's.
+    pub(crate) fn drop_all(&self, tenant: &str) {
+        lock(&self.known).retain(|_, function| function.tenant != tenant);
     }
 
     pub(crate) fn drop(&self, digest: &str) {

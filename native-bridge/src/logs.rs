@@ -18,7 +18,8 @@ const LAG: usize = 4096;
 /// A line, as JSON with its line break.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Empty for lines of the bridge and the runner.
+    /// Both empty for lines of the bridge and the runner.
+    pub(crate) tenant: String,
     pub(crate) instance: String,
     pub(crate) json: String,
 }
@@ -41,17 +42,17 @@ pub(crate) fn logs() -> &'static Logs {
 }
 
 impl Logs {
-    /// A line of an application (`instance` its id) or of the runner (`instance` empty).
-    pub(crate) fn line(&self, source: &str, instance: &str, at: u64, stream: Stream, text: &str) {
+    /// A line of an application (its tenant and its instance's id) or of the runner (both empty).
+    pub(crate) fn line(&self, source: &str, tenant: &str, instance: &str, at: u64, stream: Stream, text: &str) {
         let age = std::time::Duration::from_nanos(now().saturating_sub(at));
         let time = std::time::SystemTime::now()
             .checked_sub(age)
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |time| time.as_millis() as u64);
         let json = serde_json::json!({
-            "time": time, "at": at, "source": source, "instance": instance, "stream": stream, "text": text,
+            "time": time, "at": at, "source": source, "tenant": tenant, "instance": instance, "stream": stream, "text": text,
         });
-        let entry = Entry { instance: instance.to_owned(), json: format!("{json}\n") };
+        let entry = Entry { tenant: tenant.to_owned(), instance: instance.to_owned(), json: format!("{json}\n") };
         write_stderr(entry.json.as_bytes());
         self.keep(entry);
     }
@@ -91,7 +92,11 @@ struct Tee;
 impl Write for Tee {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         write_stderr(line);
-        logs().keep(Entry { instance: String::new(), json: String::from_utf8_lossy(line).into_owned() });
+        logs().keep(Entry {
+            tenant: String::new(),
+            instance: String::new(),
+            json: String::from_utf8_lossy(line).into_owned(),
+        });
         Ok(line.len())
     }
 

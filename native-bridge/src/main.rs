@@ -16,6 +16,7 @@ mod node;
 mod run;
 mod secrets;
 mod sync;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use crate::instance::{Instance, Stage, StreamId};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::sync::lock;
+use crate::tenants::Tenants;
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -27,6 +28,7 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     pub(crate) functions: Functions,
     pub(crate) secrets: Secrets,
+    pub(crate) tenants: Tenants,
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
@@ -40,6 +42,7 @@ pub(crate) struct Node {
 
 /// The parts of a node that are made before it.
 pub(crate) struct Parts {
+    pub(crate) secrets: Secrets,
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
@@ -53,7 +56,8 @@ impl Node {
             started_at: headstart_base::now(),
             metrics: Metrics::new(),
             functions: Functions::default(),
-            secrets: Secrets::new(&config.secrets_file),
+            secrets: parts.secrets,
+            tenants: Tenants::default(),
             pool: parts.pool,
             client: parts.client,
             sandboxes: parts.sandboxes,
@@ -69,21 +73,30 @@ impl Node {
     /// Makes a spare: its socket, its namespace, its (empty) memory.
     pub(crate) async fn create_instance(self: &Arc<Self>, tenant: &str, lease: StreamId) -> Result<Arc<Instance>> {
         self.refuse_if_draining()?;
-        if !is_name(tenant) {
-            return Err(Error::new(ErrorCode::InvalidArgument, "a tenant's name is 1 to 64 of a-z, A-Z, 0-9, - and _"));
-        }
+        let tenant = self.tenants.find(tenant)?;
         let most = self.config.limits.instances;
         let live = lock(&self.instances).values().filter(|instance| instance.stage() != Stage::Ended).count();
         if live >= most {
             return Err(Error::new(ErrorCode::TooMany, format!("the node holds at most {most} instances")));
         }
         let reservation = self.sandboxes.reserve().await?;
-        let instance = Instance::new(self, random_id()?, tenant.to_owned(), lease, reservation);
+        let instance = Instance::new(self, random_id()?, tenant, lease, reservation);
         crate::app::listen(&instance)?;
         lock(&self.instances).insert(instance.id.clone(), Arc::clone(&instance));
         self.metrics.instances.inc();
         self.metrics.instances_created.inc();
         Ok(instance)
+    }
+
+    /// Forgets a tenant with its functions, and ends its instances.
+    pub(crate) fn remove_tenant(&self, tenant: &str) {
+        self.tenants.remove(tenant);
+        self.functions.drop_all(tenant);
+        for instance in self.instances() {
+            if instance.tenant == tenant {
+                instance.stop("its tenant was removed");
+            }
+        }
     }
 
     pub(crate) fn find_instance(&self, id: &str) -> Result<Arc<Instance>> {

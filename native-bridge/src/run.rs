@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::errors::io;
 use crate::instance::Stage;
 use crate::node::{Node, Parts};
+use crate::secrets::Secrets;
 use crate::{control, http, logs};
 
 /// Threads of the data runtime.
@@ -141,6 +142,10 @@ fn reap_leftovers(config: &Config) -> Result<()> {
 async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let classes: Vec<Class> =
         config.memory.pool.iter().map(|class| Class { bytes: class.bytes, count: class.count }).collect();
+    let secrets = Secrets::open(&config.state_dir)?;
+    if let Some(file) = &config.secrets_file {
+        secrets.take_in(file)?;
+    }
     let pool = Pool::new(&classes, Budget::node(config.memory.node_bytes))?;
     let client = {
         let _runtime = data.enter();
@@ -160,7 +165,7 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
         let _runtime = data.enter();
         begin_runner(&config)?
     };
-    Ok(Node::new(config, Parts { pool, client, sandboxes, runner, data: data.clone() }))
+    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, runner, data: data.clone() }))
 }
 
 fn begin_runner(config: &Config) -> Result<Option<Arc<Runner>>> {
@@ -171,7 +176,7 @@ fn begin_runner(config: &Config) -> Result<Option<Arc<Runner>>> {
     let (sender, mut lines) = mpsc::channel::<Line>(LINES);
     tokio::spawn(async move {
         while let Some(line) = lines.recv().await {
-            logs::logs().line("runner", "", line.at, line.stream, &line.text);
+            logs::logs().line("runner", "", "", line.at, line.stream, &line.text);
         }
     });
     let config = RunnerConfig {

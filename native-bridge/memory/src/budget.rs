@@ -8,21 +8,37 @@ use headstart_base::{Error, ErrorCode, Result};
 /// A bound on bytes, shared by all that draw on it.
 #[derive(Debug)]
 pub struct Budget {
-    /// What is told when it is full: `instanceMemoryFull` or `nodeMemoryFull`.
+    /// What is told when it is full: `instanceMemoryFull`, `quotaExceeded` or `nodeMemoryFull`.
     code: ErrorCode,
     limit: AtomicU64,
     used: AtomicU64,
+    /// What is drawn here is drawn there, too.
+    within: Option<Arc<Budget>>,
 }
 
 impl Budget {
     /// The budget of the whole node.
     pub fn node(limit: u64) -> Arc<Self> {
-        Arc::new(Self { code: ErrorCode::NodeMemoryFull, limit: AtomicU64::new(limit), used: AtomicU64::new(0) })
+        Self::new(ErrorCode::NodeMemoryFull, limit, None)
+    }
+
+    /// The budget of one tenant.
+    pub fn tenant(limit: u64) -> Arc<Self> {
+        Self::new(ErrorCode::QuotaExceeded, limit, None)
     }
 
     /// The budget of one instance.
     pub fn instance(limit: u64) -> Arc<Self> {
-        Arc::new(Self { code: ErrorCode::InstanceMemoryFull, limit: AtomicU64::new(limit), used: AtomicU64::new(0) })
+        Self::new(ErrorCode::InstanceMemoryFull, limit, None)
+    }
+
+    /// The budget of one instance of a tenant.
+    pub fn instance_of(tenant: &Arc<Self>, limit: u64) -> Arc<Self> {
+        Self::new(ErrorCode::InstanceMemoryFull, limit, Some(Arc::clone(tenant)))
+    }
+
+    fn new(code: ErrorCode, limit: u64, within: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self { code, limit: AtomicU64::new(limit), used: AtomicU64::new(0), within })
     }
 
     /// Changes the bound; what is already drawn stays drawn. (A spare instance learns its limits at its start.)
@@ -45,11 +61,20 @@ impl Budget {
             used.checked_add(bytes).filter(|sum| *sum <= limit)
         });
         match drawn {
-            Ok(_) => Ok(Charge { budget: Arc::clone(self), bytes }),
+            Ok(_) => {
+                let mut charge = Charge { budget: Arc::clone(self), bytes, within: None };
+                if let Some(within) = &self.within {
+                    charge.within = Some(Box::new(within.charge(bytes)?));
+                }
+                Ok(charge)
+            }
             Err(used) => {
-                let whose = if self.code == ErrorCode::NodeMemoryFull { "node" } else { "instance" };
-                let message =
-                    format!("{bytes} bytes more than the {used} in use exceed the {whose}'s limit of {limit}");
+                let whose = match self.code {
+                    ErrorCode::NodeMemoryFull => "node's limit",
+                    ErrorCode::QuotaExceeded => "tenant's memory quota",
+                    _ => "instance's limit",
+                };
+                let message = format!("{bytes} bytes more than the {used} in use exceed the {whose} of {limit}");
                 Err(Error::new(self.code, message))
             }
         }
@@ -61,6 +86,7 @@ impl Budget {
 pub struct Charge {
     budget: Arc<Budget>,
     bytes: u64,
+    within: Option<Box<Charge>>,
 }
 
 impl Drop for Charge {
@@ -85,6 +111,20 @@ mod tests {
         drop(second);
         assert_eq!(budget.used(), 0);
         assert_eq!(budget.charge(u64::MAX).unwrap_err().code, ErrorCode::InstanceMemoryFull);
+    }
+
+    #[test]
+    fn what_an_instance_draws_its_tenant_draws() {
+        let tenant = Budget::tenant(100);
+        let (one, other) = (Budget::instance_of(&tenant, 80), Budget::instance_of(&tenant, 80));
+        let first = one.charge(70).unwrap();
+        let error = other.charge(31).unwrap_err();
+        assert_eq!(error.code, ErrorCode::QuotaExceeded);
+        assert!(error.message.contains("70 in use") && error.message.contains("quota of 100"), "{}", error.message);
+        assert_eq!((other.used(), tenant.used()), (0, 70), "what was refused is not drawn");
+        assert_eq!(one.charge(11).unwrap_err().code, ErrorCode::InstanceMemoryFull);
+        drop(first);
+        assert_eq!((one.used(), tenant.used()), (0, 0));
     }
 
     #[test]

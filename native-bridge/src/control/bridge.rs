@@ -100,8 +100,7 @@ impl bridge::Server for Server {
         mut results: bridge::PutFunctionResults,
     ) -> std::result::Result<(), capnp::Error> {
         let node = &self.stream.node;
-        let put =
-            decode::function(params.get()?.get_function()?, node)?.and_then(|function| node.functions.put(function));
+        let put = decode::function(params.get()?.get_function()?, node)?.map(|function| node.functions.put(function));
         encode::error(results.get().init_error(), put.err().as_ref());
         Ok(())
     }

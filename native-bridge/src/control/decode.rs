@@ -97,11 +97,10 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         Err(error) => return Ok(Err(error)),
     };
     let secrets = pairs(wire.get_secrets()?)?;
-    let mut store = None;
+    let mut stores = Vec::new();
     for (scheme, name) in &secrets {
-        match node.secrets.find(&tenant, name).and_then(|secret| secret.store()) {
-            Ok(found) if scheme == "s3" => store = Some(found),
-            Ok(_) => return wrong(format!("no secret can be named for {scheme:.20}")),
+        match node.secrets.find(&tenant, name).and_then(|secret| secret.store(scheme)) {
+            Ok(found) => stores.push((scheme.clone(), found)),
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -136,7 +135,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         limits,
         egress,
         secrets,
-        store,
+        stores,
         marks: texts(wire.get_marks()?)?.into_iter().filter(|mark| !mark.is_empty()).collect(),
         network: wire.get_network(),
     }))

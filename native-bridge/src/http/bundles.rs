@@ -37,21 +37,23 @@ pub(super) async fn put(node: &Arc<Node>, digest: &str, request: Request<Incomin
     let digest = checked(digest)?;
     let place = node.config.bundles_dir().join(digest);
     let mut response = Response::new(empty());
-    if !place.is_dir() {
-        let scratch = Scratch::new(&node.config.bundles_dir())?;
-        let limits = Bounds { bytes: node.config.limits.bundle_bytes, entries: node.config.limits.bundle_entries };
-        let mut body = request.into_body();
-        if let Err(error) = receive(&mut body, &scratch.archive(), digest, limits.bytes).await {
-            discard(&mut body, limits.bytes, STALL).await;
-            return Err(error);
-        }
-        let unpacked = tokio::task::spawn_blocking(move || {
-            unpack(&scratch.archive(), &scratch.files(), limits)?;
-            settle(&scratch.files(), &place)
-        });
-        unpacked.await.map_err(|error| Error::new(ErrorCode::Internal, format!("unpacking: {error}")))??;
-        *response.status_mut() = StatusCode::CREATED;
+    let scratch = Scratch::new(&node.config.bundles_dir())?;
+    let limits = Bounds { bytes: node.config.limits.bundle_bytes, entries: node.config.limits.bundle_entries };
+    let mut body = request.into_body();
+    // Also where it is there already: whoever puts it must have it.
+    if let Err(error) = receive(&mut body, &scratch.archive(), digest, limits.bytes).await {
+        discard(&mut body, limits.bytes, STALL).await;
+        return Err(error);
     }
+    if place.is_dir() {
+        return Ok(response);
+    }
+    let unpacked = tokio::task::spawn_blocking(move || {
+        unpack(&scratch.archive(), &scratch.files(), limits)?;
+        settle(&scratch.files(), &place)
+    });
+    unpacked.await.map_err(|error| Error::new(ErrorCode::Internal, format!("unpacking: {error}")))??;
+    *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 

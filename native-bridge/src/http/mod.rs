@@ -2,7 +2,9 @@
 
 mod bundles;
 mod invoke;
+mod secrets;
 mod status;
+mod tenants;
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
@@ -127,6 +129,12 @@ async fn dispatch(
         ("POST", ["instances", id, "invocations"]) => invoke::invoke(node, id, request).await,
         ("HEAD", ["bundles", digest]) => bundles::head(node, digest),
         ("PUT", ["bundles", digest]) => bundles::put(node, digest, request).await,
+        ("GET", ["tenants"]) => Ok(tenants::list(node)),
+        ("PUT", ["tenants", name]) => tenants::put(node, name, request).await,
+        ("DELETE", ["tenants", name]) => tenants::remove(node, name).await,
+        ("GET", ["secrets", tenant]) => secrets::list(node, tenant).await,
+        ("PUT", ["secrets", tenant, name]) => secrets::put(node, tenant, name, request).await,
+        ("DELETE", ["secrets", tenant, name]) => secrets::remove(node, tenant, name).await,
         ("GET", ["healthz"]) => Ok(status::health(node)),
         ("GET", ["metrics"]) => Ok(status::metrics(node)),
         ("GET", ["inventory"]) => Ok(status::inventory(node)),

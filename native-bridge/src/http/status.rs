@@ -73,7 +73,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
     )
 }
 
-/// The lines that are kept, and with `follow=1` those that come. `instance` picks one instance's.
+/// The lines that are kept, and with `follow=1` those that come. `instance` picks one instance's, `tenant` one tenant's.
 pub(super) fn logs(query: &str) -> Response<Body> {
     let value = |name: &str| {
         query
@@ -83,9 +83,12 @@ pub(super) fn logs(query: &str) -> Response<Body> {
             .map(|(_, value)| value.to_owned())
     };
     let instance = value("instance").unwrap_or_default();
+    let tenant = value("tenant").unwrap_or_default();
     let follow = value("follow").is_some_and(|value| value == "1" || value == "true");
     let (kept, mut live) = logs::logs().follow();
-    let wanted = move |entry: &logs::Entry| instance.is_empty() || entry.instance == instance;
+    let wanted = move |entry: &logs::Entry| {
+        (instance.is_empty() || entry.instance == instance) && (tenant.is_empty() || entry.tenant == tenant)
+    };
     if !follow {
         let text: String = kept.iter().filter(|entry| wanted(entry)).map(|entry| entry.json.as_str()).collect();
         return with_type(StatusCode::OK, "application/x-ndjson", text);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
-use headstart_net::{Address, Scheme};
+use headstart_net::Address;
 use headstart_sandbox::{Exit, Limits, Reservation, Spec};
 use tokio::sync::mpsc;
 
@@ -50,6 +50,12 @@ impl Instance {
                 Stage::Stopping | Stage::Ended => return Err(closed()),
             }
             let limits = function.limits;
+            let counted = self.account.begin_instance()?;
+            let sandbox = match mode {
+                Mode::InitscriptOnly => None,
+                _ => Some(self.account.memory.charge(limits.memory)?),
+            };
+            state.counted = Some((counted, sandbox));
             let traffic = limits.event_bytes.saturating_mul(8).saturating_add(self.node.config.limits.outbox_bytes);
             self.memory.limit(limits.results, traffic);
             state.function = Some(Arc::clone(&function));
@@ -135,14 +141,6 @@ impl Instance {
         set("HEADSTART_INSTANCE", &self.id);
         if direct {
             set("HEADSTART_DIRECT", "1");
-            if let Some((_, name)) = function.secrets.iter().find(|(scheme, _)| scheme == Scheme::S3.name()) {
-                let secret = self.node.secrets.find(&function.tenant, name)?;
-                set("HEADSTART_S3_ENDPOINT", &secret.endpoint);
-                set("AWS_REGION", &secret.region);
-                set("AWS_DEFAULT_REGION", &secret.region);
-                set("AWS_ACCESS_KEY_ID", &secret.access_key);
-                set("AWS_SECRET_ACCESS_KEY", &secret.secret_key);
-            }
         }
         let (mut egress, mut hosts) = (Vec::new(), Vec::new());
         if direct || function.network {
@@ -235,6 +233,7 @@ impl Instance {
             let mut state = self.lock();
             state.progressive.clear();
             state.claims.clear();
+            state.counted = None;
             state.inbox.clear();
             (state.stop_reason.clone(), state.unclaimed())
         };

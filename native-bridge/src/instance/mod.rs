@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use headstart_base::{ErrorCode, Nanos};
-use headstart_memory::StartGuard;
+use headstart_memory::{Charge, StartGuard};
 use headstart_sandbox::Reservation;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ use crate::instance::memory::Memory;
 use crate::instance::messages::{Claim, Message};
 use crate::node::Node;
 use crate::sync::lock;
+use crate::tenants::{Counted, Tenant};
 
 pub(crate) use life::StreamId;
 
@@ -62,6 +63,8 @@ pub(crate) enum Stage {
 pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) tenant: String,
+    /// What it uses is counted there.
+    account: Arc<Tenant>,
     pub(crate) node: Arc<Node>,
     pub(crate) events: EventLog,
     pub(crate) memory: Arc<Memory>,
@@ -90,6 +93,8 @@ pub(crate) struct State {
     reservation: Option<Reservation>,
     /// Holds the pool's refilling back during the start.
     starting: Option<StartGuard>,
+    /// What it counts for in its tenant's quota, from its start until it is reaped.
+    counted: Option<(Counted, Option<Charge>)>,
     started_at: Nanos,
     sandbox_pid: Option<u32>,
     /// Why the bridge itself ended the application, told as its exit's error.
@@ -125,15 +130,16 @@ impl Instance {
     pub(crate) fn new(
         node: &Arc<Node>,
         id: String,
-        tenant: String,
+        account: Arc<Tenant>,
         lease: StreamId,
         reservation: Reservation,
     ) -> Arc<Self> {
         let state = State { lease: Some(lease), reservation: Some(reservation), ..State::default() };
         Arc::new(Self {
-            memory: Arc::new(Memory::new(&id, &node.pool)),
+            memory: Arc::new(Memory::new(&id, &node.pool, &account.memory)),
             id,
-            tenant,
+            tenant: account.name.clone(),
+            account,
             node: Arc::clone(node),
             events: EventLog::new(),
             closing: CancellationToken::new(),

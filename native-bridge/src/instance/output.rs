@@ -19,7 +19,7 @@ impl Instance {
         if number > MOST_LINES {
             return;
         }
-        logs().line("app", &self.id, line.at, line.stream, &line.text);
+        logs().line("app", &self.tenant, &self.id, line.at, line.stream, &line.text);
         let function = self.function();
         let is_mark =
             function.is_some_and(|function| function.marks.iter().any(|mark| line.text.starts_with(mark.as_str())));

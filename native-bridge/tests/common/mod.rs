@@ -38,6 +38,8 @@ impl Bridge {
             assert!(Instant::now() < deadline, "the bridge is not ready");
             std::thread::sleep(Duration::from_millis(10));
         }
+        // As a host does that is told that the bridge does not know it.
+        assert!(self.put("/tenants/default", "{}").starts_with("HTTP/1.1 204"));
     }
 
     /// Kills it and starts another in the same folders.
@@ -78,6 +80,13 @@ impl Bridge {
     pub fn get(&self, path: &str) -> Option<String> {
         host::raw(&self.socket(), format!("GET {path} HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n").as_bytes())
             .ok()
+    }
+
+    pub fn put(&self, path: &str, body: &str) -> String {
+        let length = body.len();
+        let request =
+            format!("PUT {path} HTTP/1.1\r\nhost: b\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        host::raw(&self.socket(), request.as_bytes()).unwrap()
     }
 
     pub fn terminate(&self) {
@@ -131,7 +140,6 @@ fn spawn(folder: &Path, settings: &serde_json::Value, stderr: Stdio) -> Child {
     let mut config = serde_json::json!({
         "run_dir": folder.join("run"),
         "state_dir": folder.join("state"),
-        "secrets_file": folder.join("secrets.toml"),
         "grace_ms": 300,
         "memory": { "node_bytes": 1 << 30, "pool": [{ "bytes": 65536, "count": 4 }, { "bytes": 4 << 20, "count": 2 }] },
         "net": { "pool": 1 },

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -23,6 +24,15 @@ function program(): string {
 	return found;
 }
 
+/** As a host does that is told that the bridge does not know it. */
+async function putTenant(socket: string, name: string): Promise<void> {
+	const asked = request({ socketPath: socket, path: `/tenants/${name}`, method: "PUT" });
+	asked.end("{}");
+	const [answer] = await once(asked, "response");
+	answer.resume();
+	if (answer.statusCode !== 204) throw new Error(`the bridge took no tenant: ${answer.statusCode}`);
+}
+
 export default async function setup(): Promise<() => Promise<void>> {
 	const directory = process.env.HEADSTART_INTEROP ?? "";
 	if (directory === "") throw new Error("HEADSTART_INTEROP names no folder");
@@ -33,7 +43,6 @@ export default async function setup(): Promise<() => Promise<void>> {
 		JSON.stringify({
 			run_dir: join(directory, "run"),
 			state_dir: join(directory, "state"),
-			secrets_file: join(directory, "secrets.toml"),
 			grace_ms: 2000,
 			memory: { node_bytes: 64 << 20, pool: [] },
 			net: { subnet: "10.214.0.0/16", pool: 0 },
@@ -52,6 +61,7 @@ export default async function setup(): Promise<() => Promise<void>> {
 			throw new Error(`the bridge did not start:\n${output}`);
 		await sleep(20);
 	}
+	await putTenant(socketPath(directory), "default");
 	return async () => {
 		if (bridge.exitCode === null) {
 			bridge.kill("SIGTERM");

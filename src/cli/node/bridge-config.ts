@@ -6,6 +6,7 @@ import { inRoot, workerd } from "../paths.ts";
 export interface BridgeConfig {
 	run_dir: string;
 	state_dir: string;
+	/** Secrets in the clear, of an earlier version: taken in and removed. */
 	secrets_file: string;
 	runner: { workerd: string; config_file: string };
 	runsc?: string;

@@ -1,17 +1,19 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { DEFAULT_TENANT } from "../../shared/tenant.ts";
+import { CliError } from "../errors.ts";
 import { built, program } from "../paths.ts";
 import { type Sink, Supervised } from "./child.ts";
-import { freePort, until } from "./wait.ts";
+import { askSocket, freePort, until } from "./wait.ts";
 
 /** The S3 store for development, and the shaped link before it where one was asked for. */
 export interface DevStore {
-	/** What secrets.toml names: the link if there is one, else the store. */
+	/** What the secret names: the link if there is one, else the store. */
 	endpoint: string;
 	/** The store itself, without the link. */
 	direct: string;
@@ -49,8 +51,11 @@ export interface DevStoreOptions {
 /** They stand for another machine, and must take no time from what is measured on this one. */
 const LEAST = ["-n", "19"];
 
-/** Starts the store with new credentials, and writes them to `STATE/secrets.toml`. */
-export async function startDevStore(state: string, options: DevStoreOptions): Promise<DevStore> {
+/** The secret that the store's credentials are kept as, of the tenant "default". */
+const SECRET = "dev-store";
+
+/** Starts the store with new credentials. */
+export async function startDevStore(options: DevStoreOptions): Promise<DevStore> {
 	const { devStore, storeDir: root = join(built, "store"), sink } = options;
 	const shaped = devStore === "s3";
 	await mkdir(root, { recursive: true });
@@ -95,22 +100,23 @@ export async function startDevStore(state: string, options: DevStoreOptions): Pr
 			return answer.ok || undefined;
 		});
 		if (shaped) await until("the shaped link", 10_000, async () => (await accepts(endpoint)) || undefined);
-		await writeFile(
-			join(state, "secrets.toml"),
-			`[default.dev-store]
-kind = "s3"
-endpoint = "${endpoint}"
-region = "${REGION}"
-access_key = "${accessKey}"
-secret_key = "${secretKey}"
-`,
-			{ mode: 0o600 },
-		);
 	} catch (error) {
 		await stop();
 		throw error;
 	}
 	return { endpoint, direct, region: REGION, accessKey, secretKey, admin, store, link, stop };
+}
+
+/** Gives the bridge the store's credentials, as the secret that functions for development name. */
+export async function keepCredentials(
+	bridgeSocket: string,
+	{ endpoint, region, accessKey, secretKey }: DevStore,
+): Promise<void> {
+	const secret = { kind: "s3", endpoint, region, access_key: accessKey, secret_key: secretKey };
+	const path = `/secrets/${DEFAULT_TENANT}/${SECRET}`;
+	const { status } = await askSocket(bridgeSocket, path, { method: "PUT", body: JSON.stringify(secret) });
+	if (status !== 204)
+		throw new CliError(`the bridge did not take the development store's secret (${status})`);
 }
 
 /** Whether something listens there. */

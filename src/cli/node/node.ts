@@ -7,7 +7,7 @@ import { type Access, operatorTokenFile, tokenAccess } from "./access.ts";
 import { type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
-import { type DevStore, startDevStore } from "./dev-store.ts";
+import { type DevStore, keepCredentials, startDevStore } from "./dev-store.ts";
 import { lockNode, recordNode } from "./lock.ts";
 import { askSocket, freePort, until } from "./wait.ts";
 
@@ -85,8 +85,9 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		const url = `http://127.0.0.1:${port}`;
 		await recordNode(run, { pid: process.pid, url, state });
 		const access: Access = options.development ? { kind: "development" } : await tokenAccess(state);
-		if (options.devStore) store = await startDevStore(state, options);
+		if (options.devStore) store = await startDevStore(options);
 		bridge = await startBridge(run, state, options);
+		if (store) await keepCredentials(join(run, "bridge.sock"), store);
 		host = options.host
 			? options.host({ port, run, state, access }, options.sink)
 			: await startHost(run, state, port, access, options.sink);

@@ -34,7 +34,7 @@ export async function until<T>(
 export function askSocket(
 	socketPath: string,
 	path: string,
-	{ method = "GET", timeout = 2_000 }: { method?: string; timeout?: number } = {},
+	{ method = "GET", timeout = 2_000, body }: { method?: string; timeout?: number; body?: string } = {},
 ): Promise<{ status: number; body: string }> {
 	return new Promise((resolve, reject) => {
 		const asked = request({ socketPath, path, method, timeout, headers: { host: "bridge" } }, (response) => {
@@ -48,7 +48,7 @@ export function askSocket(
 		});
 		asked.on("timeout", () => asked.destroy(new Error(`no answer within ${timeout} ms`)));
 		asked.on("error", reject);
-		asked.end();
+		asked.end(body);
 	});
 }
 
