@@ -5,6 +5,7 @@ import sys
 import threading
 
 from headstart import _generated as numbers
+from headstart import ahead
 from headstart.connection import Connection
 from headstart.ids import number
 from headstart.reply import Reply
@@ -13,9 +14,11 @@ DEFAULT_SOCKET = "/run/headstart/app.sock"
 VERSION = "0.1.0"
 CONNECT_TIMEOUT = 5.0
 
+_local = threading.local()
+
 
 class Instance:
-    """This program's instance. Threads and forked children may share one: each gets a connection of its own.
+    """This program's instance. Threads and forked children may share one: each has a connection of its own.
 
     Every method raises a HeadstartError: Miss, Deadline, BridgeLost, … Timeouts are in seconds; None means 30.
 
@@ -25,7 +28,6 @@ class Instance:
 
     def __init__(self, path=None):
         self._path = path or os.environ.get("HEADSTART_SOCKET") or DEFAULT_SOCKET
-        self._local = threading.local()
 
     @staticmethod
     def available(path=None):
@@ -34,12 +36,15 @@ class Instance:
 
     def connect(self):
         """Connects this thread now instead of at its first request. Returns the instance's id."""
-        self._connection()
-        return self._local.instance_id
+        return self._connection().instance_id
+
+    def map_ahead(self):
+        """Maps from now on what the initscript sends before it is claimed, in a thread of its own."""
+        ahead.start(self._path)
 
     def close(self):
         """Closes this thread's connection."""
-        connection = getattr(self._local, "connection", None)
+        connection = _connections().get(self._path)
         if connection is not None:
             connection.close()
 
@@ -105,15 +110,31 @@ class Instance:
         return Reply(self, connection, answer, timeout)
 
     def _connection(self):
-        connection = getattr(self._local, "connection", None)
+        connections = _connections()
+        connection = connections.get(self._path)
         if connection is not None and not connection.closed:
-            if connection.pid == os.getpid():
-                return connection
-            # After a fork the parent goes on using its connection; here it is only closed.
-            connection.close()
+            return connection
         connection = Connection(self._path, CONNECT_TIMEOUT)
         name = "headstart-python {} ({} {}.{}.{})".format(VERSION, sys.implementation.name, *sys.version_info[:3])
         answer = connection.request(numbers.OP_HELLO, a=os.getpid(), payload=name.encode(), timeout=CONNECT_TIMEOUT)
-        self._local.instance_id = answer.payload.decode(errors="replace")
-        self._local.connection = connection
+        connection.instance_id = answer.payload.decode(errors="replace")
+        connections[self._path] = connection
         return connection
+
+
+def _connections():
+    """This thread's connections, by the socket's path: all its Instances of one socket share one."""
+    try:
+        return _local.connections
+    except AttributeError:
+        _local.connections = {}
+        return _local.connections
+
+
+def _forked():
+    """The parent goes on using its connections; in the child they are only closed."""
+    for connection in _connections().values():
+        connection.close()
+
+
+os.register_at_fork(after_in_child=_forked)

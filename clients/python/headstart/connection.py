@@ -1,22 +1,24 @@
 """One connection to the bridge: a request and its answer at a time, and the segments that came with the answers."""
 
 import array
-import collections
 import contextlib
 import mmap
 import os
 import socket
-import weakref
+import struct
 
 from headstart import _generated as numbers
 from headstart import _protocol as protocol
 from headstart.errors import BridgeLost, Deadline, HeadstartError, ProtocolError, from_answer
+from headstart.segments import Segments
 
 DEFAULT_TIMEOUT = 30.0
 # The bridge answers `deadline` itself; only when it does not, this much later, the connection is given up.
 GRACE = 2.0
 # The operations whose answer is a body that is this program's from then on.
 BRINGS_BODY = {numbers.OP_RECV_MSG, numbers.OP_CALL, numbers.OP_NEXT}
+# What mmap raises for an fd that is no memory.
+_UNMAPPABLE = (OSError, ValueError, OverflowError)
 # Room for more fds than an answer may have, so that a surplus is seen, and closed.
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
@@ -25,19 +27,19 @@ class Connection:
     """Belongs to one thread of one process. After BridgeLost, ProtocolError or a late answer it is `closed`."""
 
     def __init__(self, path, timeout):
-        self.pid = os.getpid()
         self.closed = False
+        self.instance_id = None
         self._sequence = 0
-        self._timeout = None
+        self._timeout = 0.0
         self._buffer = bytearray(numbers.MAX_PACKET_BYTES)
-        # Segments that somebody refers to, how many bodies each brought, and those that nobody refers to any more.
-        self._mapped = weakref.WeakValueDictionary()
-        self._bodies = collections.Counter()
-        self._dropped = collections.deque()
+        self._segments = Segments.of(path)
         self._outbox = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._socket.settimeout(timeout)
+            if self._socket.gettimeout() is not None:
+                # The program has set a default.
+                self._socket.settimeout(None)
+            self._limit(timeout)
             self._socket.connect(path)
         except OSError as error:
             self.close()
@@ -54,10 +56,39 @@ class Connection:
 
     def request(self, operation, *, flags=0, payload=b"", id=0, a=0, b=0, c=0, timeout=None):
         """Sends a request and returns its Answer; an error in it is raised. `timeout` in seconds, None for 30."""
-        # Until the answer is there no mapping goes: the bridge sends an fd again only after `free`.
-        held = list(self._mapped.values())
         if operation != numbers.OP_FREE:
             self._give_back()
+        if operation == numbers.OP_AWAIT or (self._segments.ahead and operation in BRINGS_BODY):
+            flags |= numbers.FLAG_NO_FD
+        answer, descriptors = self._transact(operation, flags, payload, id, a, b, c, timeout)
+        try:
+            self._take(answer, descriptors, operation)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if operation in BRINGS_BODY and answer.segment != 0 and answer.mapping is None:
+            self._fetch(answer)
+        return answer
+
+    def map_ahead(self, news, timeout):
+        """Waits for news of segments after that of number `news`, and maps or drops the one it is of. Its number."""
+        answer, descriptors = self._transact(numbers.OP_SEGMENT, b=news, timeout=timeout)
+        try:
+            if answer.id <= news:
+                self._refuse(f"news {answer.id} after {news}")
+            if descriptors:
+                self._segments.map_ahead(answer.segment, descriptors[0])
+            else:
+                self._segments.drop(answer.segment)
+        except _UNMAPPABLE as error:
+            self._refuse(f"an fd that cannot be mapped ({error})")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return answer.id
+
+    def _transact(self, operation, flags=0, payload=b"", id=0, a=0, b=0, c=0, timeout=None):
+        """Returns the Answer, whose error is raised, and the fds beside it: one or none, which the caller closes."""
         timeout = DEFAULT_TIMEOUT if timeout is None else max(timeout, 0.001)
         deadline_ms = min(max(int(timeout * 1000), 1), protocol.MAX_U32)
         self._sequence = (self._sequence + 1) & protocol.MAX_U32
@@ -66,31 +97,31 @@ class Connection:
         try:
             with memoryview(self._buffer) as view:
                 answer = protocol.unpack(view[:length], operation, self._sequence)
-            self._take(answer, descriptors, operation)
-        except protocol.Malformed as error:
-            self.close()
-            raise ProtocolError(f"the bridge sent {error}") from None
-        finally:
+            if len(descriptors) != int(answer.has(numbers.FLAG_FD)):
+                raise protocol.Malformed(f"{len(descriptors)} fds with flags {answer.flags:#x}")
+            if descriptors and answer.segment == 0:
+                raise protocol.Malformed("an fd of no segment")
+            if answer.code != 0:
+                error = from_answer(answer.code, answer.payload.decode(errors="replace"))
+                if isinstance(error, ProtocolError):
+                    self.close()
+                raise error
+        except BaseException as error:
             for descriptor in descriptors:
                 os.close(descriptor)
-        if answer.code != 0:
-            error = from_answer(answer.code, answer.payload.decode(errors="replace"))
-            if isinstance(error, ProtocolError):
-                self.close()
-            raise error
-        del held
-        return answer
+            if isinstance(error, protocol.Malformed):
+                self._refuse(error)
+            raise
+        return answer, descriptors
 
     def _exchange(self, buffers, timeout):
         """Returns the answer's length in the buffer and its fds, which the caller closes."""
         try:
-            if timeout != self._timeout:
-                self._socket.settimeout(timeout)
-                self._timeout = timeout
+            self._limit(timeout)
             self._socket.sendmsg(buffers)
             flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
             length, ancillary, flags, _ = self._socket.recvmsg_into([self._buffer], _ANCILLARY, flags)
-        except socket.timeout:
+        except BlockingIOError:
             self.close()
             raise Deadline(f"the bridge did not answer within {timeout:.1f} s") from None
         except OSError as error:
@@ -111,28 +142,39 @@ class Connection:
             raise ProtocolError("the bridge sent a packet that is too long, or fds that did not arrive")
         return length, descriptors
 
+    def _limit(self, timeout):
+        """Bounds each system call, by at most twice `timeout`: the bridge keeps the exact deadline.
+
+        The kernel does it: under a timeout of its own, Python polls before each call, which is slow in a sandbox.
+        """
+        if not timeout <= self._timeout <= 2 * timeout:
+            seconds, rest = divmod(timeout, 1)
+            limit = struct.pack("ll", int(seconds), max(int(rest * 1e6), int(seconds == 0)))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self._timeout = timeout
+
     def _take(self, answer, descriptors, operation):
-        """Maps the segment whose fd came with `answer`."""
-        if len(descriptors) != int(answer.has(numbers.FLAG_FD)):
-            raise protocol.Malformed(f"{len(descriptors)} fds with flags {answer.flags:#x}")
-        if operation in BRINGS_BODY and answer.segment != 0:
-            self._bodies[answer.segment] += 1
-        if not descriptors:
-            answer.mapping = self._mapped.get(answer.segment)
-            return
-        if answer.segment == 0:
-            raise protocol.Malformed("an fd of no segment")
-        access = mmap.ACCESS_WRITE if operation == numbers.OP_OUTBOX else mmap.ACCESS_READ
+        """Maps the segment whose fd came with `answer`, unless it is mapped."""
+        descriptor = descriptors[0] if descriptors else None
         try:
-            mapping = mmap.mmap(descriptors[0], 0, access=access)
-        except (OSError, ValueError, OverflowError) as error:
-            raise protocol.Malformed(f"an fd that cannot be mapped ({error})") from None
-        if operation == numbers.OP_OUTBOX:
-            self._outbox = mapping
-            return
-        # Stays mapped for as long as somebody refers to a reply in it or to its bytes.
-        answer.mapping = self._mapped[answer.segment] = mapping
-        weakref.finalize(mapping, self._dropped.append, answer.segment).atexit = False
+            if operation in BRINGS_BODY and answer.segment != 0:
+                answer.mapping = self._segments.claim(answer.segment, descriptor)
+            elif operation == numbers.OP_OUTBOX and descriptor is not None:
+                self._outbox = mmap.mmap(descriptor, 0, access=mmap.ACCESS_WRITE)
+        except _UNMAPPABLE as error:
+            self._refuse(f"an fd that cannot be mapped ({error})")
+
+    def _fetch(self, answer):
+        """Asks for the fd of a segment that was not mapped after all."""
+        asked, descriptors = self._transact(numbers.OP_SEGMENT, a=answer.segment)
+        try:
+            if asked.segment != answer.segment:
+                self._refuse(f"segment {asked.segment} instead of {answer.segment}")
+            self._take(answer, descriptors, numbers.OP_RECV_MSG)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def bytes_of(self, answer):
         """The bytes that `answer` names, without a copy: a read-only memoryview."""
@@ -160,9 +202,9 @@ class Connection:
 
     def _give_back(self):
         """Tells the bridge of each body that lies in a segment which nobody refers to any more."""
-        while self._dropped and not self.closed:
-            segment = self._dropped.popleft()
-            for _ in range(self._bodies.pop(segment, 0)):
+        while not self.closed and (unmapped := self._segments.next_unmapped()) is not None:
+            segment, bodies = unmapped
+            for _ in range(bodies):
                 with contextlib.suppress(HeadstartError):
                     self.request(numbers.OP_FREE, a=segment)
 

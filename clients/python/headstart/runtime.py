@@ -39,6 +39,7 @@ def main(arguments):
     instance = Instance()
     try:
         instance.connect()
+        instance.map_ahead()
         return serve(instance, name)
     except HeadstartError as error:
         print(f"headstart.runtime: {error} ({error.hint})", file=sys.stderr)

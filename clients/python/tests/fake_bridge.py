@@ -40,11 +40,12 @@ def memfd(data):
 class FakeBridge:
     """Serves a socket. `handle(request, peer)` gets every request but hello; what it returns is sent.
 
-    It returns a packet, a tuple (packet, [fds]), whose fds are closed after sending, or None to send nothing.
+    It returns a packet, a tuple (packet, [fds]), whose fds are closed after sending, or None to send nothing. `news` does
+    the same for requests for news of segments; without it there is none.
     """
 
-    def __init__(self, handle):
-        self._handle = handle
+    def __init__(self, handle, news=lambda request, peer: None):
+        self._handle, self._news = handle, news
         self._folder = tempfile.TemporaryDirectory()
         self.path = os.path.join(self._folder.name, "app.sock")
         self.hellos = []
@@ -86,6 +87,9 @@ class FakeBridge:
                 if request.operation == numbers.OP_HELLO:
                     self.hellos.append(request)
                     peer.send(answer(request, b"i-test", total=1 << 20))
+                    continue
+                if request.operation == numbers.OP_SEGMENT and request.a == 0:
+                    self._send(peer, self._news(request, peer))
                     continue
                 self.requests.append(request)
                 self._send(peer, self._handle(request, peer))

@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headstart_base::app_capnp::{AppOp, FLAG_FD};
+use headstart_base::app_capnp::{AppOp, FLAG_FD, FLAG_NO_FD};
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_memory::Outbox;
+use headstart_memory::{Outbox, Segment};
 
 use crate::app::packet::{Answer, MOST, Request, op_and_sequence};
 use crate::app::seqpacket::{Received, Socket};
 use crate::instance::Instance;
+use crate::instance::event::Kind;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest deadline that a request may have.
@@ -28,11 +29,16 @@ pub(super) struct Connection {
     shared: HashSet<u32>,
 }
 
+/// What a request came to, and the event that follows its answer.
+type Outcome = (Result<(Answer, Beside)>, Option<Kind>);
+
 /// An fd to send beside an answer.
 pub(super) enum Beside {
     Nothing,
     /// A result's segment, unless the connection has it.
     Segment(u32),
+    /// A segment that was asked for, whether or not the connection has it.
+    Asked(Arc<Segment>),
     Outbox,
 }
 
@@ -85,11 +91,20 @@ impl Connection {
             0 => DEFAULT_DEADLINE,
             millis => Duration::from_millis(millis.into()).min(LONGEST_DEADLINE),
         };
-        let Some(answered) = self.answer(&request, deadline).await else {
+        let Some((answered, told)) = self.answer(&request, deadline).await else {
             // The application is gone, and what it waited for with it.
             return Break(());
         };
-        let shared = answered.and_then(|(answer, beside)| Ok((self.beside(&beside)?, answer, beside)));
+        let shared = answered.and_then(|(answer, beside)| {
+            let beside = match beside {
+                Beside::Segment(segment) => {
+                    self.instance.memory.told(segment);
+                    if request.has(FLAG_NO_FD) { Beside::Nothing } else { Beside::Segment(segment) }
+                }
+                other => other,
+            };
+            Ok((self.beside(&beside)?, answer, beside))
+        });
         let sent = match shared {
             Ok((file, mut answer, beside)) => {
                 if file.is_some() {
@@ -113,21 +128,24 @@ impl Connection {
                 sent
             }
         };
+        if let Some(event) = told {
+            self.instance.events.push(event);
+        }
         if sent.is_ok() { Continue(()) } else { Break(()) }
     }
 
     /// The answer to a request; none when the application goes away before it.
-    async fn answer(&mut self, request: &Request<'_>, deadline: Duration) -> Option<Result<(Answer, Beside)>> {
+    async fn answer(&mut self, request: &Request<'_>, deadline: Duration) -> Option<Outcome> {
         // Those that wait for others end with the application; the rest is short.
         match request.op {
-            AppOp::RecvMsg | AppOp::Await | AppOp::Call | AppOp::Next | AppOp::Respond => {
+            AppOp::RecvMsg | AppOp::Await | AppOp::Call | AppOp::Next | AppOp::Respond | AppOp::Segment => {
                 tokio::select! {
                     biased;
                     answer = self.wait_for(request, deadline) => Some(answer),
                     () = self.socket.hung_up() => None,
                 }
             }
-            _ => Some(self.answer_at_once(request)),
+            _ => Some((self.answer_at_once(request), None)),
         }
     }
 
@@ -139,6 +157,7 @@ impl Connection {
                 Some(segment) => segment.share().map(Some),
                 None => Err(Error::new(ErrorCode::NotFound, format!("segment {number} was freed"))),
             },
+            Beside::Asked(segment) => segment.share().map(Some),
             Beside::Outbox => {
                 let file = self.outbox.as_ref().map(|(_, outbox)| outbox.file().try_clone_to_owned());
                 file.transpose().map_err(|error| crate::errors::io("cannot share the outbox", &error))

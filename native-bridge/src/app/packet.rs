@@ -1,14 +1,15 @@
 //! Packets of the application's socket: a header of 64 bytes, little-endian, and a payload.
 
 use headstart_base::app_capnp::{
-    AppOp, FLAG_BEGIN, FLAG_END, FLAG_ERROR, FLAG_INLINE, FLAG_PROGRESSIVE, HEADER_BYTES, MAX_PACKET_BYTES, VERSION,
+    AppOp, FLAG_BEGIN, FLAG_END, FLAG_ERROR, FLAG_INLINE, FLAG_NO_FD, FLAG_PROGRESSIVE, HEADER_BYTES, MAX_PACKET_BYTES,
+    VERSION,
 };
 use headstart_base::{Error, ErrorCode, Result};
 
 pub(super) const HEADER: usize = HEADER_BYTES as usize;
 pub(super) const MOST: usize = MAX_PACKET_BYTES as usize;
 /// Flags that a request may have.
-const REQUEST_FLAGS: u32 = FLAG_PROGRESSIVE | FLAG_INLINE | FLAG_BEGIN | FLAG_END | FLAG_ERROR;
+const REQUEST_FLAGS: u32 = FLAG_PROGRESSIVE | FLAG_INLINE | FLAG_BEGIN | FLAG_END | FLAG_ERROR | FLAG_NO_FD;
 
 /// A request, checked as far as it can be without its operation.
 #[derive(Debug)]

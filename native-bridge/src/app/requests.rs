@@ -12,6 +12,7 @@ use crate::app::INLINE;
 use crate::app::connection::{Beside, Connection};
 use crate::app::packet::{Answer, Request};
 use crate::instance::body::{Finished, Place};
+use crate::instance::event::Kind;
 use crate::instance::invocations::Head;
 use crate::instance::messages::Given;
 
@@ -42,18 +43,29 @@ impl Connection {
         }
     }
 
-    pub(super) async fn wait_for(&self, request: &Request<'_>, wait: Duration) -> Answered {
+    /// The answer, and what the host is told once it has left: to tell it earlier would hold the application up.
+    pub(super) async fn wait_for(&self, request: &Request<'_>, wait: Duration) -> (Answered, Option<Kind>) {
+        if request.op == AppOp::RecvMsg {
+            return match text(request.payload, INLINE, "a content") {
+                Ok(content) => {
+                    let progressive = request.has(FLAG_PROGRESSIVE);
+                    let (received, served) = self.instance.receive(request.id, &content, progressive, wait).await;
+                    (received.and_then(given), served)
+                }
+                Err(error) => (Err(error), None),
+            };
+        }
+        (self.wait_for_other(request, wait).await, None)
+    }
+
+    async fn wait_for_other(&self, request: &Request<'_>, wait: Duration) -> Answered {
         let deadline = Instant::now() + wait;
         match request.op {
-            AppOp::RecvMsg => {
-                let content = text(request.payload, INLINE, "a content")?;
-                let progressive = request.has(FLAG_PROGRESSIVE);
-                given(self.instance.receive(request.id, &content, progressive, wait).await?)
-            }
             AppOp::Call => within(deadline, self.call(request, deadline)).await,
             AppOp::Await => within(deadline, self.await_bytes(request)).await,
             AppOp::Next => self.next(wait).await,
             AppOp::Respond => within(deadline, self.respond(request)).await,
+            AppOp::Segment => within(deadline, self.segment(request)).await,
             _ => Err(Error::new(ErrorCode::Internal, "the operation does not wait")),
         }
     }
@@ -138,6 +150,24 @@ impl Connection {
             self.instance.finish_answer(id)?;
         }
         ok()
+    }
+
+    /// The segment that is named or, where none is, the next one whose bytes are for the application.
+    async fn segment(&self, request: &Request<'_>) -> Answered {
+        let named = number(request.a)?;
+        if named != 0 {
+            let Some(segment) = self.instance.memory.find_told(named) else {
+                return Err(Error::new(ErrorCode::NotFound, format!("there is no segment {named}")));
+            };
+            let total = segment.capacity() as u64;
+            return Ok((Answer { segment: named, total, ..Answer::default() }, Beside::Asked(segment)));
+        }
+        let news = self.instance.next_segment(request.b).await?;
+        let answer = Answer { id: news.order, segment: news.number, ..Answer::default() };
+        match news.segment {
+            Some(segment) => Ok((Answer { total: segment.capacity() as u64, ..answer }, Beside::Asked(segment))),
+            None => Ok((answer, Beside::Nothing)),
+        }
     }
 
     fn outbox_bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {

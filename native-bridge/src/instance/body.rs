@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use headstart_base::{Error, Result};
@@ -43,6 +43,8 @@ pub(crate) enum Phase {
 pub(crate) struct Body {
     phase: Mutex<Phase>,
     written: AtomicU64,
+    /// A message for the application carries it.
+    published: AtomicBool,
     changed: Notify,
 }
 
@@ -60,11 +62,26 @@ impl Body {
     }
 
     fn of(phase: Phase) -> Arc<Self> {
-        Arc::new(Self { phase: Mutex::new(phase), written: AtomicU64::new(0), changed: Notify::new() })
+        Arc::new(Self {
+            phase: Mutex::new(phase),
+            written: AtomicU64::new(0),
+            published: AtomicBool::new(false),
+            changed: Notify::new(),
+        })
     }
 
     pub(crate) fn phase(&self) -> Phase {
         lock(&self.phase).clone()
+    }
+
+    /// Says that a message carries it. Whoever does so looks at the phase afterwards, and whoever places the body asks for
+    /// this afterwards, so that one of the two sees the other.
+    pub(crate) fn publish(&self) {
+        self.published.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_published(&self) -> bool {
+        self.published.load(Ordering::SeqCst)
     }
 
     /// Bytes that are there of the attempt that `phase` tells of.

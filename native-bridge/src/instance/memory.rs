@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_memory::{Budget, Outbox, Pool, Segment, Writer};
+use tokio::sync::Notify;
 
 use crate::instance::body::Place;
 use crate::sync::lock;
@@ -13,6 +14,8 @@ use crate::sync::lock;
 const SMALL: usize = 64 << 10;
 /// Segments that an instance may have at one time: each is an fd in the application and here.
 const MOST_SEGMENTS: usize = 4096;
+/// News of segments that are kept. Whoever is further behind maps what it missed when it needs it.
+const MOST_NEWS: usize = 2 * MOST_SEGMENTS;
 
 /// Segments by number, and the budget they draw on.
 pub(crate) struct Memory {
@@ -23,6 +26,8 @@ pub(crate) struct Memory {
     traffic: Arc<Budget>,
     pool: Arc<Pool>,
     table: Mutex<Table>,
+    /// Told when there is news.
+    announced: Notify,
 }
 
 #[derive(Default)]
@@ -36,12 +41,27 @@ struct Table {
     heap: Option<u32>,
     /// How many there have been, the largest number at one time.
     made: u32,
+    /// Segments with something for the application, and those that went away without it, in the order of the news.
+    news: BTreeMap<u64, u32>,
+    last_news: u64,
 }
 
 struct Entry {
     segment: Arc<Segment>,
     /// Bodies that lie in it.
     bodies: u32,
+    /// The application may have it.
+    told: bool,
+    /// The number of the news of it, 0 before there is any.
+    news: u64,
+}
+
+/// What an application learns of a segment.
+pub(crate) struct News {
+    pub(crate) order: u64,
+    pub(crate) number: u32,
+    /// None: it went away, so nothing in it will ever be named.
+    pub(crate) segment: Option<Arc<Segment>>,
 }
 
 /// A region of a segment that has a number.
@@ -84,14 +104,15 @@ impl Drop for Tentative<'_> {
 }
 
 impl Memory {
-    pub(crate) fn new(owner: &str, pool: &Arc<Pool>, tenant: &Arc<Budget>) -> Self {
+    pub(crate) fn new(owner: &str, pool: &Arc<Pool>) -> Self {
         Self {
             owner: owner.to_owned(),
             // A spare holds nothing; its function's limits come with the start.
-            results: Budget::instance_of(tenant, 0),
-            traffic: Budget::instance_of(tenant, 0),
+            results: Budget::instance(0),
+            traffic: Budget::instance(0),
             pool: Arc::clone(pool),
             table: Mutex::default(),
+            announced: Notify::new(),
         }
     }
 
@@ -168,6 +189,44 @@ impl Memory {
         lock(&self.table).segments.get(&segment).map(|entry| Arc::clone(&entry.segment))
     }
 
+    /// As `find`, of those that the application may have.
+    pub(crate) fn find_told(&self, segment: u32) -> Option<Arc<Segment>> {
+        let table = lock(&self.table);
+        table.segments.get(&segment).filter(|entry| entry.told).map(|entry| Arc::clone(&entry.segment))
+    }
+
+    /// The application is told of a segment, and may ask for it from now on.
+    pub(crate) fn told(&self, segment: u32) {
+        if let Some(entry) = lock(&self.table).segments.get_mut(&segment) {
+            entry.told = true;
+        }
+    }
+
+    /// A segment has something for the application, which may map it before it claims that. Of segment 0 there is nothing
+    /// to say.
+    pub(crate) fn announce(&self, segment: u32) {
+        let mut table = lock(&self.table);
+        let order = table.last_news + 1;
+        let Some(entry) = table.segments.get_mut(&segment).filter(|entry| entry.news == 0) else { return };
+        (entry.told, entry.news) = (true, order);
+        table.add_news(segment);
+        drop(table);
+        self.announced.notify_waiters();
+    }
+
+    /// Waits for the first news after that of number `after`.
+    pub(crate) async fn news(&self, after: u64) -> News {
+        loop {
+            let announced = self.announced.notified();
+            tokio::pin!(announced);
+            announced.as_mut().enable();
+            if let Some(news) = lock(&self.table).news_after(after) {
+                return news;
+            }
+            announced.await;
+        }
+    }
+
     /// A copy of bytes that were written.
     pub(crate) fn read(&self, place: Place, length: u64) -> Result<Vec<u8>> {
         if length == 0 {
@@ -177,6 +236,18 @@ impl Memory {
             .find(place.segment)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment)))?;
         segment.read(place.offset, usize::try_from(length).map_err(|_| too_large(length))?)
+    }
+
+    /// One body in this segment will never be named to the application, which may have mapped it by now.
+    pub(crate) fn retract(&self, segment: u32) {
+        let announced = lock(&self.table).segments.get(&segment).is_some_and(|entry| entry.news != 0);
+        self.release(segment);
+        let mut table = lock(&self.table);
+        if announced && !table.segments.contains_key(&segment) {
+            table.add_news(segment);
+            drop(table);
+            self.announced.notify_waiters();
+        }
     }
 
     /// One body in this segment is not needed any more. False when there is no such segment.
@@ -229,7 +300,7 @@ impl Table {
         }
         let number = self.number();
         self.made += 1;
-        self.segments.insert(number, Entry { segment, bodies: 0 });
+        self.segments.insert(number, Entry { segment, bodies: 0, told: false, news: 0 });
         Ok(number)
     }
 
@@ -248,9 +319,27 @@ impl Table {
 
     fn drop_if_empty(&mut self, number: u32) {
         let empty = self.segments.get(&number).is_some_and(|entry| entry.bodies == 0);
-        if empty && self.heap != Some(number) {
-            self.held.extend(self.segments.remove(&number).map(|entry| entry.segment));
+        if empty
+            && self.heap != Some(number)
+            && let Some(entry) = self.segments.remove(&number)
+        {
+            self.news.remove(&entry.news);
+            self.held.push(entry.segment);
         }
+    }
+
+    fn add_news(&mut self, segment: u32) {
+        self.last_news += 1;
+        self.news.insert(self.last_news, segment);
+        if self.news.len() > MOST_NEWS {
+            self.news.pop_first();
+        }
+    }
+
+    fn news_after(&self, after: u64) -> Option<News> {
+        let (order, number) = self.news.range(after.checked_add(1)?..).next()?;
+        let segment = self.segments.get(number).map(|entry| Arc::clone(&entry.segment));
+        Some(News { order: *order, number: *number, segment })
     }
 }
 
@@ -264,7 +353,7 @@ mod tests {
 
     fn memory(limit: u64) -> Memory {
         let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
-        let memory = Memory::new("test", &pool, &Budget::tenant(u64::MAX));
+        let memory = Memory::new("test", &pool);
         memory.limit(limit, limit);
         memory
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::instance::body::{Body, Finished, Phase, Place};
 use crate::instance::event::Kind;
+use crate::instance::memory::News;
 use crate::instance::{Instance, State, closed, error};
 
 /// What can be received under an id.
@@ -85,9 +86,18 @@ impl Instance {
     }
 
     fn publish(&self, id: u64, message: Message) {
+        message.body.publish();
         let failed = match message.body.phase() {
             Phase::Failed(error) => Some(error),
-            _ => None,
+            Phase::Done(finished) => {
+                self.memory.announce(finished.place.segment);
+                None
+            }
+            Phase::Receiving { place, total: Some(total), .. } if total > INLINE => {
+                self.memory.announce(place.segment);
+                None
+            }
+            Phase::Receiving { .. } | Phase::Waiting => None,
         };
         let mut state = self.lock();
         state.messages.insert(id, message);
@@ -137,29 +147,31 @@ impl Instance {
         state.messages.iter().filter(|(_, message)| message.rpc == Some(rpc)).map(|(id, _)| *id).collect()
     }
 
-    /// RecvMsg: waits for the message, or for the host's word that none will come.
+    /// RecvMsg: waits for the message, or for the host's word that none will come. The event is to be pushed once the
+    /// application has its answer; there is none of what the host decided itself.
     pub(crate) async fn receive(
         self: &Arc<Self>,
         id: u64,
         content: &str,
         progressive: bool,
         wait: Duration,
-    ) -> Result<Given> {
+    ) -> (Result<Given>, Option<Kind>) {
         let began = now();
         let deadline = Instant::now() + wait;
         let content = canonical(content);
         let (outcome, told) = self.claim(id, &content, progressive, deadline).await;
-        if !told {
-            self.node.metrics.served.get_or_create(&crate::metrics::outcome(&outcome)).inc();
-            let bytes = match &outcome {
-                Ok(Given::Whole(finished)) => finished.length,
-                Ok(Given::Part { total, .. }) => *total,
-                Err(_) => 0,
-            };
-            let error = outcome.as_ref().err().cloned();
-            self.events.push(Kind::Served { id, bytes, waited: now().saturating_sub(began), error });
+        if told {
+            return (outcome, None);
         }
-        outcome
+        self.node.metrics.served.get_or_create(&crate::metrics::outcome(&outcome)).inc();
+        let bytes = match &outcome {
+            Ok(Given::Whole(finished)) => finished.length,
+            Ok(Given::Part { total, .. }) => *total,
+            Err(_) => 0,
+        };
+        let error = outcome.as_ref().err().cloned();
+        let served = Kind::Served { id, bytes, waited: now().saturating_sub(began), error };
+        (outcome, Some(served))
     }
 
     /// The outcome, and whether the host knows it already because it decided it.
@@ -307,6 +319,15 @@ impl Instance {
                 ErrorCode::InvalidArgument,
                 format!("the reply of RPC {rpc} is not complete: wait for its rpcDone"),
             )),
+        }
+    }
+
+    /// Waits for news of segments that hold what is for the application: the first after the news of number `after`.
+    pub(crate) async fn next_segment(&self, after: u64) -> Result<News> {
+        tokio::select! {
+            biased;
+            news = self.memory.news(after) => Ok(news),
+            () = self.closing.cancelled() => Err(closed()),
         }
     }
 

@@ -49,6 +49,9 @@ impl Sink {
         } else {
             // The body is somebody's now; dropping the sink does not release it.
             self.region = None;
+            if !self.known && self.body.is_published() {
+                self.memory.announce(place.segment);
+            }
         }
         let headers = HEADERS
             .iter()
@@ -62,7 +65,7 @@ impl Sink {
     fn release(&mut self) {
         if let Some(Region { segment, writer }) = self.region.take() {
             drop(writer);
-            self.memory.release(segment);
+            self.memory.retract(segment);
         }
     }
 
@@ -92,6 +95,9 @@ impl BodySink for Sink {
         };
         let place = self.region.as_ref().map_or(Place::default(), Region::place);
         self.body.begin(head.status, place, head.content_length);
+        if head.content_length.is_some_and(|length| length > crate::app::INLINE as u64) && self.body.is_published() {
+            self.memory.announce(place.segment);
+        }
         Ok(())
     }
 
@@ -193,7 +199,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         ] {
             let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
-            let memory = Arc::new(Memory::new("test", &pool, &Budget::tenant(u64::MAX)));
+            let memory = Arc::new(Memory::new("test", &pool));
             memory.limit(1 << 30, 0);
             let body = Body::waiting();
             let raw = format!("GET {}/x\n\n", serve(head, BYTES));
