@@ -104,12 +104,12 @@ impl Drop for Tentative<'_> {
 }
 
 impl Memory {
-    pub(crate) fn new(owner: &str, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(owner: &str, pool: &Arc<Pool>, tenant: &Arc<Budget>) -> Self {
         Self {
             owner: owner.to_owned(),
             // A spare holds nothing; its function's limits come with the start.
-            results: Budget::instance(0),
-            traffic: Budget::instance(0),
+            results: Budget::instance_of(tenant, 0),
+            traffic: Budget::instance_of(tenant, 0),
             pool: Arc::clone(pool),
             table: Mutex::default(),
             announced: Notify::new(),
@@ -353,7 +353,7 @@ mod tests {
 
     fn memory(limit: u64) -> Memory {
         let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
-        let memory = Memory::new("test", &pool);
+        let memory = Memory::new("test", &pool, &Budget::tenant(u64::MAX));
         memory.limit(limit, limit);
         memory
     }

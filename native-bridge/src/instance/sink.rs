@@ -199,7 +199,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         ] {
             let pool = Pool::new(&[], Budget::node(1 << 30)).unwrap();
-            let memory = Arc::new(Memory::new("test", &pool));
+            let memory = Arc::new(Memory::new("test", &pool, &Budget::tenant(u64::MAX)));
             memory.limit(1 << 30, 0);
             let body = Body::waiting();
             let raw = format!("GET {}/x\n\n", serve(head, BYTES));
