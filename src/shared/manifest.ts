@@ -67,6 +67,12 @@ const appLimits = v.strictObject({
 	answer: size("1KiB", "1GiB", "64MiB"),
 });
 
+const handedOver = v.pipe(
+	v.string(),
+	v.maxLength(280),
+	v.regex(/^[a-z][a-z0-9]*:\/\/[^\s,/?#@]+$/, 'an address such as "tcp://host:port" was expected'),
+);
+
 const app = v.strictObject({
 	isolation: v.optional(isolation, "gvisor"),
 	base: v.optional(shortText, "host"),
@@ -77,6 +83,8 @@ const app = v.strictObject({
 	marks: v.optional(v.pipe(v.array(shortText), v.maxLength(64)), ["mark: "]),
 	/** Whether the application itself may reach the [egress] list, without the bridge. */
 	network: v.optional(v.boolean(), false),
+	/** Addresses whose connections an unmodified program gets from its initscript ("redis://db:6379"): see docs/preload.md. */
+	preload: v.optional(v.pipe(v.array(handedOver), v.maxLength(64)), []),
 	/** How long an idle instance is kept for the next invocation. */
 	keep_alive: duration("0s", "1h", "60s"),
 	limits: v.optional(appLimits, {}),

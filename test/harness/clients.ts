@@ -14,13 +14,14 @@ const root = join(import.meta.dirname, "../..");
 const probes = join(root, "test/functions/clients");
 
 /** The languages that have a client. */
-export const languages = ["python", "c", "rust"] as const;
+export const languages = ["python", "c", "rust", "node"] as const;
 export type Language = (typeof languages)[number];
 
 const commands: Record<Language, string[]> = {
 	python: ["python3", "-m", "headstart.runtime", "probe:handler"],
 	c: ["/app/probe"],
 	rust: ["/app/probe"],
+	node: ["headstart-runtime", "probe.mjs"],
 };
 
 /** Puts the application of a probe into a folder, built. */

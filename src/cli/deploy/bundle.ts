@@ -10,12 +10,13 @@ import { type Bundle, packBundle } from "./tar.ts";
  * Packs an application's folder: its files, and for Python what it imports in `lib/`. Left out: headstart.toml, the
  * initscript (`initscript.*`, and the file that [initscript] names), hidden files and what running leaves behind.
  *
- * `use` gets the bundle's file, which is removed when it returns.
+ * `use` gets the bundle's file, which is removed when it returns. `more`: further files of it.
  */
 export async function withBundle<T>(
 	folder: string,
 	initscript: string | undefined,
 	use: (bundle: Bundle) => Promise<T>,
+	more: readonly FoundFile[] = [],
 ): Promise<T> {
 	const app = resolve(folder);
 	const script = initscript === undefined ? undefined : resolve(app, initscript);
@@ -27,7 +28,7 @@ export async function withBundle<T>(
 	const work = await mkdtemp(join(tmpdir(), "headstart-bundle-"));
 	try {
 		const files = own.some(({ path }) => path.endsWith(".py")) ? await withPython(app, own, work) : own;
-		return await use(await packBundle(files, join(work, "bundle.tar")));
+		return await use(await packBundle([...files, ...more], join(work, "bundle.tar")));
 	} finally {
 		await rm(work, { recursive: true, force: true });
 	}

@@ -5,6 +5,7 @@ import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
 import type { ManifestInput } from "../../shared/manifest.ts";
 import type { NodeClient } from "../client.ts";
 import { withBundle } from "./bundle.ts";
+import { bundledClients } from "./clients.ts";
 import { readManifest } from "./manifest.ts";
 import type { Bundle } from "./tar.ts";
 
@@ -36,13 +37,14 @@ export async function deploy(
 			: await buildInitscript(resolve(folder, main), {
 					memoryBytes: manifest.initscript?.limits.memory ?? 16 << 20,
 				});
-	return withBundle(folder, main, async (bundle) => {
+	const { files, env } = await bundledClients(manifest);
+	const use = async (bundle: Bundle): Promise<Deployed> => {
 		const bundleKnown = await sendBundle(client, bundle);
 		await client.ask(`/v1/functions/${manifest.name}`, {
 			method: "PUT",
 			headers: { "content-type": "application/json" },
 			body: JSON.stringify({
-				manifest: withLibrary(change(input)),
+				manifest: withLibrary(change(input), env),
 				bundle: `sha256:${bundle.digest}`,
 				...(script && { initscript: sent(script) }),
 			}),
@@ -54,7 +56,8 @@ export async function deploy(
 			bundleKnown,
 			initscript: script && { language: script.language, bytes: script.size },
 		};
-	});
+	};
+	return withBundle(folder, main, use, files);
 }
 
 /** Sends the bundle unless the node has it. Returns whether it had. */
@@ -71,9 +74,9 @@ async function sendBundle(client: NodeClient, bundle: Bundle): Promise<boolean> 
 	return false;
 }
 
-/** The manifest with Python told where the bundle's `lib/` is, unless the author said otherwise. */
-function withLibrary(input: ManifestInput): ManifestInput {
-	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...input.app.env } } };
+/** The manifest with the environment told where the bundle has its libraries, unless the author said otherwise. */
+function withLibrary(input: ManifestInput, env: Record<string, string>): ManifestInput {
+	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...env, ...input.app.env } } };
 }
 
 /** The initscript as it travels (src/host/deploy.ts). */
