@@ -15,6 +15,7 @@ use crate::config::ClientConfig;
 use crate::connect::Connector;
 use crate::exchange::{Answer, Exchange, Route};
 use crate::failure::{Failure, Retry};
+use crate::grpc::{Call, Connections};
 use crate::head::ResponseHead;
 use crate::pool::{Kept, Key, Pool};
 use crate::request::Request;
@@ -60,6 +61,7 @@ struct Shared {
     resolver: Arc<Resolver>,
     connector: Connector,
     pool: Pool,
+    grpc: Connections,
     sweeping: AtomicBool,
     /// URLs of queues, by service and name.
     queues: Mutex<HashMap<(Key, String), String>>,
@@ -82,13 +84,23 @@ impl Client {
             refuse_private: config.refuse_private,
         };
         let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
+        let grpc = Connections::new(config.idle_total, config.idle_timeout);
         let (sweeping, queues) = (AtomicBool::new(false), Mutex::default());
-        Self { shared: Arc::new(Shared { config, resolver, connector, pool, sweeping, queues }) }
+        Self { shared: Arc::new(Shared { config, resolver, connector, pool, grpc, sweeping, queues }) }
     }
 
     /// Begins to open a connection now, unless one is kept or under way. Must be called in a tokio runtime; never waits.
     /// What fails shows at the requests.
     pub fn warm(&self, tenant: &str, address: &Address, store: Option<&Store>) {
+        if matches!(address.scheme, Scheme::Grpc | Scheme::Grpcs) {
+            let (client, address, tenant) = (self.clone(), address.clone(), tenant.to_owned());
+            tokio::spawn(async move {
+                let key = Key { tenant, endpoint: address, is_store: false };
+                drop(client.shared.grpc.get(&key, &client.shared.connector).await);
+                client.sweep_later();
+            });
+            return;
+        }
         if !address.scheme.is_http1() {
             return;
         }
@@ -153,6 +165,13 @@ impl Client {
             let session = self.open(tenant, address, store, deadline).await?;
             return session.send(request, deadline, sink, progress).await;
         }
+        if matches!(address.scheme, Scheme::Grpc | Scheme::Grpcs) {
+            let calling = self.call(tenant, address, request, deadline, sink, progress);
+            return match tokio::time::timeout_at(deadline.into(), calling).await {
+                Ok(done) => done,
+                Err(_) => Err(too_long(request)),
+            };
+        }
         let route = Route::new(address, store)?;
         let work = async {
             let as_http = match address.scheme {
@@ -166,13 +185,54 @@ impl Client {
         };
         match tokio::time::timeout_at(deadline.into(), work).await {
             Ok(done) => done,
-            Err(_) => Err(Error::new(ErrorCode::RpcTimeout, format!("{} took longer than allowed", request.content))),
+            Err(_) => Err(too_long(request)),
         }
     }
 
     /// The addresses of a host, IPv4 first; at least one.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         self.shared.resolver.resolve(host, port).await
+    }
+
+    /// A gRPC call: once, and again only when the server says that it has not looked at it.
+    async fn call(
+        &self,
+        tenant: &str,
+        address: &Address,
+        request: &Request,
+        deadline: Instant,
+        sink: &mut dyn BodySink,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Done> {
+        let Shared { config, grpc, connector, .. } = &*self.shared;
+        let key = Key { tenant: tenant.to_owned(), endpoint: address.clone(), is_store: false };
+        let mut attempt = 1;
+        loop {
+            let (connection, reused) = grpc.get(&key, connector).await?;
+            self.sweep_later();
+            progress(Progress::Connected { reused });
+            let call = Call {
+                endpoint: address,
+                request,
+                deadline: deadline.into(),
+                first_byte: config.first_byte_timeout,
+                stall: config.stall_timeout,
+                attempt,
+                reused,
+            };
+            match call.run(connection, sink, progress).await {
+                Ok((head, length)) => return Ok(Done { head, length, attempts: attempt }),
+                Err(Failure { error, retry }) => {
+                    if error.code == ErrorCode::ConnectionReset || error.code == ErrorCode::BadReply {
+                        grpc.close(&key);
+                    }
+                    if retry != Retry::Stale || attempt == config.max_attempts {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+            }
+        }
     }
 
     /// The URL that the service has for a queue: asked once per tenant and service.
@@ -279,21 +339,31 @@ impl Client {
 
     fn keep(&self, key: Key, kept: Kept) {
         self.shared.pool.keep(key, kept);
-        if !self.shared.sweeping.swap(true, Ordering::AcqRel) {
-            let shared = Arc::downgrade(&self.shared);
-            let period = self.shared.config.idle_timeout;
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(period).await;
-                    let Some(shared) = shared.upgrade() else { return };
-                    if shared.pool.sweep() == 0 {
-                        shared.sweeping.store(false, Ordering::Release);
-                        return;
-                    }
-                }
-            });
-        }
+        self.sweep_later();
     }
+
+    /// Sees to it that what is kept for too long is closed.
+    fn sweep_later(&self) {
+        if self.shared.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = Arc::downgrade(&self.shared);
+        let period = self.shared.config.idle_timeout;
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let Some(shared) = shared.upgrade() else { return };
+                if shared.pool.sweep() + shared.grpc.sweep() == 0 {
+                    shared.sweeping.store(false, Ordering::Release);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn too_long(request: &Request) -> Error {
+    Error::new(ErrorCode::RpcTimeout, format!("{} took longer than allowed", request.content))
 }
 
 async fn hash(request: &Request) -> Result<String> {

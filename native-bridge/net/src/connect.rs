@@ -6,7 +6,7 @@ use std::time::Duration;
 use headstart_base::{Error, ErrorCode, Result};
 use tokio::net::TcpStream;
 
-use crate::address::Address;
+use crate::address::{Address, Scheme};
 use crate::pool::Key;
 use crate::reach;
 use crate::resolve::Resolver;
@@ -57,7 +57,10 @@ impl Connector {
         tcp.set_nodelay(true)
             .map_err(|error| Error::new(ErrorCode::ConnectFailed, format!("cannot set TCP_NODELAY: {error}")))?;
         match endpoint.scheme.is_tls() {
-            true => Ok(Stream::tls(self.tls.connect(&endpoint.host, tcp).await?)),
+            true => {
+                let http2 = endpoint.scheme == Scheme::Grpcs;
+                Ok(Stream::tls(self.tls.connect(&endpoint.host, tcp, http2).await?))
+            }
             false => Ok(Stream::Plain(tcp)),
         }
     }

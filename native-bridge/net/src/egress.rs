@@ -89,7 +89,8 @@ impl Rule {
             None => ("*", text.trim()),
         };
         let all = verb == "*";
-        if !all && !((1..=16).contains(&verb.len()) && verb.bytes().all(|byte| byte.is_ascii_uppercase())) {
+        let plain = (1..=16).contains(&verb.len()) && verb.bytes().all(|byte| byte.is_ascii_uppercase());
+        if !all && !plain {
             return Err(invalid("its verb is neither * nor upper-case letters"));
         }
         let (address, path) =

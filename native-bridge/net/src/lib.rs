@@ -18,6 +18,7 @@ mod egress;
 mod exchange;
 mod failure;
 mod frame;
+mod grpc;
 mod head;
 mod memcached;
 mod pool;

@@ -6,6 +6,7 @@ use headstart_base::{Error, ErrorCode, Result};
 use crate::address::{Address, Scheme};
 use crate::canonical;
 use crate::frame;
+use crate::grpc;
 use crate::memcached;
 use crate::redis;
 use crate::sqs;
@@ -59,10 +60,11 @@ impl Request {
             Scheme::Redis | Scheme::Rediss => redis::request(address, raw),
             Scheme::Memcached => memcached::request(address, raw),
             Scheme::Sqs => sqs::request(address, raw),
-            _ => {
+            Scheme::Grpc | Scheme::Grpcs => grpc::request(address, raw),
+            Scheme::S3 | Scheme::Http | Scheme::Https => {
                 let (head, body) = split(raw)?;
-                let (verb, path, headers) = lines(head)?;
-                Self::new(address, verb, path, headers, body)
+                let (verb, path, lines) = verb_and_path(head)?;
+                Self::new(address, verb, path, headers(lines, &[])?, body)
             }
         }
     }
@@ -70,22 +72,21 @@ impl Request {
     /// Parses "VERB address/path\nname: value\n\nbody", in every protocol.
     pub fn parse_absolute(raw: &[u8]) -> Result<(Address, Self)> {
         let (head, body) = split(raw)?;
-        let (verb, url, headers) = lines(head)?;
+        let (verb, url, lines) = verb_and_path(head)?;
         let (address, path) = Address::split(url)?;
         let request = match address.scheme {
+            Scheme::S3 | Scheme::Http | Scheme::Https => Self::new(&address, verb, path, headers(lines, &[])?, body)?,
+            Scheme::Grpc | Scheme::Grpcs => grpc::absolute(&address, verb, path, headers(lines, METADATA)?, body)?,
+            _ if lines.is_some() => return Err(invalid("its protocol has no headers")),
+            Scheme::Redis | Scheme::Rediss => redis::absolute(&address, verb, path, body)?,
+            Scheme::Memcached => memcached::absolute(&address, verb, path, body)?,
+            Scheme::Sqs => sqs::absolute(&address, verb, path, body)?,
             Scheme::Tcp(_) | Scheme::Tcps(_) => {
-                if verb != frame::VERB || !matches!(path, "" | "/") || !headers.is_empty() {
+                if verb != frame::VERB || !matches!(path, "" | "/") {
                     return Err(invalid("a message to a TCP service is \"SEND tcp://host:port?frame=…\""));
                 }
                 frame::request(&address, body)
             }
-            Scheme::Redis | Scheme::Rediss if headers.is_empty() => redis::absolute(&address, verb, path, body)?,
-            Scheme::Memcached if headers.is_empty() => memcached::absolute(&address, verb, path, body)?,
-            Scheme::Sqs if headers.is_empty() => sqs::absolute(&address, verb, path, body)?,
-            scheme if scheme.is_session() || scheme == Scheme::Sqs => {
-                return Err(invalid("its protocol has no headers"));
-            }
-            _ => Self::new(&address, verb, path, headers, body)?,
         };
         Ok((address, request))
     }
@@ -93,8 +94,9 @@ impl Request {
     /// Gives a request that has none yet its body.
     pub fn set_body(&mut self, body: impl Into<Bytes>) {
         self.body = body.into();
-        if self.content.starts_with(frame::VERB) {
-            self.content.truncate(self.content.find('#').unwrap_or(self.content.len()));
+        let hashed = ["tcp://", "tcps://", "grpc://", "grpcs://"].iter().any(|scheme| self.url().starts_with(scheme));
+        if hashed && let Some(at) = self.content.find('#') {
+            self.content.truncate(at);
             self.content.push_str(&fingerprint([&self.body[..]]));
         }
     }
@@ -165,16 +167,32 @@ pub(crate) fn split(raw: &[u8]) -> Result<(&str, &[u8])> {
     Ok((head.strip_suffix('\n').unwrap_or(head), body))
 }
 
-type Headers = Vec<(String, String)>;
+pub(crate) type Headers = Vec<(String, String)>;
 
-fn lines(head: &str) -> Result<(&str, &str, Headers)> {
-    let mut lines = head.split('\n');
-    let first = lines.next().unwrap_or_default();
-    let Some((verb, path)) = first.split_once(' ') else {
-        return Err(invalid("its first line should be \"VERB path\""));
-    };
+/// Headers of our own that gRPC's metadata may have: a token, which is the script's.
+pub(crate) const METADATA: &[&str] = &["authorization"];
+
+/// The first line, and the lines behind it.
+pub(crate) fn first_line(head: &str) -> (&str, Option<&str>) {
+    match head.split_once('\n') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (head, None),
+    }
+}
+
+/// "VERB path", and the lines behind it.
+fn verb_and_path(head: &str) -> Result<(&str, &str, Option<&str>)> {
+    let (first, rest) = first_line(head);
+    match first.split_once(' ') {
+        Some((verb, path)) => Ok((verb, path, rest)),
+        None => Err(invalid("its first line should be \"VERB path\"")),
+    }
+}
+
+/// Lines "name: value". Of the headers that are the client's own, those that are `allowed` may be among them.
+pub(crate) fn headers(lines: Option<&str>, allowed: &[&str]) -> Result<Headers> {
     let mut headers = Vec::new();
-    for line in lines {
+    for line in lines.into_iter().flat_map(|lines| lines.split('\n')) {
         let Some((name, value)) = line.split_once(':') else {
             return Err(invalid("a header line has no ':'"));
         };
@@ -186,7 +204,8 @@ fn lines(head: &str) -> Result<(&str, &str, Headers)> {
         if value.chars().any(|char| char.is_control() && char != '\t') {
             return Err(invalid("a header's value has a line break or another control character"));
         }
-        if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("x-amz-") {
+        let own = OWN_HEADERS.contains(&name.as_str()) || name.starts_with("x-amz-");
+        if own && !allowed.contains(&name.as_str()) {
             return Err(invalid(&format!("the header {name} is set by the platform")));
         }
         if headers.len() == MAX_HEADERS {
@@ -194,7 +213,7 @@ fn lines(head: &str) -> Result<(&str, &str, Headers)> {
         }
         headers.push((name, value.to_owned()));
     }
-    Ok((verb, path, headers))
+    Ok(headers)
 }
 
 fn is_token(byte: u8) -> bool {

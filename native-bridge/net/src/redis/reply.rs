@@ -86,7 +86,7 @@ async fn nested(receiver: &mut Receiver<'_>, first: &[u8], count: u64) -> Attemp
 /// What has yet to come of a nested answer.
 #[derive(Clone, Default)]
 struct Left {
-    /// Elements, of the outermost array first. None is 0.
+    /// Elements that have not begun, of the outermost array first.
     elements: Vec<u64>,
     /// Bytes of a string whose first line has come, without the line break behind it.
     string: Option<u64>,
@@ -108,12 +108,17 @@ impl Left {
         Ok(())
     }
 
+    /// One element of the innermost array has begun.
     fn element(&mut self) {
         if let Some(last) = self.elements.last_mut() {
             *last -= 1;
-            if *last == 0 {
-                self.elements.pop();
-            }
+        }
+    }
+
+    /// Leaves the arrays that are whole. One whose last element is itself an array is not: depth counts.
+    fn settle(&mut self) {
+        while self.elements.last() == Some(&0) {
+            self.elements.pop();
         }
     }
 
@@ -131,22 +136,30 @@ impl Left {
                 b'+' | b'-' | b':' | b',' | b'(' | b'#' | b'_' => {}
                 b'*' | b'%' | b'~' => left.open(count(text)?.map_or(Ok(0), |count| elements(kind, count))?)?,
                 b'$' | b'!' | b'=' => {
-                    let Some(length) = count(text)? else { continue };
-                    let whole =
-                        usize::try_from(length).ok().and_then(|length| bytes.get(at..at.checked_add(length + 2)?));
-                    match whole {
-                        Some(string) if string.ends_with(b"\r\n") => at += string.len(),
-                        Some(_) => return Err(Failure::bad_reply("a string is longer than it says")),
-                        None => {
-                            left.string = Some(length);
-                            return Ok((at, left));
+                    if let Some(length) = count(text)? {
+                        match whole_string(&bytes[at..], length)? {
+                            Some(string) => at += string,
+                            None => left.string = Some(length),
                         }
                     }
                 }
                 _ => return Err(Failure::bad_reply("its type is unknown")),
             }
+            left.settle();
+            if left.string.is_some() {
+                break;
+            }
         }
         Ok((at, left))
+    }
+}
+
+/// Bytes of a string and the line break behind it, when both are there.
+fn whole_string(bytes: &[u8], length: u64) -> Attempt<Option<usize>> {
+    let Some(string) = usize::try_from(length).ok().and_then(|length| bytes.get(..length + 2)) else { return Ok(None) };
+    match string.ends_with(b"\r\n") {
+        true => Ok(Some(string.len())),
+        false => Err(Failure::bad_reply("a string is longer than it says")),
     }
 }
 

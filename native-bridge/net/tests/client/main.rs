@@ -1,9 +1,13 @@
 //! The client against servers that a test controls.
 
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod replies;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

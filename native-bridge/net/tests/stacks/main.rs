@@ -1,6 +1,8 @@
 //! The client against the real servers, where they are installed (`npm test` installs them).
 
 #[cfg(test)]
+mod etcd;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod programs;
