@@ -1,7 +1,7 @@
-import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failure } from "../src/cli/client.ts";
 import type { InstanceRecord, ScriptRun, TraceEvent } from "../src/shared/record.ts";
+import { type Answer, Connection } from "./connection.ts";
 
 /** How a start is to run: query parameters of an invocation. */
 export interface How {
@@ -25,11 +25,10 @@ const REAPED = 20_000;
 
 /** Cold starts at one node, over one kept connection. */
 export class Invoker {
-	readonly #url: string;
-	readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+	readonly #connection: Connection;
 
 	constructor(url: string) {
-		this.#url = url;
+		this.#connection = new Connection(url, ANSWER);
 	}
 
 	/** Starts a function in a fresh instance, waits until that is over and reaped, and returns what was stamped. */
@@ -47,14 +46,14 @@ export class Invoker {
 			await this.#ended(run.instance);
 			return { instance: run.instance, answer, events: run.events };
 		}
-		const instance = headers["x-headstart-instance"];
-		if (typeof instance !== "string") throw new Error("the node's answer has no x-headstart-instance");
+		const instance = headers.get("x-headstart-instance");
+		if (instance === undefined) throw new Error("the node's answer has no x-headstart-instance");
 		const { events } = await this.#ended(instance);
 		return { instance, answer, events };
 	}
 
 	close(): void {
-		this.#agent.destroy();
+		this.#connection.close();
 	}
 
 	async #ended(instance: string): Promise<InstanceRecord> {
@@ -69,39 +68,9 @@ export class Invoker {
 		}
 	}
 
-	/** The moment of sending is stamped last: what a client does before that is no part of a start. */
-	#send(
-		method: string,
-		path: string,
-		body?: string,
-	): Promise<{ body: string; headers: Record<string, string | string[] | undefined> }> {
-		return new Promise((resolve, reject) => {
-			const options = { method, agent: this.#agent, timeout: ANSWER };
-			const asked = request(this.#url + path, options, (response) => {
-				const chunks: Buffer[] = [];
-				response.on("data", (chunk: Buffer) => chunks.push(chunk));
-				response.on("error", reject);
-				response.on("end", () => {
-					const text = Buffer.concat(chunks).toString();
-					const status = response.statusCode ?? 0;
-					if (status < 400) resolve({ body: text, headers: response.headers });
-					else failure(new Response(text, { status })).then(reject, reject);
-				});
-			});
-			asked.on("timeout", () =>
-				asked.destroy(new Error(`no answer to ${method} ${path} within ${ANSWER / 1000} s`)),
-			);
-			asked.on("error", reject);
-			if (body === undefined) {
-				asked.end();
-				return;
-			}
-			asked.setHeader("content-type", "application/json");
-			asked.setHeader("content-length", Buffer.byteLength(body));
-			asked.once("socket", () => {
-				asked.setHeader("x-headstart-sent", String(process.hrtime.bigint()));
-				asked.end(body);
-			});
-		});
+	async #send(method: string, path: string, body?: string): Promise<Answer> {
+		const answer = await this.#connection.send(method, path, body);
+		if (answer.status >= 400) throw await failure(new Response(answer.body, { status: answer.status }));
+		return answer;
 	}
 }

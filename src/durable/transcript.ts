@@ -110,7 +110,11 @@ export class Transcript extends DurableObject<Env> {
 
 		run.assign({ deployed, mode, receivedAt: sentAt });
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
-		if (invocation.event !== undefined) run.startScript(this.env.RUNNER, invocation.event);
+		if (invocation.event !== undefined) {
+			run.startScript(this.env.RUNNER, invocation.event);
+			// A call leaves when the thread has nothing else to do: the runner would wait for what `start` takes.
+			if (run.state.script === "running") await scheduler.wait(0);
+		}
 		const started = run.start();
 		started.catch(() => undefined);
 		const event = invocation.event ?? (await this.#event(request, run, deployed));
