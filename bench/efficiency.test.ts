@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { figures } from "./efficiency.ts";
+import { figures, roundEfficiencies } from "./efficiency.ts";
 
 const medians = { without: 900, with: 520, setupOnly: 460, fetchOnly: 320, load: 40 };
 
@@ -22,4 +22,18 @@ it("says so when the result is better than the ideal", () => {
 
 it("says so when there is nothing to gain", () => {
 	expect(figures({ ...medians, without: 500 }).invalid).toMatch(/nothing to gain/);
+});
+
+it("pairs the arms of each complete round", () => {
+	const samples = {
+		without: [900, 1000, 500, 900],
+		with: [520, 600, 520, 500],
+		setupOnly: [460, 460, 460, 460],
+		fetchOnly: [320, 320, 320, 320],
+		load: [40, 40, 40],
+	};
+	const efficiencies = roundEfficiencies(samples);
+	expect(efficiencies).toHaveLength(2);
+	expect(efficiencies[0]).toBeCloseTo(0.95);
+	expect(efficiencies[1]).toBeCloseTo(0.8);
 });

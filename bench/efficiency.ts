@@ -35,3 +35,25 @@ export function figures(medians: Medians): Figures {
 	}
 	return result;
 }
+
+/** The samples of each arm, in the order of the rounds, milliseconds. */
+export type Samples = Record<keyof Medians, readonly number[]>;
+
+/**
+ * The efficiency of each complete round by itself, from its one sample of each arm, all taken within seconds. Their spread
+ * says how far the figure of the medians is to be trusted. Rounds in which there was nothing to gain have none.
+ */
+export function roundEfficiencies(samples: Samples): number[] {
+	return samples.without.flatMap((without, index) => {
+		const [withScript, setupOnly, fetchOnly, load] = [
+			samples.with[index],
+			samples.setupOnly[index],
+			samples.fetchOnly[index],
+			samples.load[index],
+		];
+		if (withScript === undefined || setupOnly === undefined || fetchOnly === undefined || load === undefined)
+			return [];
+		const { idealMs, efficiency } = figures({ without, with: withScript, setupOnly, fetchOnly, load });
+		return idealMs < without ? [efficiency] : [];
+	});
+}

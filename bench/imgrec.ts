@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { built } from "../src/cli/paths.ts";
 import type { TraceEvent } from "../src/shared/record.ts";
-import { figures } from "./efficiency.ts";
+import { figures, roundEfficiencies } from "./efficiency.ts";
 import {
 	deployImgrec,
 	deployRecv,
@@ -18,7 +18,7 @@ import {
 import type { Start } from "./invoke.ts";
 import { type BenchNode, type CpuSeconds, cpuBetween, cpuSeconds, withNode } from "./node.ts";
 import { type Progress, progress } from "./progress.ts";
-import { ARMS, type Arm, type ImgrecReport, roundFigures, startTimes, tail } from "./report.ts";
+import { ARMS, type Arm, type ImgrecReport, range, roundFigures, startTimes, tail } from "./report.ts";
 import { alternate } from "./rounds.ts";
 import { median, round } from "./stats.ts";
 import { type Stop, untilStopped } from "./stop.ts";
@@ -203,6 +203,15 @@ async function report(options: ImgrecOptions, shaped: Shaped, small: Small): Pro
 		},
 		load_ms: round(load, 2),
 		...computed,
+		efficiency_rounds: range(
+			roundEfficiencies({
+				without: starts.without,
+				with: starts.with,
+				setupOnly: starts.setup_only,
+				fetchOnly: starts.fetch_only,
+				load: shaped.load,
+			}),
+		),
 		initscript: {
 			bytes: shaped.scriptBytes,
 			spawn_to_first_rpc_ms: { idle: tail(small.idle), during_boot: tail(shaped.duringBoot) },

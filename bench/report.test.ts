@@ -1,5 +1,13 @@
 import { expect, it } from "vitest";
-import { type ImgrecReport, printFetch, printImgrec, roundFigures, startTimes, tail } from "./report.ts";
+import {
+	type ImgrecReport,
+	printFetch,
+	printImgrec,
+	range,
+	roundFigures,
+	startTimes,
+	tail,
+} from "./report.ts";
 
 const report: ImgrecReport = {
 	workload: "imgrec",
@@ -20,6 +28,7 @@ const report: ImgrecReport = {
 	speedup: 1.79,
 	ideal_ms: 495,
 	efficiency: 0.97,
+	efficiency_rounds: range([0.96, 0.97, 0.99]),
 	initscript: { bytes: 700, spawn_to_first_rpc_ms: { idle: tail([1, 2]), during_boot: null } },
 	recv_msg_ms: { p50: 0.1, p95: 0.2, bytes: 13_300_000 },
 	first_read_ms: 1.4,
@@ -45,6 +54,8 @@ it("prints for people", () => {
 	const text = printImgrec({ ...report, interrupted: true });
 	expect(text).toContain("2 runs (interrupted); label: tabby cat");
 	expect(text).toMatch(/without +905\.00 +900\.00 +910\.00/);
+	expect(text).toMatch(/each round \(p50, min … max\) +0\.970, 0\.960 … 0\.990/);
+	expect(range([])).toBeNull();
 	expect(text).toMatch(/during boot \(p50 \/ p95\) +–/);
 	expect(
 		printFetch({

@@ -29,6 +29,8 @@ export interface ImgrecReport {
 	speedup: number;
 	ideal_ms: number;
 	efficiency: number;
+	/** Of each round by itself. */
+	efficiency_rounds: Range | null;
 	initscript: {
 		bytes: number;
 		spawn_to_first_rpc_ms: { idle: Tail | null; during_boot: Tail | null };
@@ -44,6 +46,12 @@ export interface ImgrecReport {
 		with_max_per_key: number;
 	};
 	cpu_s: Record<"store" | "link" | "bridge" | "host" | "runner", number>;
+}
+
+export interface Range {
+	p50: number;
+	min: number;
+	max: number;
 }
 
 export interface Tail {
@@ -82,6 +90,14 @@ export function tail(samples: readonly number[]): Tail | null {
 	return all === undefined ? null : { p50: round(all.p50, 3), p95: round(all.p95, 3) };
 }
 
+/** Median, least and most, or null where nothing was measured. */
+export function range(samples: readonly number[]): Range | null {
+	const all = spread(samples);
+	return all === undefined
+		? null
+		: { p50: round(all.p50, 4), min: round(all.min, 4), max: round(all.max, 4) };
+}
+
 export function roundFigures(figures: Figures): {
 	speedup: number;
 	ideal_ms: number;
@@ -109,6 +125,9 @@ export function printImgrec(report: ImgrecReport): string {
 		value === undefined || value === null ? "–" : value.toFixed(2);
 	const both = (value: Tail | null): string =>
 		value === null ? "–" : `${ms(value.p50)} / ${ms(value.p95)} ms`;
+	const each = report.efficiency_rounds;
+	const rounds =
+		each === null ? "–" : `${each.p50.toFixed(3)}, ${each.min.toFixed(3)} … ${each.max.toFixed(3)}`;
 	const starts = table([
 		["start, ms", "p50", "min", "max"],
 		...ARMS.map((arm) => {
@@ -120,6 +139,7 @@ export function printImgrec(report: ImgrecReport): string {
 		["figure", "value"],
 		["speedup", `${report.speedup.toFixed(2)} ×`],
 		["efficiency", report.efficiency.toFixed(3)],
+		["efficiency of each round (p50, min … max)", rounds],
 		["ideal", `${ms(report.ideal_ms)} ms`],
 		["load", `${ms(report.load_ms)} ms`],
 		["spawn → first RPC, idle (p50 / p95)", both(initscript.spawn_to_first_rpc_ms.idle)],
