@@ -200,7 +200,7 @@ fn resource(content: &str) -> &str {
 
 /// Whether a verb changes what it is about.
 fn is_write(content: &str) -> bool {
-    !matches!(content.split(' ').next(), Some("GET" | "HEAD" | "OPTIONS"))
+    headstart_net::changes(content)
 }
 
 fn closed() -> headstart_base::Error {
