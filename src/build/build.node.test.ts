@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readModule } from "../isolates/wasm/module.ts";
 import { buildInitscript, languageOf } from "./index.ts";
+import { buildRust } from "./rust.ts";
 
 const imgrec = join(import.meta.dirname, "../../apps/imgrec");
 let folder = "";
@@ -24,14 +25,23 @@ describe("image recognition's initscripts are small", () => {
 		["initscript.ts", 4096],
 		["initscript.c", 8192],
 		["initscript.as.ts", 8192],
+		["initscript.rs", 20_480],
 	])("%s", async (name, bytes) => {
 		expect((await buildInitscript(join(imgrec, name))).size).toBeLessThanOrEqual(bytes);
 	});
 });
 
 test("what a file is written in", () => {
-	const languages = ["a.ts", "a.js", "a.mjs", "a.as.ts", "a.c", "a.wasm"].map((it) => languageOf(it));
-	expect(languages).toEqual(["typescript", "typescript", "typescript", "assemblyscript", "c", "wasm"]);
+	const languages = ["a.ts", "a.js", "a.mjs", "a.as.ts", "a.c", "a.rs", "a.wasm"].map((it) => languageOf(it));
+	expect(languages).toEqual([
+		"typescript",
+		"typescript",
+		"typescript",
+		"assemblyscript",
+		"c",
+		"rust",
+		"wasm",
+	]);
 	expect(() => languageOf("a.py")).toThrow(/a\.py: an initscript is/);
 });
 
@@ -84,6 +94,19 @@ describe("C and AssemblyScript", () => {
 	});
 });
 
+describe("Rust", () => {
+	test("says where it does not compile", async () => {
+		await expect(buildInitscript(await file("bad.rs", "fn main() { x }"))).rejects.toThrow(/bad\.rs:1:13/);
+		await expect(buildInitscript(join(folder, "missing.rs"))).rejects.toThrow(/missing\.rs is not there/);
+		await expect(buildInitscript(await file("none.rs", "pub fn f() {}"))).rejects.toThrow(/headstart_main/);
+	});
+
+	test("without a compiler for WebAssembly says what to install", async () => {
+		const path = await file("c.rs", "headstart::main!(run); fn run() {}");
+		await expect(buildRust(path, ["no-such-rustc"])).rejects.toThrow(/apt-get install rustc/);
+	});
+});
+
 describe("a module", () => {
 	test("gets a bound on its memory, and no other change", async () => {
 		const path = await file("a.wasm", MINIMAL);
@@ -97,7 +120,7 @@ describe("a module", () => {
 	test("that breaks a rule is refused", async () => {
 		await expect(buildInitscript(await file("c.wasm", "no module"))).rejects.toThrow(/c\.wasm cannot run/);
 		await expect(buildInitscript(await file("d.wasm", MINIMAL), { memoryBytes: 1 })).rejects.toThrow(
-			/its limit is 1/,
+			/at most 1$/,
 		);
 		await expect(buildInitscript(join(folder, "missing.wasm"))).rejects.toThrow(/cannot be read/);
 	});

@@ -13,6 +13,7 @@ import { buildAssemblyScript } from "./assemblyscript.ts";
 import { buildC } from "./c.ts";
 import { BuildError } from "./error.ts";
 import { type Language, languageOf } from "./language.ts";
+import { buildRust } from "./rust.ts";
 import { buildTypeScript } from "./typescript.ts";
 
 export { BuildError } from "./error.ts";
@@ -27,7 +28,7 @@ export type BuiltInitscript = {
 } & ({ format: "wasm"; bytes: Uint8Array } | { format: "js"; source: string; sourceMap: string });
 
 export interface BuildOptions {
-	/** By default what the file's name says: `.ts`, `.js`, `.as.ts`, `.c`, `.wasm`. */
+	/** By default what the file's name says: `.ts`, `.js`, `.as.ts`, `.c`, `.rs`, `.wasm`. */
 	language?: Language;
 	/** The bound that is written into a WASM module's memory. By default 16 MiB. */
 	memoryBytes?: number;
@@ -56,6 +57,8 @@ async function compile(path: string, language: Exclude<Language, "typescript">):
 	switch (language) {
 		case "c":
 			return buildC(path);
+		case "rust":
+			return buildRust(path);
 		case "assemblyscript":
 			return buildAssemblyScript(path);
 		case "wasm":

@@ -1,11 +1,12 @@
 import { BuildError } from "./error.ts";
 
-export type Language = "typescript" | "assemblyscript" | "c" | "wasm";
+export type Language = "typescript" | "assemblyscript" | "c" | "rust" | "wasm";
 
 const BY_ENDING: [RegExp, Language][] = [
 	[/\.as\.ts$/, "assemblyscript"],
 	[/\.[mc]?[jt]s$/, "typescript"],
 	[/\.c$/, "c"],
+	[/\.rs$/, "rust"],
 	[/\.wasm$/, "wasm"],
 ];
 
@@ -14,6 +15,6 @@ export function languageOf(path: string): Language {
 	const found = BY_ENDING.find(([ending]) => ending.test(path));
 	if (found !== undefined) return found[1];
 	throw new BuildError(
-		`${path}: an initscript is a .ts or .js file, AssemblyScript (.as.ts), C (.c), or a WebAssembly module (.wasm)`,
+		`${path}: an initscript is a .ts or .js file, AssemblyScript (.as.ts), C (.c), Rust (.rs), or a WebAssembly module (.wasm)`,
 	);
 }

@@ -14,7 +14,7 @@ afterAll(() => rig?.stop());
 const model = String(fnv1a64("GET s3://models/efficientnet-lite0.onnx"));
 const photo = String(fnv1a64("GET s3://inputs/my%20photo.png"));
 
-test.each(["initscript.ts", "initscript.c", "initscript.as.ts"])(
+test.each(["initscript.ts", "initscript.c", "initscript.as.ts", "initscript.rs"])(
 	"%s fetches model and photo",
 	async (name) => {
 		const built = await buildInitscript(join(imgrec, name));
