@@ -57,6 +57,7 @@ struct RunnerStatus {
   enum State { starting @0; ready @1; stalled @2; dead @3; }
   lastEnd @3 :End;                 # how the runner ended that ended last
   enum End { none @0; exited @1; stalled @2; memory @3; }
+  lastHeardMillis @4 :UInt32;      # how long ago that one last answered
 }
 
 struct Function {

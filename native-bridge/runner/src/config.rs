@@ -1,5 +1,6 @@
 //! What a runner is, for those who start it and those who ask after it.
 
+use headstart_base::Nanos;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -59,4 +60,6 @@ pub struct Status {
     pub state: State,
     /// Of the runner that ended last.
     pub last_end: End,
+    /// When that one last answered.
+    pub last_heard: Nanos,
 }

@@ -3,7 +3,7 @@
 use crate::boxed;
 use crate::config::{End, RunnerConfig, State, Status};
 use crate::socket::ping;
-use headstart_base::{Result, now};
+use headstart_base::{Nanos, Result, now};
 use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, forward};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,11 +43,23 @@ impl Runner {
     pub fn start(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Arc<Self>> {
         let hierarchies = Hierarchies::find()?;
         let spawner = Spawner::new()?;
-        let (told, status) =
-            watch::channel(Status { pid: 0, generation: 0, state: State::Starting, last_end: End::None });
+        let (told, status) = watch::channel(Status {
+            pid: 0,
+            generation: 0,
+            state: State::Starting,
+            last_end: End::None,
+            last_heard: 0,
+        });
         let (stop, stopped) = watch::channel(false);
-        let supervisor =
-            Supervisor { config: config.clone(), hierarchies, spawner, status: told, stopped, say: Say(lines.clone()) };
+        let supervisor = Supervisor {
+            config: config.clone(),
+            hierarchies,
+            spawner,
+            status: told,
+            stopped,
+            say: Say(lines.clone()),
+            heard: 0,
+        };
         tokio::spawn(supervisor.run());
         Ok(Arc::new(Self { config, status, stop, lines }))
     }
@@ -105,6 +117,8 @@ struct Supervisor {
     status: watch::Sender<Status>,
     stopped: watch::Receiver<bool>,
     say: Say,
+    /// When the present runner last answered.
+    heard: Nanos,
 }
 
 impl Supervisor {
@@ -118,7 +132,14 @@ impl Supervisor {
                 Ok(end) => end,
                 Err(error) => (End::Exited, error.message),
             };
-            self.status.send_replace(Status { pid: 0, generation, state: State::Dead, last_end: cause });
+            let heard = self.heard;
+            self.status.send_replace(Status {
+                pid: 0,
+                generation,
+                state: State::Dead,
+                last_end: cause,
+                last_heard: heard,
+            });
             if *self.stopped.borrow() {
                 break;
             }
@@ -131,7 +152,7 @@ impl Supervisor {
     }
 
     fn tell(&self, pid: u32, generation: u32, state: State) {
-        self.status.send_modify(|status| *status = Status { pid, generation, state, last_end: status.last_end });
+        self.status.send_modify(|status| *status = Status { pid, generation, state, ..*status });
     }
 
     /// One runner's life: how it ended.
@@ -159,7 +180,7 @@ impl Supervisor {
     }
 
     /// Listens to a runner's heart until there is a reason to end it.
-    async fn watch(&self, generation: u32, cgroup: &Cgroup) -> (End, String) {
+    async fn watch(&mut self, generation: u32, cgroup: &Cgroup) -> (End, String) {
         let socket = &self.config.socket;
         let begin = Instant::now();
         while !ping(socket, BEAT).await {
@@ -172,12 +193,14 @@ impl Supervisor {
         self.tell(pid, generation, State::Ready);
         let mut ticks = boxed::cpu_ticks(pid);
         let mut heard = Instant::now();
+        self.heard = now();
         let mut missed = 0;
         loop {
             let beat = Instant::now();
             if ping(socket, BEAT).await {
                 missed = 0;
                 heard = Instant::now();
+                self.heard = now();
                 ticks = boxed::cpu_ticks(pid);
             } else {
                 missed += 1;

@@ -205,7 +205,9 @@ async fn a_stalled_runner_is_replaced_and_its_calls_fail() {
     node.until(|status| status.generation == generation + 1 && status.state == State::Ready).await;
     assert_eq!(node.call("/RUNNER/add/3").await, (200, "3".into()));
     assert!(node.said("stalled: no answer"), "{:?}", node.lines.lock().unwrap());
-    assert_eq!(node.runner.status().last_end, End::Stalled);
+    let Status { last_end, last_heard, .. } = node.runner.status();
+    assert_eq!(last_end, End::Stalled);
+    assert!(last_heard > 0 && last_heard < headstart_base::now());
     node.end().await;
 }
 
@@ -215,7 +217,8 @@ async fn a_stopped_runner_is_no_stall() {
     let Status { pid, generation, .. } = node.runner.status();
     Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(node.runner.status(), Status { pid, generation, state: State::Ready, last_end: End::None });
+    let expected = Status { pid, generation, state: State::Ready, last_end: End::None, last_heard: 0 };
+    assert_eq!(node.runner.status(), expected);
     Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
     assert_eq!(node.runner.status().generation, generation);

@@ -147,6 +147,8 @@ impl bridge::Server for Server {
                     End::Stalled => runner_status::End::Stalled,
                     End::Memory => runner_status::End::Memory,
                 });
+                let silence = now().saturating_sub(status.last_heard) / 1_000_000;
+                answer.set_last_heard_millis(u32::try_from(silence).unwrap_or(u32::MAX));
             }
             None => answer.set_state(runner_status::State::Dead),
         }

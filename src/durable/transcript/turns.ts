@@ -1,10 +1,13 @@
 /**
  * Which script ended a runner that stalled or had no memory left. A WASM script cannot: it is metered. A TypeScript script
  * computes as long as it likes, and all others of its runner stand still meanwhile. So it is the one, of those that do not
- * wait for the host, that had its turn first: the later ones have not come to theirs.
+ * wait for the host, that had its turn first since the runner last answered: the later ones have not come to theirs.
  */
 import type { RunnerStatus } from "../../bridge/bridge.ts";
 import type { ErrorValue } from "../../shared/error.ts";
+
+/** Between the bridge's clock and ours. */
+const SLACK_MS = 20;
 
 /** The scripts of one runner that run. */
 export class Turns {
@@ -24,37 +27,41 @@ export class Turns {
 	}
 
 	/** The error of this script, if it ended the runner that ended last; undefined for the others. */
-	blame(turn: Turn, { generation, state, lastEnd }: RunnerStatus): ErrorValue | undefined {
+	blame(turn: Turn, { generation, state, lastEnd, lastHeardMillis }: RunnerStatus): ErrorValue | undefined {
 		if (lastEnd !== "stalled" && lastEnd !== "memory") return undefined;
 		const ended = state === "dead" ? generation : generation - 1;
-		if (this.#verdict?.generation !== ended) this.#verdict = { generation: ended, guilty: this.#first() };
+		if (this.#verdict?.generation !== ended) {
+			this.#verdict = { generation: ended, guilty: this.#guilty(Date.now() - lastHeardMillis - SLACK_MS) };
+		}
 		if (this.#verdict.guilty !== turn) return undefined;
 		return lastEnd === "stalled"
 			? { code: "initscriptCpu", message: "cpu: it computed until its runner was ended as stalled" }
 			: { code: "initscriptMemory", message: "memory: its runner was ended with its memory used up" };
 	}
 
-	#first(): Turn | undefined {
-		let first: Turn | undefined;
-		for (const it of this.#running) {
-			if (!it.waiting && (first === undefined || it.given < first.given)) first = it;
-		}
-		return first;
+	/** @param heard is when the runner last answered, in milliseconds of the worker's clock. */
+	#guilty(heard: number): Turn | undefined {
+		const awake = [...this.#running]
+			.filter((it) => !it.waiting)
+			.sort((a, b) => a.given.order - b.given.order);
+		// One that had its turn before that has slept, and woke up; that can be told when there is but one.
+		return awake.find((it) => it.given.at >= heard) ?? (awake.length === 1 ? awake[0] : undefined);
 	}
 }
 
 /** When a script was last given something to go on with. */
 export class Turn {
 	readonly #next: () => number;
-	#given: number;
+	#given: { order: number; at: number };
 	#waits = 0;
 
 	constructor(next: () => number) {
 		this.#next = next;
-		this.#given = next();
+		this.#given = { order: next(), at: Date.now() };
 	}
 
-	get given(): number {
+	/** Among the turns of all, and in milliseconds of the worker's clock. */
+	get given(): { order: number; at: number } {
 		return this.#given;
 	}
 
@@ -65,7 +72,7 @@ export class Turn {
 	/** The script is given to the next runner. */
 	again(): void {
 		this.#waits = 0;
-		this.#given = this.#next();
+		this.#give();
 	}
 
 	/** The script waits for this, and goes on when it is there. */
@@ -75,8 +82,12 @@ export class Turn {
 			return await wait;
 		} finally {
 			this.#waits = Math.max(0, this.#waits - 1);
-			this.#given = this.#next();
+			this.#give();
 		}
+	}
+
+	#give(): void {
+		this.#given = { order: this.#next(), at: Date.now() };
 	}
 }
 
