@@ -39,7 +39,7 @@ async function faults(picked: (cell: string) => boolean): Promise<FaultReport> {
 		const shown = progress(wanted.length);
 		let whole = true;
 		await withNode({ devStore: "plain", objects: { "inputs/big": join(folder, "big") } }, async (bench) => {
-			for (const isolation of ISOLATIONS) await deploySteps(bench.client, isolation);
+			for (const isolation of ISOLATIONS) await deploySteps(bench.client, isolation, gate);
 			whole = await untilStopped(stop, wanted, async (cell) => {
 				shown.step(nameOf(cell));
 				const result = await runCell(bench, gate, cell, object);

@@ -157,7 +157,8 @@ async function recover(bench: BenchNode, gate: Gate, cell: Cell, object: Buffer)
 	await until("an undisturbed invocation", RECOVERY, async () => {
 		const event = { hold: "", gate: gate.url, echo: gate.echo, note };
 		const seen = await invoke(bench.node.url, cell.isolation, event).seen;
-		return (seen.kind === "answer" && seen.body.includes(sum)) || undefined;
+		if (seen.kind === "answer" && seen.body.includes(sum)) return true;
+		throw new Error(seen.kind === "answer" ? `${seen.status}: ${seen.body.slice(0, 300)}` : seen.message);
 	});
 }
 
