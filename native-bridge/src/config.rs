@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use headstart_base::{Error, ErrorCode, Result};
+use headstart_net::Reach;
 use serde::Deserialize;
 
 /// The whole file. Paths are absolute; times are milliseconds, sizes bytes.
@@ -60,6 +61,9 @@ pub(crate) struct Net {
     pub(crate) pool: usize,
     /// PEM files of further certificate authorities.
     pub(crate) authorities: Vec<PathBuf>,
+    /// What of the node's own networks functions may reach: nothing (false), what is spelled as an address or "localhost" (true),
+    /// or a list of networks ("10.1.0.0/16").
+    pub(crate) allow_private: Reach,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -126,7 +130,7 @@ impl Default for Memory {
 
 impl Default for Net {
     fn default() -> Self {
-        Self { subnet: "10.213.0.0/16".into(), pool: 4, authorities: Vec::new() }
+        Self { subnet: "10.213.0.0/16".into(), pool: 4, authorities: Vec::new(), allow_private: Reach::Public }
     }
 }
 

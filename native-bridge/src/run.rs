@@ -149,7 +149,11 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let pool = Pool::new(&classes, Budget::node(config.memory.node_bytes))?;
     let client = {
         let _runtime = data.enter();
-        Client::new(ClientConfig { extra_authorities: config.net.authorities.clone(), ..ClientConfig::default() })
+        Client::new(ClientConfig {
+            extra_authorities: config.net.authorities.clone(),
+            reach: config.net.allow_private.clone(),
+            ..ClientConfig::default()
+        })
     };
     let sandboxes = SandboxConfig {
         runsc: config.runsc.clone(),

@@ -10,7 +10,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use headstart_base::{ErrorCode, Result};
-    use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Request, ResponseHead, Store};
+    use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Reach, Request, ResponseHead, Store};
 
     struct Running {
         child: Child,
@@ -100,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_stalled_body_goes_on() {
         let running = Running::start();
-        let client = Client::new(ClientConfig::default());
+        let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
         let body: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
         std::fs::write(running.dir.join("models/stalled"), &body).unwrap();
         running.admin("POST /-/fault", r#"{"request":"GET models/stalled","kind":"stall","after":100000,"ms":200}"#);
@@ -112,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn objects_go_in_and_out() {
         let running = Running::start();
-        let client = Client::new(ClientConfig::default());
+        let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
         let body: Vec<u8> = (0..5_000_000_u32).map(|number| (number % 253) as u8).collect();
         let put = [b"PUT a b/\xc3\xa9+~'()!*&=#,;:@$%25\n\n", &body[..]].concat();
         assert_eq!(status(&ask(&client, &running.store, "s3://models", &put).await), 200);
@@ -150,7 +150,7 @@ mod tests {
     async fn signatures_are_checked() {
         let running = Running::start();
         std::fs::write(running.dir.join("models/x"), b"x").unwrap();
-        let client = Client::new(ClientConfig::default());
+        let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
         let endpoint = running.store.endpoint().to_string();
         let wrong = Store::new(&endpoint, "us-east-1", "AK", "guess").unwrap();
         assert_eq!(status(&ask(&client, &wrong, "s3://models", b"GET x\n\n").await), 403);
@@ -163,7 +163,7 @@ mod tests {
         let running = Running::start();
         let body = vec![7; 1_000_000];
         std::fs::write(running.dir.join("models/x"), &body).unwrap();
-        let client = Client::new(ClientConfig::default());
+        let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
         let arm = |fault: &str| {
             running.admin("POST /-/fault", &format!("{{\"request\":\"GET models/x\",{fault}}}"));
         };

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use headstart_net::{BodySink, Client, ClientConfig, Request, ResponseHead, Store};
+use headstart_net::{BodySink, Client, ClientConfig, Reach, Request, ResponseHead, Store};
 
 /// Memory that a body fits in, written once before it is measured.
 struct Memory {
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => None,
     };
-    let client = Client::new(ClientConfig::default());
+    let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
     let (address, request) = Request::parse_absolute(format!("GET {url}\n\n").as_bytes())?;
     let begin = Instant::now();
     let mut memory = Memory { bytes: vec![1; ROOM], filled: 0 };

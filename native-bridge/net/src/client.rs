@@ -58,7 +58,6 @@ pub struct Client {
 
 struct Shared {
     config: ClientConfig,
-    resolver: Arc<Resolver>,
     connector: Connector,
     pool: Pool,
     grpc: Connections,
@@ -75,18 +74,17 @@ const LARGE_BODY: usize = 256 * 1024;
 
 impl Client {
     pub fn new(config: ClientConfig) -> Self {
-        let resolver = Arc::new(Resolver::new(config.dns_ttl));
         let tls = Tls::new(config.extra_authorities.clone());
         let connector = Connector {
-            resolver: Arc::clone(&resolver),
+            resolver: Resolver::new(config.dns_ttl),
             tls,
             timeout: config.connect_timeout,
-            refuse_private: config.refuse_private,
+            reach: config.reach.clone(),
         };
         let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
         let grpc = Connections::new(config.idle_total, config.idle_timeout);
         let (sweeping, queues) = (AtomicBool::new(false), Mutex::default());
-        Self { shared: Arc::new(Shared { config, resolver, connector, pool, grpc, sweeping, queues }) }
+        Self { shared: Arc::new(Shared { config, connector, pool, grpc, sweeping, queues }) }
     }
 
     /// Begins to open a connection now, unless one is kept or under way. Must be called in a tokio runtime; never waits.
@@ -189,9 +187,11 @@ impl Client {
         }
     }
 
-    /// The addresses of a host, IPv4 first; at least one.
-    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-        self.shared.resolver.resolve(host, port).await
+    /// Where an address leads, IPv4 first; at least one, and each allowed. Errors: `unknownSecret`, `nameNotResolved`,
+    /// `egressDenied`.
+    pub async fn resolve(&self, address: &Address, store: Option<&Store>) -> Result<Vec<SocketAddr>> {
+        let route = Route::new(address, store)?;
+        self.shared.connector.addresses(route.endpoint, route.store.is_some()).await
     }
 
     /// A gRPC call: once, and again only when the server says that it has not looked at it.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reach::Reach;
+
 /// Bounds on connections, waits and retries.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -24,8 +26,8 @@ pub struct ClientConfig {
     pub max_attempts: u16,
     /// The wait before the second attempt after an error of the server; doubled for each further one.
     pub backoff: Duration,
-    /// Whether addresses of loopback and private networks are refused, except as a store's endpoint.
-    pub refuse_private: bool,
+    /// What of the node's own networks may be reached.
+    pub reach: Reach,
     /// PEM files with certificate authorities to trust beside the system's.
     pub extra_authorities: Vec<PathBuf>,
 }
@@ -42,7 +44,7 @@ impl Default for ClientConfig {
             dns_ttl: Duration::from_secs(30),
             max_attempts: 3,
             backoff: Duration::from_millis(50),
-            refuse_private: false,
+            reach: Reach::Public,
             extra_authorities: Vec::new(),
         }
     }

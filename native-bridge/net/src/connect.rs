@@ -1,6 +1,6 @@
 //! Opening connections.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Result};
@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 
 use crate::address::{Address, Scheme};
 use crate::pool::Key;
-use crate::reach;
+use crate::reach::Reach;
 use crate::resolve::Resolver;
 use crate::stream::Stream;
 use crate::tls::Tls;
 
 /// Opens connections to endpoints: name, TCP, TLS.
 pub(crate) struct Connector {
-    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) resolver: Resolver,
     pub(crate) tls: Tls,
     /// For all of one opening.
     pub(crate) timeout: Duration,
-    pub(crate) refuse_private: bool,
+    pub(crate) reach: Reach,
 }
 
 impl Connector {
@@ -34,15 +34,11 @@ impl Connector {
     }
 
     async fn try_open(&self, endpoint: &Address, is_store: bool) -> Result<Stream> {
-        let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
+        let addresses = self.addresses(endpoint, is_store).await?;
         // Each address but the last gets its share of the time, so that one that swallows packets is no end.
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failed = Error::new(ErrorCode::NameNotResolved, format!("{endpoint} has no address"));
         for address in addresses {
-            if !is_store && !reach::allowed(address.ip(), self.refuse_private) {
-                let message = format!("{endpoint} ({address}) is not for functions: it is the node's own network");
-                return Err(Error::new(ErrorCode::EgressDenied, message));
-            }
             let why = match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => return self.secure(endpoint, tcp).await,
                 Ok(Err(error)) => error.to_string(),
@@ -51,6 +47,20 @@ impl Connector {
             failed = Error::new(ErrorCode::ConnectFailed, format!("cannot connect to {endpoint} ({address}): {why}"));
         }
         Err(failed)
+    }
+
+    /// Where an endpoint is: at least one address, and all of them allowed. What a name means is asked once, and what is
+    /// connected to is one of these.
+    pub(crate) async fn addresses(&self, endpoint: &Address, is_store: bool) -> Result<Vec<SocketAddr>> {
+        let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
+        let host = (!is_store).then_some(&endpoint.host[..]);
+        match addresses.iter().find(|address| !self.reach.allows(address.ip(), host)) {
+            None => Ok(addresses),
+            Some(address) => {
+                let message = format!("{endpoint} ({address}) is not for functions: it is in the node's own network");
+                Err(Error::new(ErrorCode::EgressDenied, message))
+            }
+        }
     }
 
     async fn secure(&self, endpoint: &Address, tcp: TcpStream) -> Result<Stream> {

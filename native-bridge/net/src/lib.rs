@@ -41,6 +41,7 @@ pub use client::{Client, Done, Progress};
 pub use config::ClientConfig;
 pub use egress::Egress;
 pub use head::ResponseHead;
+pub use reach::{Network, Reach};
 pub use request::{Request, changes};
 pub use session::Session;
 pub use store::Store;

@@ -174,11 +174,9 @@ impl Instance {
         egress: &mut Vec<SocketAddr>,
         hosts: &mut Vec<(String, IpAddr)>,
     ) -> Result<()> {
-        let place = match function.store_for(address)? {
-            Some(store) => store.endpoint(),
-            None => address,
-        };
-        for found in self.node.client.resolve(&place.host, place.port).await? {
+        let store = function.store_for(address)?;
+        let place = store.map_or(address, |store| store.endpoint());
+        for found in self.node.client.resolve(address, store).await? {
             if !egress.contains(&found) {
                 egress.push(found);
             }

@@ -138,7 +138,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use headstart_memory::{Budget, Pool};
-    use headstart_net::{Client, ClientConfig, Request};
+    use headstart_net::{Client, ClientConfig, Reach, Request};
 
     use super::*;
 
@@ -205,7 +205,7 @@ mod tests {
             let raw = format!("GET {}/x\n\n", serve(head, BYTES));
             let (address, request) = Request::parse_absolute(raw.as_bytes()).unwrap();
             let mut watched = Watched { sink: Sink::new(&memory, &body), writes: Vec::new(), last: 0 };
-            let client = Client::new(ClientConfig::default());
+            let client = Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() });
             let deadline = Instant::now() + Duration::from_secs(10);
             let sent = client.send("t", &address, None, &request, deadline, &mut watched, &mut |_| {}).await;
             let done = sent.unwrap();

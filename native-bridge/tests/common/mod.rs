@@ -142,7 +142,7 @@ fn spawn(folder: &Path, settings: &serde_json::Value, stderr: Stdio) -> Child {
         "state_dir": folder.join("state"),
         "grace_ms": 300,
         "memory": { "node_bytes": 1 << 30, "pool": [{ "bytes": 65536, "count": 4 }, { "bytes": 4 << 20, "count": 2 }] },
-        "net": { "pool": 1 },
+        "net": { "pool": 1, "allow_private": true },
     });
     for (name, value) in settings.as_object().unwrap() {
         config[name] = value.clone();

@@ -45,7 +45,7 @@ export default async function setup(): Promise<() => Promise<void>> {
 			state_dir: join(directory, "state"),
 			grace_ms: 2000,
 			memory: { node_bytes: 64 << 20, pool: [] },
-			net: { subnet: "10.214.0.0/16", pool: 0 },
+			net: { subnet: "10.214.0.0/16", pool: 0, allow_private: true },
 		}),
 	);
 	const bridge = spawn(program(), ["--config", config], { stdio: ["ignore", "pipe", "pipe"] });

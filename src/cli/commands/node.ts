@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { CliError } from "../errors.ts";
+import type { AllowPrivate } from "../node/bridge-config.ts";
 import { type RunningNode, startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
 
@@ -10,6 +11,7 @@ export interface NodeCommandOptions {
 	devStore?: true;
 	link?: string;
 	dev?: true;
+	allowPrivate?: true | string;
 	json?: true;
 }
 
@@ -18,10 +20,15 @@ export function nodeCommand(): Command {
 	return withNodeOptions(new Command("node"))
 		.description("Runs a node: the native bridge with its runner, and the host in workerd")
 		.option("--dev", "for development: answer requests without a token, as the operator's")
+		.option(
+			"--allow-private [networks]",
+			"let functions reach the machine's own networks: addresses that they spell, or 10.1.0.0/16,… by any name",
+		)
 		.action(async (options: NodeCommandOptions) => {
 			await runUntilSignal(async () => {
 				const development = options.dev === true;
-				const node = await startNode({ ...nodeOptions(options), development, sink: print });
+				const settings = { ...nodeOptions(options), ...allowed(options.allowPrivate), development };
+				const node = await startNode({ ...settings, sink: print });
 				console.log(options.json ? readyJson(node) : `headstart node: ${readyText(node)}`);
 				return node;
 			});
@@ -37,6 +44,11 @@ export function withNodeOptions(command: Command): Command {
 		.option("--dev-store", "run an S3 store for development over the example data")
 		.option("--link <profile>", "with --dev-store: put a link before it that is as slow as S3 (s3)")
 		.option("--json", "print one JSON object when the node is ready: url, pid, run, state, access");
+}
+
+function allowed(given: true | string | undefined): { allowPrivate?: AllowPrivate } {
+	if (given === undefined) return {};
+	return { allowPrivate: given === true ? true : given.split(",").map((network) => network.trim()) };
 }
 
 /** What `--json` prints when the node is ready. */

@@ -12,7 +12,14 @@ export interface BridgeConfig {
 	runsc?: string;
 	bwrap?: string;
 	memory?: BridgeMemory;
+	net?: { allow_private?: AllowPrivate };
 }
+
+/**
+ * What of the node's own networks (loopback, private, …) functions may reach: what they spell as an address or "localhost"
+ * (true), or these networks, by whatever name ("10.1.0.0/16"). Nothing where it is not said.
+ */
+export type AllowPrivate = true | readonly string[];
 
 /** Which segments the bridge keeps ready, their pages prefaulted, and the bytes of all segments together. */
 export interface BridgeMemory {
@@ -20,7 +27,11 @@ export interface BridgeMemory {
 	node_bytes?: number;
 }
 
-export function bridgeConfig(run: string, state: string, memory?: BridgeMemory): BridgeConfig {
+export function bridgeConfig(
+	run: string,
+	state: string,
+	{ memory, allowPrivate }: { memory?: BridgeMemory; allowPrivate?: AllowPrivate } = {},
+): BridgeConfig {
 	const runsc = findProgram("runsc");
 	const bwrap = findProgram("bwrap");
 	return {
@@ -31,5 +42,6 @@ export function bridgeConfig(run: string, state: string, memory?: BridgeMemory):
 		...(runsc === undefined ? {} : { runsc }),
 		...(bwrap === undefined ? {} : { bwrap }),
 		...(memory === undefined ? {} : { memory }),
+		...(allowPrivate === undefined ? {} : { net: { allow_private: allowPrivate } }),
 	};
 }

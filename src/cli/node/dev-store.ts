@@ -30,7 +30,7 @@ export interface DevStore {
 const REGION = "us-east-1";
 
 /** On the loopback device, and reached from sandboxes too: where a node's bridge expects services for development. */
-const SERVICES = "10.213.255.1";
+export const SERVICES = "10.213.255.1";
 
 /** Gives the machine that address, as the bridge would a moment later. */
 async function addServicesAddress(): Promise<void> {

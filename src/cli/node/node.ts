@@ -4,10 +4,10 @@ import { join, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { inRoot, program, workerd } from "../paths.ts";
 import { type Access, operatorTokenFile, tokenAccess } from "./access.ts";
-import { type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
+import { type AllowPrivate, type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
-import { type DevStore, keepCredentials, startDevStore } from "./dev-store.ts";
+import { type DevStore, keepCredentials, SERVICES, startDevStore } from "./dev-store.ts";
 import { lockNode, recordNode } from "./lock.ts";
 import { askSocket, freePort, until } from "./wait.ts";
 
@@ -26,6 +26,8 @@ export interface NodeOptions {
 	storeDir?: string;
 	/** The bridge's memory, where its defaults do not fit. */
 	memory?: BridgeMemory;
+	/** What of the machine's own networks functions may reach; for development all that they spell, else nothing. */
+	allowPrivate?: AllowPrivate;
 	/** What the programs print. */
 	sink: Sink;
 	/** Runs in place of workerd with the host in it: `wrangler dev`. */
@@ -104,9 +106,11 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 	}
 }
 
-async function startBridge(run: string, state: string, { memory, sink }: NodeOptions): Promise<Supervised> {
+async function startBridge(run: string, state: string, options: NodeOptions): Promise<Supervised> {
+	const { memory, sink } = options;
 	const config = join(run, "bridge.json");
-	await writeFile(config, JSON.stringify(bridgeConfig(run, state, memory), undefined, "\t"), { mode: 0o600 });
+	const settings = { ...(memory === undefined ? {} : { memory }), ...reach(options) };
+	await writeFile(config, JSON.stringify(bridgeConfig(run, state, settings), undefined, "\t"), { mode: 0o600 });
 	const socket = join(run, "bridge.sock");
 	await rm(socket, { force: true });
 	const bridge = new Supervised(
@@ -123,6 +127,13 @@ async function startBridge(run: string, state: string, { memory, sink }: NodeOpt
 		throw error;
 	}
 	return bridge;
+}
+
+/** The networks that functions may reach, the development store's among them. */
+function reach({ development, devStore, allowPrivate }: NodeOptions): { allowPrivate?: AllowPrivate } {
+	if (allowPrivate === true || (development && allowPrivate === undefined)) return { allowPrivate: true };
+	const networks = [...(allowPrivate ?? []), ...(devStore === undefined ? [] : [SERVICES])];
+	return networks.length === 0 ? {} : { allowPrivate: networks };
 }
 
 async function startHost(

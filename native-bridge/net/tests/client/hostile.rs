@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::{Server, Sink, Step, ask, ask_into, client};
 use headstart_base::ErrorCode;
-use headstart_net::{Address, Client, ClientConfig, Progress, Store};
+use headstart_net::{Address, Client, ClientConfig, Progress, Reach, Scheme, Store};
 
 const OK5: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -320,20 +320,63 @@ async fn an_answer_in_the_middle_of_a_large_request_is_the_answer() {
 #[tokio::test]
 async fn the_nodes_own_network_is_not_for_functions() {
     let server = Server::answering(OK5).await;
-    let strict = Client::new(ClientConfig { refuse_private: true, ..ClientConfig::default() });
-    assert_eq!(ask(&strict, &server, "GET /x\n\n").await.code(), ErrorCode::EgressDenied);
-    let metadata = Address::parse("http://169.254.169.254").unwrap();
-    let request = headstart_net::Request::parse(&metadata, b"GET /latest\n\n").unwrap();
+    let reaching = |reach| Client::new(ClientConfig { reach, ..ClientConfig::default() });
     let deadline = Instant::now() + Duration::from_secs(5);
-    let error =
-        client().send("t", &metadata, None, &request, deadline, &mut Sink::default(), &mut |_| {}).await.unwrap_err();
-    assert_eq!((error.code, server.opened()), (ErrorCode::EgressDenied, 0));
-    let store = Store::new(&server.to().to_string(), "r", "a", "s").unwrap();
-    let bucket = Address::parse("s3://models").unwrap();
-    let request = headstart_net::Request::parse(&bucket, b"GET x\n\n").unwrap();
-    let mut sink = Sink::default();
-    strict.send("t", &bucket, Some(&store), &request, deadline, &mut sink, &mut |_| {}).await.unwrap();
-    assert_eq!(sink.bytes, b"hello");
+    let send = async |client: &Client, address: &str, store: Option<&Store>| {
+        let address = Address::parse(address).unwrap();
+        let request = headstart_net::Request::parse(&address, b"GET x\n\n").unwrap();
+        let mut sink = Sink::default();
+        let done = client.send("t", &address, store, &request, deadline, &mut sink, &mut |_| {}).await;
+        done.map(|done| done.head.status).map_err(|error| error.code)
+    };
+    let (public, spelled) = (reaching(Reach::Public), reaching(Reach::Spelled));
+    let port = server.address.port();
+    let url = |host: &str| format!("http://{host}:{port}");
+    let store = Store::new(&url("127.0.0.1"), "r", "a", "s").unwrap();
+    let metadata = Store::new("http://169.254.169.254", "r", "a", "s").unwrap();
+    let denied = Err(ErrorCode::EgressDenied);
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "[::127.0.0.1]", "2130706433", "127.1"] {
+        let code = send(&public, &url(host), None).await;
+        // Whatever the resolver makes of a number.
+        assert!(code == denied || code == Err(ErrorCode::NameNotResolved), "{host}: {code:?}");
+    }
+    assert_eq!(send(&public, "s3://models", Some(&store)).await, denied, "a secret is a tenant's own");
+    assert_eq!(server.opened(), 0);
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        assert_eq!(send(&spelled, &url(host), None).await, Ok(200), "{host}");
+    }
+    assert_eq!(send(&spelled, "s3://models", Some(&store)).await, Ok(200));
+    for client in [&public, &spelled] {
+        for host in ["169.254.169.254", "[fe80::1]", "0.0.0.0", "[fd00:ec2::254]", "[64:ff9b::a9fe:a9fe]"] {
+            assert_eq!(send(client, &format!("http://{host}"), None).await, denied, "{host}");
+            assert_eq!(
+                client.resolve(&Address::parse(&format!("http://{host}")).unwrap(), None).await.unwrap_err().code,
+                ErrorCode::EgressDenied
+            );
+        }
+        assert_eq!(send(client, "s3://models", Some(&metadata)).await, denied);
+    }
+    for address in ["redis://127.0.0.1:1", "memcached://localhost", "tcp://[::1]:1", "grpc://127.0.0.1:1"] {
+        let address = Address::parse(address).unwrap();
+        let opened = match address.scheme {
+            Scheme::Grpc => {
+                let call = headstart_net::Request::parse(&address, b"/a.B/C\n\n").unwrap();
+                let mut sink = Sink::default();
+                public.send("t", &address, None, &call, deadline, &mut sink, &mut |_| {}).await.map(drop)
+            }
+            _ => public.open("t", &address, None, deadline).await.map(drop),
+        };
+        assert_eq!(opened.unwrap_err().code, ErrorCode::EgressDenied, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_followed() {
+    let other = Server::answering(OK5).await;
+    let to = format!("HTTP/1.1 302 Found\r\nlocation: http://{}/x\r\ncontent-length: 0\r\n\r\n", other.address);
+    let server = Server::answering(to).await;
+    let got = ask(&client(), &server, "GET /x\n\n").await;
+    assert_eq!((got.result.unwrap().head.status, other.opened()), (302, 0));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Progress, Request, ResponseHead};
+use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Progress, Reach, Request, ResponseHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -151,6 +151,7 @@ pub(crate) fn client() -> Client {
         first_byte_timeout: Duration::from_millis(400),
         stall_timeout: Duration::from_millis(300),
         backoff: Duration::from_millis(5),
+        reach: Reach::Spelled,
         ..ClientConfig::default()
     })
 }

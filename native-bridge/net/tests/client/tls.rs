@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use headstart_base::ErrorCode;
-use headstart_net::{Address, Client, ClientConfig, Done, Progress, Request};
+use headstart_net::{Address, Client, ClientConfig, Done, Progress, Reach, Request};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -81,7 +81,11 @@ async fn secure(answer: Vec<u8>, requests: usize, clean: bool) -> Secure {
 
 impl Secure {
     fn client(&self) -> Client {
-        Client::new(ClientConfig { extra_authorities: vec![self.authority.clone()], ..ClientConfig::default() })
+        Client::new(ClientConfig {
+            extra_authorities: vec![self.authority.clone()],
+            reach: Reach::Spelled,
+            ..ClientConfig::default()
+        })
     }
 
     async fn ask(&self, client: &Client) -> (headstart_base::Result<Done>, Sink, Vec<Progress>) {

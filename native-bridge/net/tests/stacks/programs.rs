@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use headstart_base::Result;
-use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Request, ResponseHead, Session, Store};
+use headstart_net::{Address, BodySink, Client, ClientConfig, Done, Reach, Request, ResponseHead, Session, Store};
 
 /// A running server. It is killed, and its folder removed, when this is dropped.
 pub(crate) struct Program {
@@ -92,7 +92,7 @@ impl BodySink for Sink {
 }
 
 pub(crate) fn client() -> Client {
-    Client::new(ClientConfig::default())
+    Client::new(ClientConfig { reach: Reach::Spelled, ..ClientConfig::default() })
 }
 
 pub(crate) fn soon() -> Instant {
