@@ -127,6 +127,11 @@ function current({ boot, summary, record }: Row, now: string): InstanceSummary {
 function bounded(record: InstanceRecord): string {
 	let it = record;
 	let json = JSON.stringify(it);
+	if (json.length > MAX_RECORD_CHARACTERS) {
+		const { recording: _, ...rest } = it;
+		it = rest;
+		json = JSON.stringify(it);
+	}
 	while (json.length > MAX_RECORD_CHARACTERS) {
 		const { events, scriptLines, unclaimed, missed } = it;
 		if (events.length + scriptLines.length + unclaimed.length + missed.length === 0) break;

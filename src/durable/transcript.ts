@@ -108,7 +108,7 @@ export class Transcript extends DurableObject<Env> {
 		this.#keep = !cold && deployed.manifest.app.keep_alive > 0;
 		pool.setLive(deployed.tenant, run.id, this.#name);
 
-		run.assign({ deployed, mode, receivedAt: sentAt });
+		run.assign({ deployed, mode, receivedAt: sentAt, record: this.env.RECORD_INPUTS === "1" });
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
 		if (invocation.event !== undefined) {
 			run.startScript(this.env.RUNNER, invocation.event);

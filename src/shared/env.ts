@@ -16,4 +16,6 @@ export interface Env {
 	DEVELOPMENT?: string;
 	/** Hex SHA-256 of the operator's token. */
 	OPERATOR_TOKEN_HASH?: string;
+	/** "1": records of instances hold all that their transcripts decided on, for tests. */
+	RECORD_INPUTS?: string;
 }

@@ -81,6 +81,17 @@ export interface InstanceRecord extends InstanceSummary {
 	unclaimed: Unclaimed[];
 	missed: Missed[];
 	divergences: number;
+	/** All inputs of the transcript, where the node records them. */
+	recording?: Recording;
+}
+
+/** All that a transcript decided on, and what it decided, in short (src/durable/transcript/recording.ts). */
+export interface Recording {
+	rules: { [name: string]: boolean | number | string };
+	/** `input`: JSON. */
+	steps: { input: string; effects: string[] }[];
+	/** How many steps there were beyond those. */
+	dropped: number;
 }
 
 /** The answer to `?only=initscript`. */

@@ -8,6 +8,7 @@ import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
 import { type NodeOptions, type RunningNode, startNode } from "../../src/cli/node/node.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
+import { DEFAULT_TENANT } from "../../src/shared/tenant.ts";
 
 /** What runs the host: plain workerd, or `wrangler dev`. */
 export type HostKind = "workerd" | "wrangler";
@@ -29,14 +30,18 @@ export type Fault = { request: string; times?: number } & (
 /** A node of its own for a test file: temporary directories, a free port, a store with the objects that the tests put. */
 export class TestNode {
 	readonly node: RunningNode;
+	/** Asks for the tenant "default". */
 	readonly client: NodeClient;
+	/** Asks as the operator, for no tenant where the node wants tokens. */
+	readonly operator: NodeClient;
 	/** What the node's programs printed. */
 	readonly lines: string[];
 	readonly #folder: string;
 
-	private constructor(node: RunningNode, lines: string[], folder: string) {
+	private constructor(node: RunningNode, token: string | undefined, lines: string[], folder: string) {
 		this.node = node;
-		this.client = new NodeClient(node.url);
+		this.operator = new NodeClient(node.url, token === undefined ? {} : { token });
+		this.client = token === undefined ? this.operator : this.of(token, DEFAULT_TENANT);
 		this.lines = lines;
 		this.#folder = folder;
 	}
@@ -54,15 +59,22 @@ export class TestNode {
 				port: 0,
 				development: true,
 				devStore: "plain",
+				recordInputs: true,
 				...settings,
 				sink: (from, line) => void lines.push(`${from}: ${line}`),
 				...(kind === "wrangler" ? { host: wranglerHost } : {}),
 			});
-			return new TestNode(node, lines, folder);
+			const token = node.operatorToken && (await readFile(node.operatorToken, "utf8")).trim();
+			return new TestNode(node, token, lines, folder);
 		} catch (error) {
 			await rm(folder, { recursive: true, force: true });
 			throw new Error(`the node did not start:\n${lines.join("\n")}`, { cause: error });
 		}
+	}
+
+	/** Asks with a token; with the operator's for a tenant. */
+	of(token: string, tenant?: string): NodeClient {
+		return new NodeClient(this.node.url, { token, ...(tenant === undefined ? {} : { tenant }) });
 	}
 
 	/** Puts an object into the store. */
@@ -118,9 +130,15 @@ export class TestNode {
 		});
 	}
 
+	/** The last instances of the tenant "default". */
+	async instances(): Promise<InstanceSummary[]> {
+		const path = "/v1/instances?limit=500";
+		return (await this.client.json<{ instances: InstanceSummary[] }>(path)).instances;
+	}
+
 	/** Instances that have not ended. */
 	async live(): Promise<InstanceSummary[]> {
-		const { instances } = await this.client.json<{ instances: InstanceSummary[] }>("/v1/instances");
+		const instances = await this.instances();
 		return instances.filter(({ state }) => state === "running" || state === "warm");
 	}
 

@@ -1,15 +1,17 @@
 import { afterAll, afterEach, beforeAll, expect, inject } from "vitest";
 import { type Settings, TestNode } from "./node.ts";
+import { Replays } from "./replay.ts";
 
 /** How long after the last invocation something of an ended instance may still be there, ms. */
 const REAPING = 3_000;
 
 /**
- * Starts a node before a file's tests. After each of them nothing may be left of what ended in it, and nothing of the node
- * after all. `prepare` deploys.
+ * Starts a node before a file's tests. After each of them nothing may be left of what ended in it, and what was recorded of it
+ * must keep the transcript's rules; after all nothing may be left of the node. `prepare` deploys.
  */
 export function useNode(prepare: (node: TestNode) => Promise<void>, settings: Settings = {}): () => TestNode {
 	let node: TestNode | undefined;
+	const replays = new Replays();
 	const running = (): TestNode => {
 		if (!node) throw new Error("the node does not run");
 		return node;
@@ -27,6 +29,7 @@ export function useNode(prepare: (node: TestNode) => Promise<void>, settings: Se
 		}
 		await node.quiet();
 		expect(await node.leaks(REAPING)).toEqual([]);
+		expect(await replays.check(node)).toEqual([]);
 	});
 	afterAll(async () => {
 		expect(await node?.stop()).toEqual([]);

@@ -1,16 +1,18 @@
 import { join } from "node:path";
-import { type Access, accessBindings } from "../node/access.ts";
+import { accessBindings } from "../node/access.ts";
 import { type Sink, Supervised } from "../node/child.ts";
+import { recordBindings } from "../node/config.ts";
+import type { HostSettings } from "../node/node.ts";
 import { root, wrangler } from "../paths.ts";
 
 /** The host in `wrangler dev`, in place of plain workerd: it reloads when its sources change. */
 export function wranglerHost(
-	{ port, run, state, access }: { port: number; run: string; state: string; access: Access },
+	{ port, run, state, access, recordInputs }: HostSettings,
 	sink: Sink,
 ): Supervised {
 	const options = ["--port", String(port), "--inspector-port", "0", "--persist-to", join(state, "wrangler")];
-	for (const [name, value] of Object.entries(accessBindings(access)))
-		options.push("--var", `${name}:${value}`);
+	const bindings = { ...accessBindings(access), ...recordBindings(recordInputs) };
+	for (const [name, value] of Object.entries(bindings)) options.push("--var", `${name}:${value}`);
 	return new Supervised(
 		{
 			name: "wrangler",

@@ -15,6 +15,7 @@ const config = hostConfig({
 	objects: "/state/objects",
 	bundle: "worker.js",
 	access: { kind: "tokens", operatorTokenHash: "00ff" },
+	recordInputs: false,
 });
 
 test("workerd takes the configuration", async () => {

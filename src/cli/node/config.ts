@@ -12,6 +12,8 @@ export interface HostConfig {
 	/** The bundled host, relative to the configuration file. */
 	bundle: string;
 	access: Access;
+	/** Whether instances' records hold their transcripts' inputs. */
+	recordInputs: boolean;
 }
 
 /** Must be that of wrangler.toml: a test compares them. So must the flags. */
@@ -40,7 +42,7 @@ const config :Workerd.Config = (
         (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
         (name = "REGISTRY", durableObjectNamespace = "Registry"),
         (name = "LOG", durableObjectNamespace = "Log"),
-${Object.entries(accessBindings(config.access))
+${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.recordInputs) })
 	.map(([name, value]) => `        (name = ${text(name)}, text = ${text(value)}),\n`)
 	.join("")}      ],
       durableObjectNamespaces = [
@@ -57,6 +59,11 @@ ${Object.entries(accessBindings(config.access))
   sockets = [(name = "http", address = ${text(config.listen)}, service = "host", http = ())],
 );
 `;
+}
+
+/** The binding that makes the host record its transcripts' inputs (src/shared/env.ts). */
+export function recordBindings(recordInputs: boolean): Record<string, string> {
+	return recordInputs ? { RECORD_INPUTS: "1" } : {};
 }
 
 /** A Cap'n Proto text literal. */

@@ -11,6 +11,15 @@ import { type DevStore, keepCredentials, SERVICES, startDevStore } from "./dev-s
 import { lockNode, recordNode } from "./lock.ts";
 import { askSocket, freePort, until } from "./wait.ts";
 
+/** What a host's process is told. */
+export interface HostSettings {
+	port: number;
+	run: string;
+	state: string;
+	access: Access;
+	recordInputs: boolean;
+}
+
 export interface NodeOptions {
 	/** `RUN`: sockets and configuration. Kept short: a unix socket's path has at most 107 bytes. */
 	run: string;
@@ -28,10 +37,12 @@ export interface NodeOptions {
 	memory?: BridgeMemory;
 	/** What of the machine's own networks functions may reach; for development all that they spell, else nothing. */
 	allowPrivate?: AllowPrivate;
+	/** Keep all inputs of a transcript in its instance's record, to be replayed: for tests. */
+	recordInputs?: boolean;
 	/** What the programs print. */
 	sink: Sink;
 	/** Runs in place of workerd with the host in it: `wrangler dev`. */
-	host?: (settings: { port: number; run: string; state: string; access: Access }, sink: Sink) => Supervised;
+	host?: (settings: HostSettings, sink: Sink) => Supervised;
 }
 
 /** A running node, for `headstart node`, tests and benchmarks. */
@@ -90,9 +101,8 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		if (options.devStore) store = await startDevStore(options);
 		bridge = await startBridge(run, state, options);
 		if (store) await keepCredentials(join(run, "bridge.sock"), store);
-		host = options.host
-			? options.host({ port, run, state, access }, options.sink)
-			: await startHost(run, state, port, access, options.sink);
+		const settings = { port, run, state, access, recordInputs: options.recordInputs ?? false };
+		host = await (options.host ?? startHost)(settings, options.sink);
 		await until("the host", READY, async () => {
 			const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
 			await answer.arrayBuffer();
@@ -110,7 +120,9 @@ async function startBridge(run: string, state: string, options: NodeOptions): Pr
 	const { memory, sink } = options;
 	const config = join(run, "bridge.json");
 	const settings = { ...(memory === undefined ? {} : { memory }), ...reach(options) };
-	await writeFile(config, JSON.stringify(bridgeConfig(run, state, settings), undefined, "\t"), { mode: 0o600 });
+	await writeFile(config, JSON.stringify(bridgeConfig(run, state, settings), undefined, "\t"), {
+		mode: 0o600,
+	});
 	const socket = join(run, "bridge.sock");
 	await rm(socket, { force: true });
 	const bridge = new Supervised(
@@ -137,10 +149,7 @@ function reach({ development, devStore, allowPrivate }: NodeOptions): { allowPri
 }
 
 async function startHost(
-	run: string,
-	state: string,
-	port: number,
-	access: Access,
+	{ run, state, port, access, recordInputs }: HostSettings,
 	sink: Sink,
 ): Promise<Supervised> {
 	const folder = join(run, "host");
@@ -156,6 +165,7 @@ async function startHost(
 			objects: join(state, "objects"),
 			bundle: "worker.js",
 			access,
+			recordInputs,
 		}),
 		{ mode: 0o600 },
 	);

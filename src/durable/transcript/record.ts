@@ -1,5 +1,5 @@
 /** Makes the record of an instance: the timeline and the findings, as the HTTP API gives them. */
-import type { Event } from "../../bridge/bridge.ts";
+import type { Event } from "../../bridge/generated/bridge.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import { nearest } from "../../shared/nearest.ts";
 import type { Missed, TraceEvent, Unclaimed } from "../../shared/record.ts";

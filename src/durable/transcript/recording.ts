@@ -2,7 +2,9 @@
  * A run's inputs and what the reducer answered, as JSON: enough to replay the run through the reducer and to judge it by
  * the rules. Bytes are kept as their length and a fingerprint.
  */
+import type { Recording, Unclaimed } from "../../shared/record.ts";
 import { fingerprint } from "./fingerprint.ts";
+import { unclaimed } from "./record.ts";
 import { type Input, reduce } from "./reducer.ts";
 import { RuleBook } from "./rules.ts";
 import { type Effect, initialState, type Rules } from "./state.ts";
@@ -12,14 +14,6 @@ const MAX_STEPS = 5000;
 
 /** How late a timer may come on a busy machine, milliseconds. */
 const SLACK_MS = 2000;
-
-export interface Recording {
-	rules: Rules;
-	/** Each with what followed, in short. */
-	steps: { input: Json; effects: string[] }[];
-	/** How many steps there were beyond those. */
-	dropped: number;
-}
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
@@ -40,9 +34,9 @@ export class Recorder {
 
 	get recording(): Recording {
 		return {
-			rules: this.#rules,
+			rules: { ...this.#rules },
 			steps: this.#steps.map(({ input, effects }) => ({
-				input: encode(input),
+				input: JSON.stringify(encode(input)),
 				effects: effects.map(inShort),
 			})),
 			dropped: this.#dropped,
@@ -50,13 +44,18 @@ export class Recorder {
 	}
 }
 
-/** Replays a recording. Says where the reducer did otherwise, and which rules the run broke; nothing when all is well. */
-export function check({ rules, steps }: Recording): string[] {
+/**
+ * Replays a recording. Says where the reducer did otherwise, which rules the run broke, and what of its waste the record
+ * does not have; nothing when all is well.
+ */
+export function check(recording: Recording, waste?: readonly Unclaimed[]): string[] {
+	const { steps, dropped } = recording;
+	const rules = recording.rules as unknown as Rules;
 	const state = initialState(rules);
 	const book = new RuleBook(rules, SLACK_MS);
 	const found: string[] = [];
 	for (const [number, step] of steps.entries()) {
-		const input = decode(step.input) as Input;
+		const input = decode(JSON.parse(step.input)) as Input;
 		const effects = reduce(state, input);
 		book.step(input, effects);
 		const replayed = effects.map(inShort).join(", ");
@@ -64,7 +63,27 @@ export function check({ rules, steps }: Recording): string[] {
 		if (replayed !== recorded)
 			found.push(`step ${number} (${input.input}): recorded ${recorded}; replayed ${replayed}`);
 	}
+	if (waste !== undefined && dropped === 0) found.push(...checkWaste(waste, unclaimed(state), book.waste));
 	return [...found, ...book.violations.map(({ rule, what }) => `rule ${rule}: ${what}`)];
+}
+
+/** What nobody claimed is shown (rule 6): as the replay finds it, and at least what the rules' own books have. */
+function checkWaste(
+	recorded: readonly Unclaimed[],
+	replayed: readonly Unclaimed[],
+	booked: string[],
+): string[] {
+	const names = (of: readonly Unclaimed[]): string =>
+		of.map(({ id, content }) => `${id} ${content}`).join(", ");
+	const found: string[] = [];
+	if (names(recorded) !== names(replayed))
+		found.push(`waste: recorded ${names(recorded)}; replayed ${names(replayed)}`);
+	const ids = new Set(recorded.map(({ id }) => id));
+	for (const key of booked) {
+		const [id = ""] = key.split(" ");
+		if (!ids.has(id)) found.push(`rule 6: ${key} was not claimed, and the record does not show it`);
+	}
+	return found;
 }
 
 /** An effect in a few words. */

@@ -2,7 +2,7 @@
  * The transcript's rules (docs/transcript.md), as one deterministic function: the state and an input give the next state
  * and what is to be done. No I/O here and no clock: `now` (Unix milliseconds) comes with each input.
  */
-import type { Event } from "../../bridge/bridge.ts";
+import type { Event } from "../../bridge/generated/bridge.ts";
 import type { Outcome, ScriptOp, ScriptReply } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import {

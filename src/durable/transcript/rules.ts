@@ -3,7 +3,7 @@
  * reducer answered, keeps books of its own, and says what breaks which rule. It shares no code with the reducer. The
  * property tests and the replay of recorded runs (replay.ts) ask it.
  */
-import type { Event, Op } from "../../bridge/bridge.ts";
+import type { Event, Op } from "../../bridge/generated/bridge.ts";
 import type { Outcome, ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import type { Input } from "./reducer.ts";

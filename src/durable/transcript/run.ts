@@ -17,6 +17,7 @@ import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
 import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from "../../shared/record.ts";
 import { ScriptHost, type ScriptPort, type Timeout } from "./host-api.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
+import { Recorder } from "./recording.ts";
 import { type Input, reduce } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
 import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
@@ -47,6 +48,8 @@ export interface Begin {
 	mode: InstanceMode;
 	/** CLOCK_MONOTONIC ns when the request left its caller, or 0. */
 	receivedAt: bigint;
+	/** Whether all inputs are recorded, for tests. */
+	record?: boolean;
 }
 
 export class Run implements ScriptPort {
@@ -73,6 +76,7 @@ export class Run implements ScriptPort {
 		maxMessages: 0,
 		maxBytes: 0,
 	});
+	#recorder: Recorder | undefined;
 	#phase: InstanceState = "running";
 	#startedAt = 0;
 	#endedAt: number | undefined;
@@ -135,6 +139,7 @@ export class Run implements ScriptPort {
 			unclaimed: unclaimed(this.#state),
 			missed: missed(this.#state),
 			divergences: this.#state.divergences,
+			...(this.#recorder === undefined ? {} : { recording: this.#recorder.recording }),
 		};
 	}
 
@@ -173,7 +178,7 @@ export class Run implements ScriptPort {
 		this.#begin = begin;
 		this.#startedAt = Date.now();
 		this.#invocations = 1;
-		this.#state = initialState({
+		const rules = {
 			script: scripted,
 			app: begin.mode !== "initscriptOnly",
 			onFailure: manifest.initscript?.on_failure ?? "fallback",
@@ -181,7 +186,9 @@ export class Run implements ScriptPort {
 			maxConnections: limits.connections,
 			maxMessages: limits.messages,
 			maxBytes: limits.bytes,
-		});
+		};
+		this.#state = initialState(rules);
+		if (begin.record) this.#recorder = new Recorder(rules);
 	}
 
 	/** Tells the bridge of the function. The message leaves at once; what is wrong shows as `failure`. */
@@ -402,7 +409,9 @@ export class Run implements ScriptPort {
 	/** Does all effects but the ops for the bridge, which it gives. */
 	#reduceOps(input: Input): Op[] {
 		const ops: Op[] = [];
-		for (const it of reduce(this.#state, input)) {
+		const effects = reduce(this.#state, input);
+		this.#recorder?.step(input, effects);
+		for (const it of effects) {
 			switch (it.effect) {
 				case "submit":
 					ops.push(it.op);

@@ -1,5 +1,5 @@
 /** What a transcript knows of its instance. Changed by the reducer only. */
-import type { Op } from "../../bridge/bridge.ts";
+import type { Op } from "../../bridge/generated/bridge.ts";
 import type { Outcome, ScriptMessage, ScriptReply } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import type { Missed, ScriptLine } from "../../shared/record.ts";
