@@ -25,8 +25,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// A runner that lived this long was a good one: the next one starts at once.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
-/// SIGILL, SIGTRAP, SIGABRT: V8's ways to end when it has no memory.
-const ABORTS: [u32; 3] = [libc::SIGILL.unsigned_abs(), libc::SIGTRAP.unsigned_abs(), libc::SIGABRT.unsigned_abs()];
 const LAST_DELAY: Duration = Duration::from_secs(5);
 
 /// A supervised runner.
@@ -165,9 +163,10 @@ impl Supervisor {
         // What is left in the group (of a bridge that was killed, say) would share the new one's limits.
         Cgroup::leftover(&self.hierarchies, &self.config.run_dir, "runner").destroy(END_LIMIT).await?;
         let (Started { process, stdout, stderr }, cgroup) = self.spawner.start(prepare).await?;
-        for (stream, source) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-            tokio::spawn(forward(source, stream, self.say.0.clone()));
-        }
+        tokio::spawn(forward(stdout, Stream::Stdout, self.say.0.clone()));
+        let (sender, lines) = mpsc::channel(64);
+        tokio::spawn(forward(stderr, Stream::Stderr, sender));
+        let last_words = tokio::spawn(listen(lines, self.say.0.clone()));
         let mut stopped = self.stopped.clone();
         let end = tokio::select! {
             end = exit_of(&process, &cgroup) => end,
@@ -176,7 +175,10 @@ impl Supervisor {
         };
         cgroup.destroy(END_LIMIT).await?;
         let _ = tokio::time::timeout(END_LIMIT, process.wait()).await;
-        Ok(end)
+        match (end, tokio::time::timeout(END_LIMIT, last_words).await) {
+            ((End::Exited, text), Ok(Ok(true))) => Ok((End::Memory, format!("its heap was full ({text})"))),
+            (end, _) => Ok(end),
+        }
     }
 
     /// Listens to a runner's heart until there is a reason to end it.
@@ -221,6 +223,17 @@ impl Supervisor {
     }
 }
 
+/// Passes the runner's lines on. True when one said that V8 ended it for want of memory: workerd's exit status does not.
+async fn listen(mut lines: mpsc::Receiver<Line>, sink: mpsc::Sender<Line>) -> bool {
+    let mut full = false;
+    while let Some(line) = lines.recv().await {
+        full |= line.text.contains("V8 fatal error") && line.text.contains("out of memory");
+        // Who reads too slowly misses a line.
+        let _ = sink.try_send(line);
+    }
+    full
+}
+
 async fn exit_of(process: &Process, cgroup: &Cgroup) -> (End, String) {
     let (status, signal) = process.wait().await;
     // What bubblewrap says of a signal that ended workerd.
@@ -228,9 +241,6 @@ async fn exit_of(process: &Process, cgroup: &Cgroup) -> (End, String) {
     match (cgroup.oom_killed(), signal) {
         (true, _) => (End::Memory, "it reached its memory limit".into()),
         (_, 0) => (End::Exited, format!("status {status}")),
-        _ if ABORTS.contains(&signal) => {
-            (End::Memory, format!("signal {signal}, which V8 ends with when its heap is full"))
-        }
         _ => (End::Exited, format!("signal {signal}")),
     }
 }
