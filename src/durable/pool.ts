@@ -104,6 +104,11 @@ export class Pool {
 		this.#live.delete(instance);
 	}
 
+	/** A tenant is gone: what still runs of it is nobody's. */
+	endLiveOf(tenant: string): void {
+		for (const [instance, it] of this.#live) if (it.tenant === tenant) this.#live.delete(instance);
+	}
+
 	/** How many spares a tenant is short of, counting those being made. */
 	missing(tenant: string): number {
 		const { names, making } = this.#ready(tenant);

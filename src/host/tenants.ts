@@ -83,6 +83,7 @@ export async function removeTenant(env: Env, name: string): Promise<void> {
 	functions.dropAll(name);
 	const objects = [...pool.liveOf(name), ...pool.takeSpares(name)];
 	await Promise.allSettled(objects.map((it) => transcript(env, it).stop("its tenant was removed")));
+	pool.endLiveOf(name);
 	try {
 		await dropTenant(env.BRIDGE, name);
 		await registry(env).deleteTenant(name);

@@ -27,7 +27,10 @@ export interface Variant {
 }
 
 /** Deploys test/functions/probe under another name, changed. */
-export async function deployProbe({ client, node }: TestNode, variant: Variant): Promise<void> {
+export async function deployProbe(
+	{ client, node }: Pick<TestNode, "client" | "node">,
+	variant: Variant,
+): Promise<void> {
 	const folder = await mkdtemp(join(tmpdir(), "hst-probe-"));
 	try {
 		await cp(probe, folder, { recursive: true });
@@ -96,7 +99,7 @@ export interface Answer {
 
 /** Invokes a probe. `query`: "cold=1", "mode=noInitscript", … */
 export async function invoke(
-	{ client }: TestNode,
+	{ client }: Pick<TestNode, "client">,
 	name: string,
 	event: Event,
 	query = "cold=1",

@@ -1,0 +1,473 @@
+/** Tenants of a node that wants tokens: what is one's is no other's. */
+import { readdir, readFile } from "node:fs/promises";
+import { request } from "node:http";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { NodeClient } from "../../src/cli/client.ts";
+import { until } from "../../src/cli/node/wait.ts";
+import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
+import type { Quota, Tenant } from "../../src/shared/tenant.ts";
+import { descendants, textsInProcess } from "../harness/memory.ts";
+import { type Answer, deployProbe, type Event, invoke, type Variant } from "../harness/probe.ts";
+import { useNode } from "../harness/suite.ts";
+
+const MIB = 1 << 20;
+const isolation = "bubblewrap";
+
+const node = useNode(
+	async (node) => {
+		await node.put("inputs", "a", "contents of a");
+		await node.put("inputs", "big", Buffer.alloc(3 * MIB, "big "));
+		await addTenant("default");
+		for (const name of ["acme", "bolt"]) await useTenant(name);
+	},
+	{ development: false },
+);
+
+/** The tenants' own clients, by name. */
+const clients = new Map<string, NodeClient>();
+
+function of(name: string): { client: NodeClient; node: ReturnType<typeof node>["node"] } {
+	const client = clients.get(name);
+	if (client === undefined) throw new Error(`there is no tenant ${name}`);
+	return { client, node: node().node };
+}
+
+async function addTenant(name: string, quota: Quota = {}): Promise<string> {
+	const body = JSON.stringify(quota);
+	const added = await node().operator.json<Tenant & { token: string }>(`/v1/tenants/${name}`, {
+		method: "POST",
+		body,
+	});
+	clients.set(name, node().of(added.token));
+	return added.token;
+}
+
+/** The development store's credentials, or some that are wrong. */
+function secretOf(changes: Record<string, string> = {}): string {
+	const { endpoint = "", region = "", accessKey = "", secretKey = "" } = node().node.store ?? {};
+	return JSON.stringify({
+		kind: "s3",
+		endpoint,
+		region,
+		access_key: accessKey,
+		secret_key: secretKey,
+		...changes,
+	});
+}
+
+async function putSecret(tenant: string, changes: Record<string, string> = {}): Promise<void> {
+	await of(tenant).client.ask("/v1/secrets/dev-store", { method: "PUT", body: secretOf(changes) });
+}
+
+/** A tenant with the store's credentials and the probe. */
+async function useTenant(name: string, quota: Quota = {}, variant: Partial<Variant> = {}): Promise<string> {
+	const token = await addTenant(name, quota);
+	await putSecret(name);
+	await deployProbe(of(name), { name: "probe", isolation, ...variant });
+	return token;
+}
+
+function run(tenant: string, event: Event, query = "cold=1"): Promise<Answer> {
+	return invoke(of(tenant), "probe", event, query);
+}
+
+async function code(client: NodeClient, path: string, init: RequestInit = {}): Promise<string> {
+	const answer = await client.send(path, init);
+	const body = (await answer.json().catch(() => ({}))) as { code?: string };
+	return `${answer.status} ${body.code ?? ""}`.trim();
+}
+
+async function instancesOf(tenant: string): Promise<InstanceSummary[]> {
+	const { instances } = await of(tenant).client.json<{ instances: InstanceSummary[] }>("/v1/instances");
+	return instances;
+}
+
+function ended(tenant: string, id: string): Promise<InstanceRecord> {
+	return until(`the end of ${id}`, 15_000, async () => {
+		const record = await of(tenant).client.json<InstanceRecord>(`/v1/instances/${id}`);
+		return record.state === "running" || record.state === "warm" ? undefined : record;
+	});
+}
+
+async function used(tenant: string): Promise<Required<Quota> | undefined> {
+	const { tenants } = await node().operator.json<{ tenants: { name: string; used: Required<Quota> }[] }>(
+		"/v1/tenants",
+	);
+	return tenants.find(({ name }) => name === tenant)?.used;
+}
+
+/** Resolves when the tenant uses nothing but connections. */
+function unused(tenant: string): Promise<true> {
+	return until(`the end of what ${tenant} uses`, 15_000, async () => {
+		const { instances, memory } = (await used(tenant)) ?? {};
+		return (instances === 0 && memory === 0) || undefined;
+	});
+}
+
+const echo: Event = { app: [["echo", 1]] };
+const download: Event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
+
+describe("tokens", () => {
+	const routes = [
+		["GET", "/v1/node"],
+		["GET", "/v1/functions"],
+		["PUT", "/v1/functions/probe"],
+		["POST", "/v1/functions/probe/invocations"],
+		["GET", "/v1/instances"],
+		["GET", "/v1/logs"],
+		["GET", "/v1/secrets"],
+		["PUT", "/v1/secrets/x"],
+		["GET", "/v1/tenants"],
+		["POST", "/v1/tenants/x"],
+		["GET", "/metrics"],
+	] as const;
+
+	test.each(routes)("%s %s is a 401 without one, and with one that is wrong", async (method, path) => {
+		const body = method === "GET" ? {} : { body: "{}" };
+		for (const token of [undefined, "hst_acme.wrong", "hso_wrong"]) {
+			const client = new NodeClient(node().node.url, token === undefined ? {} : { token });
+			expect(await code(client, path, { method, ...body })).toBe("401 unauthorized");
+		}
+	});
+
+	test("health says its status to anybody, and nothing else", async () => {
+		const answer = await fetch(`${node().node.url}/healthz`);
+		expect(await answer.json()).toEqual({ status: "ok" });
+	});
+
+	test("a token says who asks; the operator's work is the operator's", async () => {
+		expect(await of("acme").client.json("/v1/node")).toMatchObject({
+			access: "tokens",
+			tenant: "acme",
+			operator: false,
+		});
+		expect(await code(of("acme").client, "/v1/tenants")).toBe("401 unauthorized");
+		expect(await code(of("acme").client, "/metrics")).toBe("401 unauthorized");
+		expect(await code(node().operator, "/v1/functions")).toBe("400 invalidArgument");
+		expect(await code(node().operator, "/v1/tenants/acme", { method: "POST" })).toBe("409 alreadyExists");
+		expect(await code(node().operator, "/v1/tenants/A..B", { method: "POST" })).toBe("400 invalidArgument");
+		expect(await code(node().operator, "/v1/tenants/nobody", { method: "DELETE" })).toBe("404 unknownTenant");
+	});
+
+	test("Host and Origin are looked at with a token, too", async () => {
+		const headers = { origin: "http://evil.example" };
+		expect(await code(of("acme").client, "/v1/functions", { headers })).toBe("403 forbiddenOrigin");
+		expect(
+			await code(of("acme").client, "/v1/functions/probe/invocations", { method: "POST", headers }),
+		).toBe("403 forbiddenOrigin");
+	});
+
+	test("a flood of wrong tokens and a token of a megabyte hinder nobody", async () => {
+		const wrong = Array.from({ length: 500 }, (_, index) =>
+			code(new NodeClient(node().node.url, { token: `hst_acme.${index}` }), "/v1/functions"),
+		);
+		const [{ status }, refused] = await Promise.all([run("acme", echo), Promise.all(wrong)]);
+		expect(status).toBe(200);
+		expect(new Set(refused)).toEqual(new Set(["401 unauthorized"]));
+		expect(await hugeToken()).toMatch(/4\d\d|closed/);
+		expect((await run("bolt", echo)).status).toBe(200);
+	});
+
+	/** The status of a request whose token has a megabyte. */
+	function hugeToken(): Promise<string> {
+		const headers = { authorization: `Bearer ${"x".repeat(MIB)}` };
+		return new Promise((resolve) => {
+			const asked = request(`${node().node.url}/v1/functions`, { headers }, (answer) => {
+				answer.resume();
+				resolve(String(answer.statusCode));
+			});
+			asked.on("error", () => resolve("closed"));
+			asked.end();
+		});
+	}
+});
+
+describe("isolation", () => {
+	test("a function, its instances and their lines are there for their tenant only", async () => {
+		await deployProbe(of("acme"), { name: "only-acmes", isolation });
+		const answer = await invoke(of("acme"), "only-acmes", { app: [["fail", "a line of acme"]] });
+		const { instance } = answer;
+		await ended("acme", instance);
+		const { client } = of("bolt");
+		expect(await code(client, "/v1/functions/only-acmes")).toBe("404 unknownFunction");
+		expect(await code(client, "/v1/functions/only-acmes", { method: "DELETE" })).toBe("404 unknownFunction");
+		expect(await code(client, "/v1/functions/only-acmes/invocations", { method: "POST", body: "{}" })).toBe(
+			"404 unknownFunction",
+		);
+		expect(await code(client, `/v1/instances/${instance}`)).toBe("404 unknownInstance");
+		expect((await instancesOf("bolt")).map(({ id }) => id)).not.toContain(instance);
+		expect((await instancesOf("acme")).map(({ id }) => id)).toContain(instance);
+		const lines = async (name: string): Promise<string> => (await of(name).client.ask("/v1/logs")).text();
+		expect(await lines("acme")).toContain("a line of acme");
+		expect(await lines("bolt")).not.toContain("acme");
+	});
+
+	test("a live instance is not found, and not ended, by another tenant", async () => {
+		const running = run("acme", { app: [["sleep", 1.5]] });
+		const { id } = await until("the instance", 5_000, async () =>
+			(await instancesOf("acme")).find(({ state }) => state === "running"),
+		);
+		expect(await code(of("bolt").client, `/v1/instances/${id}`)).toBe("404 unknownInstance");
+		expect(await code(of("bolt").client, `/v1/instances/${id}`, { method: "DELETE" })).toBe(
+			"404 unknownInstance",
+		);
+		expect((await running).status).toBe(200);
+	});
+
+	test("functions of one name are two, and one's warm instance serves the other never", async () => {
+		const processes = async (tenant: string): Promise<number[]> => {
+			const answers = [];
+			for (let round = 0; round < 2; round++) answers.push(await run(tenant, echo, ""));
+			return answers.map(({ process }) => process);
+		};
+		const [acme, bolt] = [await processes("acme"), await processes("bolt")];
+		expect(acme[0]).toBe(acme[1]);
+		expect(bolt[0]).toBe(bolt[1]);
+		expect(acme[0]).not.toBe(bolt[0]);
+	});
+
+	test("files that another tenant has sent are not there", async () => {
+		const { bundle, manifest } = await of("acme").client.json<{ bundle: string; manifest: unknown }>(
+			"/v1/functions/only-acmes",
+		);
+		const hex = bundle.slice("sha256:".length);
+		// Bolt's probe has the same files: a tenant without any.
+		await addTenant("empty");
+		const { client } = of("empty");
+		expect((await of("acme").client.send(`/v1/bundles/${hex}`, { method: "HEAD" })).status).toBe(200);
+		expect((await client.send(`/v1/bundles/${hex}`, { method: "HEAD" })).status).toBe(404);
+		const guessed = await client.send(`/v1/bundles/${hex}`, { method: "PUT", body: "not the files" });
+		expect(guessed.status).toBe(400);
+		const body = JSON.stringify({
+			manifest: { name: "stolen", app: { command: ["true"] } },
+			bundle,
+		});
+		expect(manifest).toBeTypeOf("object");
+		expect(await code(client, "/v1/functions/stolen", { method: "PUT", body })).toBe("409 unknownBundle");
+	});
+
+	test("many at once are answered right, each from its own store", async () => {
+		const event = (tenant: string, index: number): Event => ({
+			...download,
+			app: [["echo", tenant + index]],
+		});
+		const all = Array.from({ length: 12 }, (_, index) => {
+			const tenant = index % 2 ? "acme" : "bolt";
+			return run(tenant, event(tenant, index)).then(({ status, steps }) => ({
+				tenant,
+				index,
+				status,
+				steps,
+			}));
+		});
+		for (const { tenant, index, status, steps } of await Promise.all(all))
+			expect({ status, steps }).toEqual({ status: 200, steps: [tenant + index] });
+	});
+});
+
+describe("quotas", () => {
+	test("of instances: one more is refused with the limit and the use, and fits after the first", async () => {
+		await useTenant("single", { instances: 1 });
+		const first = run("single", { app: [["sleep", 1]] });
+		await until("the first", 5_000, async () => (await used("single"))?.instances === 1 || undefined);
+		const refused = await run("single", echo);
+		expect(refused).toMatchObject({ status: 429, body: { code: "quotaExceeded" } });
+		expect(refused.body.message).toMatch(/1 instances run.*quota of instances is 1/);
+		expect((await run("acme", echo)).status).toBe(200);
+		expect((await first).status).toBe(200);
+		await unused("single");
+		expect((await run("single", echo)).status).toBe(200);
+	});
+
+	test("of memory: sandboxes' limits and results count together", async () => {
+		await useTenant("small", { memory: 100 * MIB });
+		const refused = await run("small", echo);
+		expect(refused).toMatchObject({ status: 429, body: { code: "quotaExceeded" } });
+		expect(refused.body.message).toMatch(/134217728 bytes more than the 0 in use.*memory quota of 104857600/);
+		const body = JSON.stringify({ memory: 130 * MIB });
+		await node().operator.ask("/v1/tenants/small/quota", { method: "PUT", body });
+		const { status, steps, instance } = await run("small", {
+			script: [["get", "inputs", "big"]],
+			app: [
+				["download", "inputs", "a"],
+				["download", "inputs", "big"],
+			],
+		});
+		expect({ status, steps }).toMatchObject({
+			status: 200,
+			steps: [{ bytes: 13 }, { error: "quotaExceeded" }],
+		});
+		await ended("small", instance);
+		await unused("small");
+	});
+
+	test("what is counted is given back when an application or the host is killed", {
+		timeout: 60_000,
+	}, async () => {
+		await useTenant("killed", { instances: 1 });
+		const sleeping = run("killed", { app: [["sleep", 20]] });
+		const { id } = await until("the instance", 5_000, async () =>
+			(await instancesOf("killed")).find(({ state }) => state === "running"),
+		);
+		const pid = await until("its process", 5_000, async () => {
+			const { events } = await of("killed").client.json<InstanceRecord>(`/v1/instances/${id}`);
+			return Number(events.find(({ kind }) => kind === "sandboxCreated")?.id) || undefined;
+		});
+		process.kill(pid, "SIGKILL");
+		expect((await sleeping).status).toBe(502);
+		await unused("killed");
+		const cut = run("killed", { app: [["sleep", 20]] }).catch(() => "cut");
+		await until("the second", 5_000, async () => (await used("killed"))?.instances === 1 || undefined);
+		process.kill(node().node.host.pid ?? 0, "SIGKILL");
+		expect(await cut).toBe("cut");
+		await until("the host", 20_000, async () => {
+			const answer = await fetch(`${node().node.url}/healthz`).catch(() => undefined);
+			return answer?.ok || undefined;
+		});
+		await unused("killed");
+		expect((await run("killed", echo)).status).toBe(200);
+	});
+
+	test("a bridge that was killed is told of them again", { timeout: 60_000 }, async () => {
+		process.kill(node().node.bridge.pid ?? 0, "SIGKILL");
+		await until("the bridge", 20_000, async () => {
+			const answer = await fetch(`${node().node.url}/healthz`).catch(() => undefined);
+			return answer?.ok || undefined;
+		});
+		const first = until("an answer", 20_000, async () => {
+			const answer = await run("single", { app: [["sleep", 1]] });
+			return answer.status === 200 || undefined;
+		});
+		await until("the first", 20_000, async () => (await used("single"))?.instances === 1 || undefined);
+		expect((await run("single", echo)).body.code).toBe("quotaExceeded");
+		await first;
+	});
+});
+
+describe("a tenant whose token", () => {
+	test("is renewed: the old one is worth nothing, what it began ends, the rest stays", async () => {
+		await useTenant("renewed");
+		const old = of("renewed");
+		const running = run("renewed", { app: [["sleep", 20]] });
+		await until("the instance", 5_000, async () => (await used("renewed"))?.instances === 1 || undefined);
+		const { token } = await node().operator.json<{ token: string }>("/v1/tenants/renewed/token", {
+			method: "POST",
+		});
+		expect((await running).status).toBeGreaterThanOrEqual(400);
+		expect(await code(old.client, "/v1/functions")).toBe("401 unauthorized");
+		clients.set("renewed", node().of(token));
+		expect((await run("renewed", download)).steps).toMatchObject([{ bytes: 13 }]);
+	});
+
+	test("is removed: all of it goes, and another of the name begins with nothing", async () => {
+		await useTenant("gone");
+		const before = of("gone");
+		await run("gone", echo, "");
+		const running = run("gone", { app: [["sleep", 20]] });
+		await until("the instances", 5_000, async () => (await used("gone"))?.instances === 2 || undefined);
+		await node().operator.ask("/v1/tenants/gone", { method: "DELETE" });
+		expect((await running).status).toBeGreaterThanOrEqual(400);
+		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
+		await addTenant("gone");
+		const { client } = of("gone");
+		expect(await client.json("/v1/functions")).toEqual({ functions: [] });
+		expect(await client.json("/v1/instances")).toEqual({ instances: [] });
+		expect(await client.json("/v1/secrets")).toEqual({ secrets: [] });
+		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
+		await unused("gone");
+	});
+});
+
+describe("secrets", () => {
+	test("are listed by name and kind, and are one tenant's", async () => {
+		expect(await of("acme").client.json("/v1/secrets")).toEqual({
+			secrets: [{ name: "dev-store", kind: "s3" }],
+		});
+		expect(await code(of("acme").client, "/v1/secrets/dev-store")).toBe("404 notFound");
+		await addTenant("poor");
+		await expect(deployProbe(of("poor"), { name: "probe", isolation })).rejects.toThrow("unknownSecret");
+	});
+
+	test("a changed one holds from the next start on", async () => {
+		await useTenant("changing");
+		expect((await run("changing", download, "")).steps).toMatchObject([{ bytes: 13 }]);
+		await putSecret("changing", { secret_key: "another" });
+		const refused = await until("the new value", 5_000, async () => {
+			const { steps } = await run("changing", download);
+			return JSON.stringify(steps).includes("error") ? steps : undefined;
+		});
+		expect(refused).toMatchObject([{ error: expect.any(String) }]);
+		await putSecret("changing");
+		expect((await run("changing", download)).steps).toMatchObject([{ bytes: 13 }]);
+		await of("changing").client.ask("/v1/secrets/dev-store", { method: "DELETE" });
+		expect(await run("changing", download)).toMatchObject({ body: { code: "unknownSecret" } });
+	});
+
+	test("are in no log, error, record, environment, file or memory that a tenant can read", {
+		timeout: 90_000,
+	}, async () => {
+		const { store } = node().node;
+		const sentinel = (what: string): string => `Sentinel-${what}-${"q".repeat(20)}`;
+		const cases: [tenant: string, changes: Record<string, string>][] = [
+			["forged", { secret_key: sentinel("forged") }],
+			["stranger", { access_key: "AKSTRANGER", secret_key: sentinel("stranger") }],
+			["refused", { endpoint: "http://10.213.255.1:9", secret_key: sentinel("refused") }],
+			["nowhere", { endpoint: "http://nowhere.invalid:9", secret_key: sentinel("nowhere") }],
+			["right", {}],
+		];
+		const secrets = [store?.secretKey ?? "", ...cases.flatMap(([, { secret_key = [] }]) => secret_key)];
+		const said: string[] = [];
+		for (const [tenant, changes] of cases) {
+			await addTenant(tenant);
+			await putSecret(tenant, changes);
+			await deployProbe(of(tenant), { name: "probe", isolation });
+			const running = run(tenant, { ...download, app: [...(download.app ?? []), ["sleep", 2]] });
+			await new Promise((resolve) => setTimeout(resolve, 1_500));
+			const [live] = await instancesOf(tenant);
+			if (live === undefined) throw new Error("no instance");
+			const record = await of(tenant).client.json<InstanceRecord>(`/v1/instances/${live.id}`);
+			const pid = Number(record.events.find(({ kind }) => kind === "sandboxCreated")?.id);
+			for (const each of await descendants(pid)) expect(await textsInProcess(each, secrets)).toEqual([]);
+			const answer = await running;
+			said.push(JSON.stringify(answer), JSON.stringify(await ended(tenant, answer.instance)));
+			const only = await of(tenant).client.send("/v1/functions/probe/invocations?only=initscript", {
+				method: "POST",
+				body: JSON.stringify(download),
+			});
+			said.push(await only.text(), await (await of(tenant).client.ask("/v1/logs")).text());
+			const malformed = await of(tenant).client.send("/v1/secrets/dev-store", {
+				method: "PUT",
+				body: secretOf({ ...changes, region: "" }),
+			});
+			expect(malformed.status).toBe(400);
+			said.push(await malformed.text());
+		}
+		said.push(await (await node().operator.ask("/v1/logs")).text(), node().lines.join("\n"));
+		said.push(JSON.stringify(await node().operator.json("/v1/tenants")));
+		for (const text of said) for (const secret of secrets) expect(text).not.toContain(secret);
+		const runners = (await descendants(node().node.bridge.pid ?? 0)).slice(1);
+		for (const pid of runners) expect(await textsInProcess(pid, secrets)).toEqual([]);
+		const { run: runFolder, state } = node().node;
+		// In STATE/base lies the machine's own /usr.
+		for (const folder of [
+			runFolder,
+			join(state, "objects"),
+			join(state, "secrets"),
+			join(state, "bundles"),
+		]) {
+			for (const file of await filesIn(folder)) {
+				const bytes = await readFile(file).catch(() => Buffer.alloc(0));
+				for (const secret of secrets) expect(bytes.includes(secret), file).toBe(false);
+			}
+		}
+		// What is looked for can be found.
+		expect(secrets.every((secret) => secret.length > 20)).toBe(true);
+		expect(new Set(await textsInProcess(process.pid, secrets))).toEqual(new Set(secrets));
+	});
+
+	async function filesIn(folder: string): Promise<string[]> {
+		const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+		return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+	}
+});
