@@ -3,6 +3,7 @@ import type { Op } from "../../bridge/generated/bridge.ts";
 import type { Outcome, ScriptMessage, ScriptReply } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import type { Missed, ScriptLine } from "../../shared/record.ts";
+import { placeOf } from "./place.ts";
 
 /** How long an unexpected claim waits for a running script, milliseconds. */
 export const CLAIM_WAIT_MS = 20;
@@ -184,9 +185,9 @@ export function initialState(rules: Rules): State {
 	};
 }
 
-/** What names a connection between the two sides: its id and its address, apart from the ids of messages. */
+/** What names a connection between the two sides: its id and where it leads, apart from the ids of messages. */
 export function connKey(id: bigint, address: string): string {
-	return `${id} ${address}`;
+	return `${id} ${placeOf(address)}`;
 }
 
 export function addLine(state: State, now: number, level: ScriptLine["level"], text: string): void {
