@@ -3,6 +3,7 @@
 import { demoOptions } from "./demo-options.ts";
 import { setUp } from "./setup.ts";
 import { SetupError } from "./step.ts";
+import { moto, servers } from "./steps/servers.ts";
 import { chooseSuites, runSuites } from "./test.ts";
 
 const [verb, ...args] = process.argv.slice(2);
@@ -22,7 +23,7 @@ try {
 		}
 		case "test": {
 			const suites = chooseSuites(args);
-			await setUp();
+			await setUp(suites.some(({ servers }) => servers) ? [servers, moto] : []);
 			process.exitCode = await runSuites(suites);
 			break;
 		}

@@ -10,11 +10,11 @@ const steps: Step[] = [npm, debian, gvisor, generate, rust, runner, host, client
 
 /**
  * Makes this checkout and machine ready to run a node: what is there is skipped, and once all is there no network is needed.
- * Says before it starts what it will install. Throws {@link SetupError} for what a person has to do first.
+ * Says before it starts what it will install. `more` are steps that only some need. Throws {@link SetupError} for what a person has to do first.
  */
-export async function setUp(): Promise<void> {
+export async function setUp(more: readonly Step[] = []): Promise<void> {
 	const todo: Step[] = [];
-	for (const step of steps) if (!(await step.done())) todo.push(step);
+	for (const step of [...steps, ...more]) if (!(await step.done())) todo.push(step);
 	if (todo.length === 0) return;
 	await checkAll(todo);
 	process.stderr.write(`${announcement(todo)}\n`);

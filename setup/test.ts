@@ -16,6 +16,8 @@ export interface Suite {
 	program: string;
 	args: string[];
 	env?: NodeJS.ProcessEnv;
+	/** Whether it starts servers of other projects (setup/steps/servers.ts). */
+	servers?: true;
 }
 
 /** Rust's tests are built without optimisation, beside the programs of the set-up. */
@@ -30,14 +32,21 @@ const vitest = (name: string, minutes: number, ...args: string[]): Suite => ({
 
 const suites: Suite[] = [
 	vitest("unit", 1),
-	{ name: "rust", minutes: 2, program: "cargo", args: ["test", "--workspace", "--locked"], env: cargoEnv },
+	{
+		name: "rust",
+		minutes: 2,
+		program: "cargo",
+		args: ["test", "--workspace", "--locked"],
+		env: cargoEnv,
+		servers: true,
+	},
 	{
 		name: "python",
 		minutes: 0.2,
 		program: "/usr/bin/python3",
 		args: ["-m", "unittest", "discover", "-s", "clients/python/tests", "-t", "clients/python"],
 	},
-	vitest("end to end", 5, "--config", "test/vitest.config.ts"),
+	{ ...vitest("end to end", 5, "--config", "test/vitest.config.ts"), servers: true },
 ];
 
 /** The suites of these names; all where none is given. Throws {@link SetupError} for a name that none has. */

@@ -18,7 +18,17 @@ const INLINE: u64 = 16 << 10;
 /// What is reserved for a body of unknown length.
 const UNKNOWN: usize = 256 << 10;
 /// Headers that are told.
-const HEADERS: [&str; 5] = ["etag", "content-type", "content-length", "last-modified", "content-range"];
+const HEADERS: [&str; 8] = [
+    "etag",
+    "content-type",
+    "content-length",
+    "last-modified",
+    "content-range",
+    // Of a redirect, which is not followed; of gRPC; of memcached.
+    "location",
+    "grpc-message",
+    "flags",
+];
 /// Bytes of a header's value that are told.
 const HEADER_BYTES: usize = 1024;
 

@@ -6,9 +6,9 @@ use headstart_net::{Address, Request};
 use crate::programs::{Program, Sink, ask, client, installed, soon};
 
 fn etcd() -> Option<Program> {
-    let path = installed("etcd")?;
+    let command = installed("etcd")?;
     let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    Some(Program::start(&path, |port, folder| {
+    Some(Program::start(command, |port, folder| {
         let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
         [
             ("--data-dir", format!("{folder}/data")),

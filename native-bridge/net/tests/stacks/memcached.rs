@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::programs::{Program, client, installed, say, soon};
 
 fn memcached() -> Option<Program> {
-    let path = installed("memcached")?;
-    Some(Program::start(&path, |port, _| {
+    let command = installed("memcached")?;
+    Some(Program::start(command, |port, _| {
         let port = port.to_string();
         // As root it wants to know whose it should be.
         ["-p", &port, "-U", "0", "-l", "127.0.0.1", "-u", "root", "-I", "4m"].map(str::to_owned).to_vec()

@@ -16,43 +16,53 @@ pub(crate) struct Program {
     pub(crate) port: u16,
 }
 
-/// A program's path; `None`, and a word about it, when it is not installed.
-pub(crate) fn installed(name: &str) -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/moto/bin");
+/// A program of the system's; `None`, and a word about it, when it is not installed.
+pub(crate) fn installed(name: &str) -> Option<Command> {
     let folders = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    let found = folders
-        .unwrap_or_default()
-        .into_iter()
-        .chain([own])
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file());
+    let mut files = folders.unwrap_or_default().into_iter().map(|folder| folder.join(name));
+    let found = files.find(|file| file.is_file()).map(|file| ending_with_us(&file));
     if found.is_none() {
         eprintln!("{name} is not installed: nothing is tested against it");
     }
     found
 }
 
+/// moto's server, from where the set-up put it.
+pub(crate) fn moto() -> Option<Command> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.headstart/moto");
+    if !folder.join("moto").is_dir() {
+        eprintln!("moto is not installed: nothing is tested against it");
+        return None;
+    }
+    let mut command = ending_with_us(Path::new("/usr/bin/python3"));
+    command.args(["-m", "moto.server"]).env("PYTHONPATH", folder);
+    Some(command)
+}
+
+/// A command that the kernel kills with the test's thread, whatever becomes of that.
+fn ending_with_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 impl Program {
     /// Starts a program with the arguments that `args` makes of its port and folder, and waits until it listens.
-    pub(crate) fn start(path: &Path, args: impl Fn(u16, &str) -> Vec<String>) -> Self {
+    pub(crate) fn start(mut command: Command, args: impl Fn(u16, &str) -> Vec<String>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("hs-net-{}-{number}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(path)
-            .args(args(port, folder.to_str().unwrap()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.args(args(port, folder.to_str().unwrap()));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { child, folder, port };
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{} does not listen", path.display());
+            assert!(begin.elapsed() < Duration::from_secs(30), "{command:?} does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { child, folder, port }
+        server
     }
 
     pub(crate) fn address(&self, scheme: &str) -> Address {

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::programs::{Program, client, installed, say, soon};
 
 fn redis(extra: &[&str]) -> Option<Program> {
-    let path = installed("redis-server")?;
-    Some(Program::start(&path, |port, folder| {
+    let command = installed("redis-server")?;
+    Some(Program::start(command, |port, folder| {
         let port = port.to_string();
         let own = ["--port", &port, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"];
         own.iter().chain(extra).map(|&arg| arg.to_owned()).collect()

@@ -6,11 +6,12 @@ use std::net::TcpStream;
 use headstart_base::ErrorCode;
 use headstart_net::{Address, Client, Store};
 
-use crate::programs::{Program, ask, client, installed};
+use crate::programs::{self, Program, ask, client};
 
 async fn moto() -> Option<(Program, Store)> {
-    let path = installed("moto_server")?;
-    let server = Program::start(&path, |port, _| vec!["-H".into(), "127.0.0.1".into(), "-p".into(), port.to_string()]);
+    let server = Program::start(programs::moto()?, |port, _| {
+        vec!["-H".into(), "127.0.0.1".into(), "-p".into(), port.to_string()]
+    });
     let endpoint = server.address("http");
     for name in ["jobs", "other"] {
         create(&endpoint, name);
