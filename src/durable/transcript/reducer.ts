@@ -46,6 +46,9 @@ export type Input =
 	/** The instance is gone, or out of reach. */
 	| { input: "close"; now: number; error: ErrorValue };
 
+/** Errors of a claim that say nothing of the connection that it was for. */
+const GAVE_UP: ReadonlySet<string> = new Set(["deadline", "cancelled", "alreadyClaimed", "instanceClosed"]);
+
 /** Applies one input to `state`. */
 export function reduce(state: State, input: Input): Effect[] {
 	const effects: Effect[] = [];
@@ -178,7 +181,8 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 			if (it.connReady.error.code !== "ok") transferEnded(state, it.connReady, effects);
 			break;
 		case "connTaken":
-			transferEnded(state, it.connTaken, effects);
+			// A claim that gave up has left the connection where it was.
+			if (!GAVE_UP.has(it.connTaken.error.code)) transferEnded(state, it.connTaken, effects);
 			break;
 		case "sandboxExited": {
 			const { status, error } = it.sandboxExited;

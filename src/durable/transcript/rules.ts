@@ -250,6 +250,7 @@ export class RuleBook {
 			case "connTaken": {
 				const { id, address, error } = it.which === "connReady" ? it.connReady : it.connTaken;
 				const sent = this.#sent.get(connKey(id, address));
+				if (["deadline", "cancelled", "alreadyClaimed", "instanceClosed"].includes(error.code)) break;
 				if (sent === undefined) this.#broken(6, `connection ${connKey(id, address)} was never handed over`);
 				else if (error.code !== "ok" && sent.phase === "sent")
 					Object.assign(sent, { phase: "failed", error: error.code });
