@@ -10,8 +10,9 @@ use headstart_base::{Error, ErrorCode, Result};
 use headstart_memory::{Outbox, Segment};
 
 use crate::app::packet::{Answer, MOST, Request, op_and_sequence};
-use crate::app::seqpacket::{Received, Socket};
+use crate::app::seqpacket::{Packet, Received, Socket};
 use crate::instance::Instance;
+use crate::instance::conns::Handed;
 use crate::instance::event::Kind;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub(super) enum Beside {
     /// A segment that was asked for, whether or not the connection has it.
     Asked(Arc<Segment>),
     Outbox,
+    /// One that is handed over.
+    Connection(Handed),
 }
 
 impl Connection {
@@ -57,41 +60,51 @@ impl Connection {
                 received = self.socket.receive(&mut buffer) => received,
                 () = self.instance.closing.cancelled() => return,
             };
-            let bytes = match received {
-                Ok(Received::Packet { bytes, whole: true }) if bytes <= MOST => bytes,
-                Ok(Received::Packet { bytes, .. }) => {
-                    let error = Error::new(ErrorCode::Protocol, format!("a packet has at most {MOST} bytes"));
-                    let (op, sequence) = op_and_sequence(&buffer[..bytes.min(MOST)]);
-                    let _ = self.send(&Answer::encode_error(&error, op, sequence), None).await;
-                    return;
-                }
-                Ok(Received::Closed) | Err(_) => return,
+            let Ok(Received { packet, files }) = received else { return };
+            let Some(Packet { bytes, whole, all_files }) = packet else {
+                self.instance.close_foreign(files).await;
+                return;
             };
+            if !whole || !all_files || bytes > MOST {
+                let error = match all_files {
+                    true => Error::new(ErrorCode::Protocol, format!("a packet has at most {MOST} bytes")),
+                    false => Error::new(ErrorCode::Protocol, "more came beside a packet than can be taken"),
+                };
+                let (op, sequence) = op_and_sequence(&buffer[..bytes.min(MOST)]);
+                self.instance.close_foreign(files).await;
+                let _ = self.send(&Answer::encode_error(&error, op, sequence), None).await;
+                return;
+            }
             self.instance.node.metrics.app_packets.inc();
             // Each request may be an event.
             self.instance.bound_events();
-            if self.handle(&buffer[..bytes]).await.is_break() {
+            if self.handle(&buffer[..bytes], files).await.is_break() {
                 return;
             }
         }
     }
 
-    async fn handle(&mut self, packet: &[u8]) -> std::ops::ControlFlow<()> {
+    async fn handle(&mut self, packet: &[u8], mut files: Vec<OwnedFd>) -> std::ops::ControlFlow<()> {
         use std::ops::ControlFlow::{Break, Continue};
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(error) => {
+                self.instance.close_foreign(files).await;
                 let (op, sequence) = op_and_sequence(packet);
                 let _ = self.send(&Answer::encode_error(&error, op, sequence), None).await;
                 return Break(());
             }
         };
         let (op, sequence) = (request.op as u16, request.sequence);
+        if request.op != AppOp::TransferConn {
+            // Nobody asked for them.
+            self.instance.close_foreign(std::mem::take(&mut files)).await;
+        }
         let deadline = match request.deadline_millis {
             0 => DEFAULT_DEADLINE,
             millis => Duration::from_millis(millis.into()).min(LONGEST_DEADLINE),
         };
-        let Some((answered, told)) = self.answer(&request, deadline).await else {
+        let Some((answered, told)) = self.answer(&request, files, deadline).await else {
             // The application is gone, and what it waited for with it.
             return Break(());
         };
@@ -135,13 +148,20 @@ impl Connection {
     }
 
     /// The answer to a request; none when the application goes away before it.
-    async fn answer(&mut self, request: &Request<'_>, deadline: Duration) -> Option<Outcome> {
+    async fn answer(&mut self, request: &Request<'_>, files: Vec<OwnedFd>, deadline: Duration) -> Option<Outcome> {
         // Those that wait for others end with the application; the rest is short.
         match request.op {
-            AppOp::RecvMsg | AppOp::Await | AppOp::Call | AppOp::Next | AppOp::Respond | AppOp::Segment => {
+            AppOp::RecvMsg
+            | AppOp::Await
+            | AppOp::Call
+            | AppOp::Next
+            | AppOp::Respond
+            | AppOp::Segment
+            | AppOp::GetConn
+            | AppOp::TransferConn => {
                 tokio::select! {
                     biased;
-                    answer = self.wait_for(request, deadline) => Some(answer),
+                    answer = self.wait_for(request, files, deadline) => Some(answer),
                     () = self.socket.hung_up() => None,
                 }
             }
@@ -161,6 +181,10 @@ impl Connection {
             Beside::Outbox => {
                 let file = self.outbox.as_ref().map(|(_, outbox)| outbox.file().try_clone_to_owned());
                 file.transpose().map_err(|error| crate::errors::io("cannot share the outbox", &error))
+            }
+            Beside::Connection(handed) => {
+                let file = handed.file.try_clone();
+                file.map(Some).map_err(|error| crate::errors::io("cannot hand the connection over", &error))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The application's socket (docs/app-protocol.md): a listener per instance, a task per connection.
 
 mod connection;
+mod handover;
 mod packet;
 mod requests;
 mod seqpacket;

@@ -1,5 +1,6 @@
 //! What each request of an application does.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const PIECE: u64 = 256 << 10;
 const FAILURE_BYTES: u64 = 64 << 10;
 const NAME_BYTES: usize = 256;
 
-type Answered = Result<(Answer, Beside)>;
+pub(super) type Answered = Result<(Answer, Beside)>;
 
 impl Connection {
     pub(super) fn answer_at_once(&mut self, request: &Request<'_>) -> Answered {
@@ -35,6 +36,8 @@ impl Connection {
                 self.forget(segment);
                 Ok((Answer::default(), Beside::Nothing))
             }
+            AppOp::SendMsg => self.send_msg(request),
+            AppOp::ConnStatus => self.conn_status(request),
             AppOp::Mark => {
                 self.instance.mark(text(request.payload, NAME_BYTES, "a mark's name")?);
                 Ok((Answer::default(), Beside::Nothing))
@@ -44,7 +47,12 @@ impl Connection {
     }
 
     /// The answer, and what the host is told once it has left: to tell it earlier would hold the application up.
-    pub(super) async fn wait_for(&self, request: &Request<'_>, wait: Duration) -> (Answered, Option<Kind>) {
+    pub(super) async fn wait_for(
+        &self,
+        request: &Request<'_>,
+        files: Vec<OwnedFd>,
+        wait: Duration,
+    ) -> (Answered, Option<Kind>) {
         if request.op == AppOp::RecvMsg {
             return match text(request.payload, INLINE, "a content") {
                 Ok(content) => {
@@ -55,16 +63,20 @@ impl Connection {
                 Err(error) => (Err(error), None),
             };
         }
-        (self.wait_for_other(request, wait).await, None)
+        if request.op == AppOp::GetConn {
+            return self.get_conn(request, wait).await;
+        }
+        (self.wait_for_other(request, files, wait).await, None)
     }
 
-    async fn wait_for_other(&self, request: &Request<'_>, wait: Duration) -> Answered {
+    async fn wait_for_other(&self, request: &Request<'_>, files: Vec<OwnedFd>, wait: Duration) -> Answered {
         let deadline = Instant::now() + wait;
         match request.op {
             AppOp::Call => within(deadline, self.call(request, deadline)).await,
             AppOp::Await => within(deadline, self.await_bytes(request)).await,
             AppOp::Next => self.next(wait).await,
             AppOp::Respond => within(deadline, self.respond(request)).await,
+            AppOp::TransferConn => within(deadline, self.transfer_conn(request, files, deadline)).await,
             AppOp::Segment => within(deadline, self.segment(request)).await,
             _ => Err(Error::new(ErrorCode::Internal, "the operation does not wait")),
         }
@@ -170,7 +182,7 @@ impl Connection {
         }
     }
 
-    fn outbox_bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+    pub(super) fn outbox_bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
         match &self.outbox {
             Some((_, outbox)) => outbox.copy(offset, length),
             None => Err(Error::new(ErrorCode::InvalidArgument, "the connection has no outbox: ask for one first")),
@@ -226,7 +238,7 @@ fn number(field: u64) -> Result<u32> {
     u32::try_from(field).map_err(|_| Error::new(ErrorCode::NotFound, format!("there is no segment {field}")))
 }
 
-fn text(bytes: &[u8], most: usize, what: &str) -> Result<String> {
+pub(super) fn text(bytes: &[u8], most: usize, what: &str) -> Result<String> {
     if bytes.len() > most {
         return Err(Error::new(ErrorCode::InvalidArgument, format!("{what} has at most {most} bytes")));
     }

@@ -55,17 +55,23 @@ impl Listener {
 }
 
 /// What a receive gave.
-pub(super) enum Received {
-    /// A packet of that many bytes; `whole` unless it was longer than the buffer.
-    Packet {
-        bytes: usize,
-        whole: bool,
-    },
-    Closed,
+pub(super) struct Received {
+    /// None when the other side is gone. (A packet of no bytes looks like it; either ends the connection.)
+    pub(super) packet: Option<Packet>,
+    /// What came beside it, however it ends: the receiver closes it where that may take its time.
+    pub(super) files: Vec<OwnedFd>,
+}
+
+pub(super) struct Packet {
+    pub(super) bytes: usize,
+    /// Unless it was longer than the buffer.
+    pub(super) whole: bool,
+    /// Unless there were more fds than could be taken.
+    pub(super) all_files: bool,
 }
 
 impl Socket {
-    /// Receives one packet. Fds that come with it are closed: applications have none to give.
+    /// Receives one packet, and the fds beside it.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.0.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
     }
@@ -125,15 +131,16 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
     // SAFETY: `message` names `buffer` and `control`, which are valid for their lengths during the call.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let bytes = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    close_fds(&message);
+    let files = take_fds(&message);
     let whole = message.msg_flags & libc::MSG_TRUNC == 0;
-    // A packet of no bytes looks like the end; either ends the connection.
-    Ok(if bytes == 0 { Received::Closed } else { Received::Packet { bytes, whole } })
+    let all_files = message.msg_flags & libc::MSG_CTRUNC == 0;
+    Ok(Received { packet: (bytes > 0).then_some(Packet { bytes, whole, all_files }), files })
 }
 
-/// Closes the fds that came with a message, also when there were more than could be taken (MSG_CTRUNC): those that were
-/// taken are ours. (nix gives none of them then, and they would stay open.)
-fn close_fds(message: &libc::msghdr) {
+/// The fds that came with a message, also when there were more than could be taken (MSG_CTRUNC): those that were taken are
+/// ours. (nix gives none of them then, and they would stay open.)
+fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut taken = Vec::new();
     // SAFETY: `message` was filled in by recvmsg, and its control buffer is alive; the macros stay within msg_controllen.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
@@ -142,12 +149,13 @@ fn close_fds(message: &libc::msghdr) {
                 let files = libc::CMSG_DATA(header).cast::<i32>();
                 let bytes = (*header).cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
                 for index in 0..bytes / size_of::<i32>() {
-                    drop(OwnedFd::from_raw_fd(files.add(index).read_unaligned()));
+                    taken.push(OwnedFd::from_raw_fd(files.add(index).read_unaligned()));
                 }
             }
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
+    taken
 }
 
 fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {

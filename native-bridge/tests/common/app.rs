@@ -65,7 +65,17 @@ impl App {
         self.receive().expect("an answer")
     }
 
+    pub fn ask_with(&mut self, op: AppOp, ask: &Ask, files: &[i32]) -> Told {
+        self.send_with(op, ask, files);
+        self.receive().expect("an answer")
+    }
+
     pub fn send(&mut self, op: AppOp, ask: &Ask) {
+        self.send_with(op, ask, &[]);
+    }
+
+    /// With fds beside the packet.
+    pub fn send_with(&mut self, op: AppOp, ask: &Ask, files: &[i32]) {
         self.sequence += 1;
         let mut packet = Vec::new();
         packet.extend_from_slice(&1_u16.to_le_bytes());
@@ -79,7 +89,7 @@ impl App {
         packet.extend_from_slice(&ask.deadline.to_le_bytes());
         packet.extend_from_slice(&[0; 12]);
         packet.extend_from_slice(&ask.payload);
-        self.send_raw(&packet, &[]);
+        self.send_raw(&packet, files);
     }
 
     pub fn send_raw(&self, packet: &[u8], files: &[i32]) {

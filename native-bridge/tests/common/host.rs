@@ -7,13 +7,14 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use headstart_base::ErrorCode;
-use headstart_base::bridge_capnp::{bridge, event, instance, op};
+use headstart_base::bridge_capnp::{bridge, instance, op};
 use headstart_base::errors_capnp;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+pub use super::events::{Events, Seen};
 use super::{Bridge, LIMIT};
 
 /// Sends a request and reads to the end of the connection.
@@ -155,12 +156,20 @@ impl Host {
         let (archive, bundle) = archive("app.py", b"");
         put_bundle(&bridge.socket(), &bundle, &archive);
         let rules = [format!("GET {server}/*"), format!("PUT {server}/*"), format!("HEAD {server}/*")];
-        let code = self
-            .put("f", &bundle, |mut function| {
-                function.set_egress(&rules[..]).unwrap();
-                change(function.init_limits());
-            })
-            .await;
+        self.started_as(&bundle, |mut function| {
+            function.set_egress(&rules[..]).unwrap();
+            change(function.init_limits());
+        })
+        .await
+    }
+
+    /// A started instance without a sandbox.
+    pub async fn started_as(
+        &self,
+        bundle: &str,
+        change: impl FnOnce(headstart_base::bridge_capnp::function::Builder<'_>),
+    ) -> (instance::Client, String) {
+        let code = self.put("f", bundle, change).await;
         assert_eq!(code, ErrorCode::Ok);
         let (instance, id) = self.create().await;
         assert_eq!(start(&instance, "f", instance::Mode::InitscriptOnly).await, ErrorCode::Ok);
@@ -237,6 +246,26 @@ pub fn data(id: u64, bytes: &[u8], content: &str) -> impl Fn(op::Builder<'_>) + 
     }
 }
 
+pub fn transfer(id: u64, address: &str, conn: u32) -> impl Fn(op::Builder<'_>) + use<> {
+    let address = address.to_owned();
+    move |op| {
+        let mut transfer = op.init_transfer();
+        transfer.set_id(id);
+        transfer.set_address(address.as_str());
+        transfer.set_conn(conn);
+    }
+}
+
+pub fn adopt(conn: u32, id: u64, address: &str) -> impl Fn(op::Builder<'_>) + use<> {
+    let address = address.to_owned();
+    move |op| {
+        let mut adopt = op.init_adopt();
+        adopt.set_conn(conn);
+        adopt.set_id(id);
+        adopt.set_address(address.as_str());
+    }
+}
+
 pub fn decide(claim: u64, code: ErrorCode) -> impl Fn(op::Builder<'_>) {
     move |op| {
         let mut decide = op.init_decide();
@@ -245,178 +274,22 @@ pub fn decide(claim: u64, code: ErrorCode) -> impl Fn(op::Builder<'_>) {
     }
 }
 
-/// An event as tests look at it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
-    Received(u64),
-    Started,
-    SandboxCreated(u32),
-    AppConnected(String),
-    Taken(u64),
-    Begun(u64),
-    Answered { invocation: u64, bytes: u64, error: ErrorCode },
-    Mark(String),
-    Log(String),
-    Exited { status: i32, error: ErrorCode },
-    Accepted { rpc: u64, content: String },
-    Sent { rpc: u64, reused: bool },
-    FirstByte(u64),
-    Done { rpc: u64, status: u16, length: u64, inlined: Vec<u8>, segment: u32, attempts: u16, error: ErrorCode },
-    Claimed { claim: u64, id: u64, content: String, diverges: String },
-    Served { id: u64, bytes: u64, error: ErrorCode },
-    Called { content: String, status: u16, bytes: u64, error: ErrorCode },
-    Noted(String),
-    Published(u64),
-    MessageFailed { id: u64, error: ErrorCode },
-    Ended { reason: String, unclaimed: u32, segments: u32 },
-}
-
-fn code(error: capnp::Result<errors_capnp::error::Reader<'_>>) -> ErrorCode {
-    error.unwrap().get_code().unwrap()
-}
-
-fn text(text: capnp::Result<capnp::text::Reader<'_>>) -> String {
-    text.unwrap().to_string().unwrap()
-}
-
-fn seen(event: event::Reader<'_>) -> Seen {
-    match event.which().unwrap() {
-        event::Received(()) => Seen::Received(event.get_at()),
-        event::Started(()) => Seen::Started,
-        event::SandboxCreated(pid) => Seen::SandboxCreated(pid),
-        event::AppConnected(client) => Seen::AppConnected(text(client)),
-        event::InvocationTaken(number) => Seen::Taken(number),
-        event::AnswerBegun(number) => Seen::Begun(number),
-        event::AnswerEnded(ended) => {
-            let ended = ended.unwrap();
-            Seen::Answered {
-                invocation: ended.get_invocation(),
-                bytes: ended.get_bytes(),
-                error: code(ended.get_error()),
-            }
-        }
-        event::Mark(mark) => Seen::Mark(text(mark)),
-        event::Log(line) => Seen::Log(text(line.unwrap().get_text())),
-        event::SandboxExited(exited) => {
-            let exited = exited.unwrap();
-            Seen::Exited { status: exited.get_status(), error: code(exited.get_error()) }
-        }
-        event::RpcAccepted(accepted) => {
-            let accepted = accepted.unwrap();
-            Seen::Accepted { rpc: accepted.get_rpc(), content: text(accepted.get_content()) }
-        }
-        event::RpcSent(sent) => {
-            let sent = sent.unwrap();
-            Seen::Sent { rpc: sent.get_rpc(), reused: sent.get_reused() }
-        }
-        event::RpcFirstByte(rpc) => Seen::FirstByte(rpc),
-        event::RpcDone(done) => {
-            let done = done.unwrap();
-            let reply = done.get_reply().unwrap();
-            Seen::Done {
-                rpc: done.get_rpc(),
-                status: reply.get_status(),
-                length: reply.get_length(),
-                inlined: reply.get_inlined().unwrap().to_vec(),
-                segment: reply.get_segment(),
-                attempts: reply.get_attempts(),
-                error: code(done.get_error()),
-            }
-        }
-        event::Claimed(claimed) => {
-            let claimed = claimed.unwrap();
-            Seen::Claimed {
-                claim: claimed.get_claim(),
-                id: claimed.get_id(),
-                content: text(claimed.get_content()),
-                diverges: text(claimed.get_diverges()),
-            }
-        }
-        event::Served(served) => {
-            let served = served.unwrap();
-            Seen::Served { id: served.get_id(), bytes: served.get_bytes(), error: code(served.get_error()) }
-        }
-        event::Called(called) => {
-            let called = called.unwrap();
-            Seen::Called {
-                content: text(called.get_content()),
-                status: called.get_status(),
-                bytes: called.get_bytes(),
-                error: code(called.get_error()),
-            }
-        }
-        event::Noted(note) => Seen::Noted(text(note)),
-        event::Published(id) => Seen::Published(id),
-        event::MessageFailed(failed) => {
-            let failed = failed.unwrap();
-            Seen::MessageFailed { id: failed.get_id(), error: code(failed.get_error()) }
-        }
-        event::Ended(ended) => {
-            let ended = ended.unwrap();
-            Seen::Ended {
-                reason: text(ended.get_reason()),
-                unclaimed: ended.get_unclaimed_messages(),
-                segments: ended.get_segments(),
-            }
-        }
-    }
-}
-
-/// Reads an instance's events in order.
-pub struct Events {
-    instance: instance::Client,
-    after: u64,
-    waiting: std::collections::VecDeque<Seen>,
-    /// All that were read.
-    pub all: Vec<Seen>,
-}
-
-impl Events {
-    pub fn of(instance: &instance::Client) -> Self {
-        Self { instance: instance.clone(), after: 0, waiting: std::collections::VecDeque::new(), all: Vec::new() }
-    }
-
-    pub async fn next(&mut self) -> Seen {
-        loop {
-            if let Some(event) = self.waiting.pop_front() {
-                self.all.push(event.clone());
-                return event;
-            }
-            let mut request = self.instance.events_request();
-            request.get().set_after(self.after);
-            request.get().set_wait_millis(10_000);
-            let answer = request.send().promise.await.unwrap();
-            let answer = answer.get().unwrap();
-            assert_ok(answer.get_error().unwrap());
-            for event in answer.get_events().unwrap() {
-                assert_eq!(event.get_seq(), self.after + 1, "numbers have no gaps");
-                self.after += 1;
-                self.waiting.push_back(seen(event));
-            }
-        }
-    }
-
-    /// The first event that `wanted` maps to something; those before it are passed over.
-    pub async fn find<T>(&mut self, wanted: impl Fn(&Seen) -> Option<T>) -> T {
-        let found = tokio::time::timeout(LIMIT, async {
-            loop {
-                if let Some(found) = wanted(&self.next().await) {
-                    return found;
-                }
-            }
-        });
-        match found.await {
-            Ok(found) => found,
-            Err(_) => panic!("the event did not come: {:?}", self.all),
-        }
-    }
-
-    pub async fn done(&mut self, rpc: u64) -> Seen {
-        self.find(|event| matches!(event, Seen::Done { rpc: found, .. } if *found == rpc).then(|| event.clone())).await
-    }
-
-    pub async fn ended(&mut self) -> Seen {
-        self.find(|event| matches!(event, Seen::Ended { .. }).then(|| event.clone())).await
+/// Bytes of a message of the application.
+pub async fn read_message(
+    instance: &instance::Client,
+    id: u64,
+    offset: u64,
+    length: u32,
+) -> Result<Vec<u8>, ErrorCode> {
+    let mut request = instance.read_message_request();
+    request.get().set_id(id);
+    request.get().set_offset(offset);
+    request.get().set_length(length);
+    let answer = request.send().promise.await.unwrap();
+    let answer = answer.get().unwrap();
+    match answer.get_error().unwrap().get_code().unwrap() {
+        ErrorCode::Ok => Ok(answer.get_data().unwrap().to_vec()),
+        code => Err(code),
     }
 }
 

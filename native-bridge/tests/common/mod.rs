@@ -1,8 +1,12 @@
 //! A real bridge, a host that speaks to it, an application's socket, and a small HTTP server to fetch from.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::panic)]
 
 pub mod app;
+pub mod events;
+pub mod given;
 pub mod host;
+pub mod lines;
+pub mod secure;
 pub mod server;
 
 use std::path::{Path, PathBuf};
