@@ -176,7 +176,7 @@ function give(state: State, waiter: number, it: Wait, effects: Effect[]): boolea
 		case "conn": {
 			const offer = state.offers.get(connKey(it.id, it.address));
 			if (offer === undefined) return false;
-			adopt(state, offer, it.conn, effects);
+			adopt(state, offer, it, effects);
 			effects.push({ effect: "conn", waiter, outcome: { ok: true } });
 			return true;
 		}
@@ -187,10 +187,14 @@ function messageOutcome({ length, body }: AppMessage): Outcome<ScriptMessage> {
 	return { ok: body === undefined ? { length } : { length, body } };
 }
 
-/** What the application offered becomes the script's (rule 6). */
-function adopt(state: State, offer: Offer, conn: number, effects: Effect[]): void {
+/** What the application offered becomes the script's (rule 6), who says what framing it has. */
+function adopt(
+	state: State,
+	offer: Offer,
+	{ id, address, conn }: Extract<Wait, { for: "conn" }>,
+	effects: Effect[],
+): void {
 	if (offer.conn !== undefined) return;
-	const { id, address } = offer;
 	offer.conn = conn;
 	state.connections.set(conn, { address, handedOver: false });
 	effects.push({ effect: "submit", op: { which: "adopt", adopt: { conn, id, address } } });
