@@ -97,6 +97,7 @@ impl Node {
                 instance.stop("its tenant was removed");
             }
         }
+        self.client.forget(tenant);
     }
 
     pub(crate) fn find_instance(&self, id: &str) -> Result<Arc<Instance>> {

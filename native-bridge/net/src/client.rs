@@ -18,6 +18,7 @@ use crate::failure::{Failure, Retry};
 use crate::grpc::{Call, Connections};
 use crate::head::ResponseHead;
 use crate::pool::{Kept, Key, Pool};
+use crate::quota::Quotas;
 use crate::request::Request;
 use crate::resolve::Resolver;
 use crate::session::Session;
@@ -80,6 +81,7 @@ impl Client {
             tls,
             timeout: config.connect_timeout,
             reach: config.reach.clone(),
+            quotas: Quotas::default(),
         };
         let pool = Pool::new(config.idle_per_destination, config.idle_total, config.idle_timeout);
         let grpc = Connections::new(config.idle_total, config.idle_timeout);
@@ -185,6 +187,24 @@ impl Client {
             Ok(done) => done,
             Err(_) => Err(too_long(request)),
         }
+    }
+
+    /// Says how many connections a tenant may have open; `u64::MAX`: any number.
+    pub fn limit_connections(&self, tenant: &str, most: u64) {
+        self.shared.connector.quotas.limit(tenant, most);
+    }
+
+    /// How many connections a tenant has open: for requests, of instances' own, handed over to applications, and waiting.
+    pub fn open_connections(&self, tenant: &str) -> u64 {
+        self.shared.connector.quotas.open(tenant)
+    }
+
+    /// Closes what waits of a tenant's connections, and forgets what else is known of it.
+    pub fn forget(&self, tenant: &str) {
+        while self.shared.pool.drop_one_of(tenant) {}
+        self.shared.grpc.drop_of(tenant);
+        lock(&self.shared.queues).retain(|(key, _), _| key.tenant != tenant);
+        self.shared.connector.quotas.forget(tenant);
     }
 
     /// Where an address leads, IPv4 first; at least one, and each allowed. Errors: `unknownSecret`, `nameNotResolved`,
@@ -334,7 +354,17 @@ impl Client {
                 }
             }
         }
-        Ok((Box::new(self.shared.connector.open(key).await?), false))
+        Ok((Box::new(self.connect(key).await?), false))
+    }
+
+    /// Opens a connection. Where the tenant has as many as it may have, one that waits makes room.
+    async fn connect(&self, key: &Key) -> Result<Stream> {
+        loop {
+            match self.shared.connector.open(key).await {
+                Err(error) if error.code == ErrorCode::QuotaExceeded && self.shared.pool.drop_one_of(&key.tenant) => {}
+                opened => return opened,
+            }
+        }
     }
 
     fn keep(&self, key: Key, kept: Kept) {

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::address::{Address, Scheme};
 use crate::pool::Key;
+use crate::quota::{Permit, Quotas};
 use crate::reach::Reach;
 use crate::resolve::Resolver;
 use crate::stream::Stream;
@@ -20,27 +21,29 @@ pub(crate) struct Connector {
     /// For all of one opening.
     pub(crate) timeout: Duration,
     pub(crate) reach: Reach,
+    pub(crate) quotas: Quotas,
 }
 
 impl Connector {
     /// Opens a connection to an endpoint (`http` or `https`).
     ///
-    /// `nameNotResolved`, `connectFailed`, `tlsFailed`, or `egressDenied` where no tenant may reach.
-    pub(crate) async fn open(&self, Key { endpoint, is_store, .. }: &Key) -> Result<Stream> {
-        tokio::time::timeout(self.timeout, self.try_open(endpoint, *is_store)).await.unwrap_or_else(|_| {
+    /// `nameNotResolved`, `connectFailed`, `tlsFailed`, `quotaExceeded`, or `egressDenied` where no tenant may reach.
+    pub(crate) async fn open(&self, Key { tenant, endpoint, is_store }: &Key) -> Result<Stream> {
+        let permit = self.quotas.take(tenant)?;
+        tokio::time::timeout(self.timeout, self.try_open(endpoint, *is_store, permit)).await.unwrap_or_else(|_| {
             let ms = self.timeout.as_millis();
             Err(Error::new(ErrorCode::ConnectFailed, format!("{endpoint} did not accept a connection within {ms} ms")))
         })
     }
 
-    async fn try_open(&self, endpoint: &Address, is_store: bool) -> Result<Stream> {
+    async fn try_open(&self, endpoint: &Address, is_store: bool, permit: Permit) -> Result<Stream> {
         let addresses = self.addresses(endpoint, is_store).await?;
         // Each address but the last gets its share of the time, so that one that swallows packets is no end.
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failed = Error::new(ErrorCode::NameNotResolved, format!("{endpoint} has no address"));
         for address in addresses {
             let why = match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return self.secure(endpoint, tcp).await,
+                Ok(Ok(tcp)) => return self.secure(endpoint, tcp, permit).await,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer".to_owned(),
             };
@@ -63,15 +66,15 @@ impl Connector {
         }
     }
 
-    async fn secure(&self, endpoint: &Address, tcp: TcpStream) -> Result<Stream> {
+    async fn secure(&self, endpoint: &Address, tcp: TcpStream, permit: Permit) -> Result<Stream> {
         tcp.set_nodelay(true)
             .map_err(|error| Error::new(ErrorCode::ConnectFailed, format!("cannot set TCP_NODELAY: {error}")))?;
         match endpoint.scheme.is_tls() {
             true => {
                 let http2 = endpoint.scheme == Scheme::Grpcs;
-                Ok(Stream::tls(self.tls.connect(&endpoint.host, tcp, http2).await?))
+                Ok(Stream::tls(self.tls.connect(&endpoint.host, tcp, http2).await?, Some(permit)))
             }
-            false => Ok(Stream::Plain(tcp)),
+            false => Ok(Stream::plain(tcp, Some(permit))),
         }
     }
 }

@@ -90,6 +90,27 @@ impl Pool {
         drop(gone);
     }
 
+    /// Closes a tenant's connection that has waited longest, to make room for another. Answers whether there was one.
+    pub(crate) fn drop_one_of(&self, tenant: &str) -> bool {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = slots
+            .iter()
+            .filter(|(key, _)| key.tenant == tenant)
+            .filter_map(|(key, waiting)| Some((waiting.front()?.since, key)))
+            .min_by_key(|(since, _)| *since)
+            .map(|(_, key)| key.clone());
+        let gone = oldest.and_then(|key| {
+            let waiting = slots.get_mut(&key)?;
+            let gone = waiting.pop_front();
+            if waiting.is_empty() {
+                slots.remove(&key);
+            }
+            gone
+        });
+        drop(slots);
+        gone.is_some()
+    }
+
     /// Drops what has waited too long. Answers how many connections still wait.
     pub(crate) fn sweep(&self) -> usize {
         let mut gone = Vec::new();
@@ -143,6 +164,21 @@ mod tests {
         assert!(pool.take(&key("b", 1)).is_none() && !pool.has(&key("a", 2)));
         assert!(pool.has(&key("a", 1)) && pool.take(&key("a", 1)).is_some());
         assert!(pool.take(&key("a", 1)).is_none());
+    }
+
+    #[test]
+    fn the_oldest_of_a_tenant_makes_room() {
+        let pool = Pool::new(2, 8, Duration::from_secs(60));
+        let mut senders = Vec::new();
+        for (tenant, port) in [("a", 1), ("b", 1), ("b", 2)] {
+            let (sender, kept) = opening();
+            pool.keep(key(tenant, port), kept);
+            senders.push(sender);
+        }
+        assert!(pool.drop_one_of("b") && !pool.drop_one_of("c"));
+        let closed: Vec<bool> = senders.iter().map(oneshot::Sender::is_closed).collect();
+        assert_eq!(closed, [false, true, false]);
+        assert!(pool.drop_one_of("b") && !pool.drop_one_of("b") && pool.has(&key("a", 1)));
     }
 
     #[test]

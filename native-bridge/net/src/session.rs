@@ -26,6 +26,7 @@ use crate::failure::{Attempt, Failure};
 use crate::frame;
 use crate::head::ResponseHead;
 use crate::memcached;
+use crate::quota::Permit;
 use crate::redis;
 use crate::request::Request;
 use crate::status;
@@ -114,7 +115,7 @@ impl Session {
         }
         tcp.set_nonblocking(true).map_err(|error| wrong(error.to_string()))?;
         let tcp = TcpStream::from_std(tcp).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self::new(address, Stream::Plain(tcp), STALL))
+        Ok(Self::new(address, Stream::plain(tcp, None), STALL))
     }
 
     pub fn address(&self) -> &Address {
@@ -136,7 +137,7 @@ impl Session {
     }
 
     /// The connection itself. Ask [`Session::alive`] first.
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(self) -> (Parts, Option<Permit>) {
         self.stream.into_parts()
     }
 

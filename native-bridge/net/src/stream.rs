@@ -17,11 +17,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::failure::Failure;
+use crate::quota::Permit;
 
 /// A connection's bytes. It can be read and written at the same time, by one reader and one writer.
 ///
 /// Each system call says MSG_DONTWAIT: a socket that came from an application may be made blocking by it at any time.
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    kind: Kind,
+    /// None for a connection that an application handed over: it is counted as the application's.
+    permit: Option<Permit>,
+}
+
+enum Kind {
     Plain(TcpStream),
     /// The lock is held for one poll.
     Tls(Mutex<Box<TlsStream<TcpStream>>>),
@@ -49,14 +56,18 @@ enum Seen {
 }
 
 impl Stream {
-    pub(crate) fn tls(tls: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Mutex::new(Box::new(tls)))
+    pub(crate) fn plain(tcp: TcpStream, permit: Option<Permit>) -> Self {
+        Self { kind: Kind::Plain(tcp), permit }
+    }
+
+    pub(crate) fn tls(tls: TlsStream<TcpStream>, permit: Option<Permit>) -> Self {
+        Self { kind: Kind::Tls(Mutex::new(Box::new(tls))), permit }
     }
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Plain(tcp) => tcp.peer_addr().ok(),
-            Self::Tls(tls) => lock(tls).get_ref().0.peer_addr().ok(),
+        match &self.kind {
+            Kind::Plain(tcp) => tcp.peer_addr().ok(),
+            Kind::Tls(tls) => lock(tls).get_ref().0.peer_addr().ok(),
         }
     }
 
@@ -68,9 +79,9 @@ impl Stream {
         buffer: &mut Vec<u8>,
         mut find: impl FnMut(&[u8]) -> Result<Option<usize>, Failure>,
     ) -> Result<Taken, Failure> {
-        match self {
-            Self::Plain(tcp) => take_plain(tcp, limit, buffer, &mut find).await,
-            Self::Tls(tls) => {
+        match &self.kind {
+            Kind::Plain(tcp) => take_plain(tcp, limit, buffer, &mut find).await,
+            Kind::Tls(tls) => {
                 buffer.clear();
                 poll_fn(|cx| poll_take(&mut lock(tls), cx, limit, buffer, &mut find)).await
             }
@@ -79,14 +90,14 @@ impl Stream {
 
     /// Waits until there is something to read; false when the peer has closed.
     pub(crate) async fn readable(&self) -> io::Result<bool> {
-        match self {
-            Self::Plain(tcp) => loop {
+        match &self.kind {
+            Kind::Plain(tcp) => loop {
                 match tcp.try_io(Interest::READABLE, || recv(tcp, &mut [0], libc::MSG_PEEK)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
                     seen => return seen.map(|count| count > 0),
                 }
             },
-            Self::Tls(tls) => {
+            Kind::Tls(tls) => {
                 poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_fill_buf(cx).map_ok(|seen| !seen.is_empty())).await
             }
         }
@@ -94,14 +105,14 @@ impl Stream {
 
     /// Receives some bytes into `space`; 0 when the peer has closed.
     pub(crate) async fn receive(&self, space: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => loop {
+        match &self.kind {
+            Kind::Plain(tcp) => loop {
                 match tcp.try_io(Interest::READABLE, || recv(tcp, space, 0)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
                     done => return done,
                 }
             },
-            Self::Tls(tls) => {
+            Kind::Tls(tls) => {
                 poll_fn(|cx| {
                     let mut into = ReadBuf::new(space);
                     let polled = Pin::new(&mut **lock(tls)).poll_read(cx, &mut into);
@@ -114,8 +125,8 @@ impl Stream {
 
     /// Sends some bytes. `None` when the peer answers already and takes no more for now.
     pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        match self {
-            Self::Plain(tcp) => loop {
+        match &self.kind {
+            Kind::Plain(tcp) => loop {
                 match tcp.try_io(Interest::WRITABLE, || send(tcp, bytes)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     done => return done.map(Some),
@@ -133,20 +144,20 @@ impl Stream {
                     }
                 }
             },
-            Self::Tls(_) => self.write(bytes).await.map(Some),
+            Kind::Tls(_) => self.write(bytes).await.map(Some),
         }
     }
 
     /// Sends some bytes, whatever the peer says meanwhile.
     pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => loop {
+        match &self.kind {
+            Kind::Plain(tcp) => loop {
                 match tcp.try_io(Interest::WRITABLE, || send(tcp, bytes)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
                     done => return done,
                 }
             },
-            Self::Tls(tls) => {
+            Kind::Tls(tls) => {
                 let count = poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_write(cx, bytes)).await?;
                 poll_fn(|cx| Pin::new(&mut **lock(tls)).poll_flush(cx)).await?;
                 Ok(count)
@@ -162,10 +173,10 @@ impl Stream {
     /// What is wrong with a connection on which nothing is under way: `connectionReset` when the peer has closed or reset it,
     /// `connectionBusy` when bytes are on it that nobody asked for.
     pub(crate) fn check(&self) -> Checked<()> {
-        match self {
+        match &self.kind {
             // Asks the kernel, not the runtime, which may not have heard yet.
-            Self::Plain(tcp) => verdict(recv(tcp, &mut [0], libc::MSG_PEEK)),
-            Self::Tls(tls) => {
+            Kind::Plain(tcp) => verdict(recv(tcp, &mut [0], libc::MSG_PEEK)),
+            Kind::Tls(tls) => {
                 let mut tls = lock(tls);
                 // A handshake's tickets come late: they are taken in, and only plaintext or an end counts.
                 match Pin::new(&mut **tls).poll_fill_buf(&mut Context::from_waker(Waker::noop())) {
@@ -179,12 +190,13 @@ impl Stream {
         }
     }
 
-    /// The connection itself, for someone else to speak on.
-    pub(crate) fn into_parts(self) -> Parts {
-        match self {
-            Self::Plain(tcp) => Parts::Tcp(tcp),
-            Self::Tls(tls) => Parts::Tls(tls.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        }
+    /// The connection itself, for someone else to speak on, and what counts it.
+    pub(crate) fn into_parts(self) -> (Parts, Option<Permit>) {
+        let parts = match self.kind {
+            Kind::Plain(tcp) => Parts::Tcp(tcp),
+            Kind::Tls(tls) => Parts::Tls(tls.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        };
+        (parts, self.permit)
     }
 }
 

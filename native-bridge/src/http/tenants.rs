@@ -23,7 +23,7 @@ pub(super) fn list(node: &Arc<Node>) -> Response<Body> {
             let used = json!({
                 "instances": tenant.instances(),
                 "memory": tenant.memory.used(),
-                "connections": 0,
+                "connections": node.client.open_connections(&tenant.name),
             });
             json!({ "name": tenant.name, "used": used })
         })
@@ -36,6 +36,7 @@ pub(super) async fn put(node: &Arc<Node>, name: &str, request: Request<Incoming>
     let quota: Quota = serde_json::from_slice(&body)
         .map_err(|error| Error::new(ErrorCode::InvalidArgument, format!("the quota is malformed: {error}")))?;
     node.tenants.put(checked(name)?, quota)?;
+    node.client.limit_connections(name, quota.connections.unwrap_or(u64::MAX));
     Ok(no_content())
 }
 

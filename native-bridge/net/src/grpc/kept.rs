@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::connect::Connector;
 use crate::pool::Key;
+use crate::quota::Permit;
 use crate::stream::Parts;
 
 /// Bytes of headers and trailers of an answer, decoded.
@@ -68,6 +69,11 @@ impl Connections {
         lock(&self.slots).remove(key);
     }
 
+    /// Drops a tenant's connections: they end with their calls.
+    pub(crate) fn drop_of(&self, tenant: &str) {
+        lock(&self.slots).retain(|key, _| key.tenant != tenant);
+    }
+
     /// Drops what nobody has used for long. Answers how many are left.
     pub(crate) fn sweep(&self) -> usize {
         let mut slots = lock(&self.slots);
@@ -99,13 +105,17 @@ impl Connections {
 
 async fn open(key: &Key, connector: &Connector) -> Result<SendRequest<Bytes>> {
     match connector.open(key).await?.into_parts() {
-        Parts::Tcp(tcp) => begin(key, tcp).await,
-        Parts::Tls(tls) => begin(key, *tls).await,
+        (Parts::Tcp(tcp), permit) => begin(key, tcp, permit).await,
+        (Parts::Tls(tls), permit) => begin(key, *tls, permit).await,
     }
 }
 
 /// Begins HTTP/2. The connection's own work is a task, which ends with the connection, or when nobody holds it any more.
-async fn begin(key: &Key, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Bytes>> {
+async fn begin(
+    key: &Key,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    permit: Option<Permit>,
+) -> Result<SendRequest<Bytes>> {
     let (sender, connection) = Builder::new()
         .enable_push(false)
         .max_header_list_size(MAX_HEADERS)
@@ -123,6 +133,7 @@ async fn begin(key: &Key, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'stat
         if let Err(error) = connection.await {
             tracing::debug!(endpoint, %error, "a gRPC connection ended");
         }
+        drop(permit);
     });
     Ok(sender)
 }

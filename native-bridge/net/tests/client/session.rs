@@ -93,7 +93,7 @@ async fn nothing_is_read_that_does_not_belong_to_the_answer() {
         done.unwrap();
         assert_eq!(sink.bytes, b"a");
         assert_eq!(session.alive().unwrap_err().code, ErrorCode::ConnectionBusy);
-        let SessionParts::Tcp(mut tcp) = session.into_parts() else { panic!("not TCP") };
+        let (SessionParts::Tcp(mut tcp), _) = session.into_parts() else { panic!("not TCP") };
         let mut rest = vec![0; answer.len() / 2];
         tcp.read_exact(&mut rest).await.unwrap();
         assert_eq!(rest, &answer[answer.len() / 2..], "{suffix}");

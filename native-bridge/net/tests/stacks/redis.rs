@@ -87,7 +87,7 @@ async fn a_connection_is_handed_over_and_taken_back() {
     say(&session, "SELECT 3").await;
     say(&session, "SET k\n\nv").await;
     session.alive().unwrap();
-    let SessionParts::Tcp(mut tcp) = session.into_parts() else { panic!("not TCP") };
+    let (SessionParts::Tcp(mut tcp), _) = session.into_parts() else { panic!("not TCP") };
     tcp.write_all(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n").await.unwrap();
     let mut answer = [0; 7];
     tcp.read_exact(&mut answer).await.unwrap();

@@ -131,7 +131,7 @@ impl Instance {
         let _runtime = self.node.data.enter();
         let opened = Address::parse(address).and_then(|address| {
             let session = Session::adopt(address.clone(), file)?;
-            Ok((address, Opened { session, foreign }))
+            Ok((address, Opened { session: Box::new(session), foreign }))
         });
         match opened {
             Ok((address, opened)) => {

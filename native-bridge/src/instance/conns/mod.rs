@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_net::Address;
+use headstart_net::{Address, Permit};
 
 use crate::instance::conns::carried::Carriage;
 use crate::instance::conns::gifts::Gift;
@@ -52,6 +52,8 @@ pub(crate) struct Conns {
     carried: HashMap<u32, Carriage>,
     /// The number of the last connection that the application got.
     last: u32,
+    /// What counts the connections that the application got.
+    handed: Vec<Permit>,
 }
 
 /// What a connection is handed over under.
@@ -136,6 +138,6 @@ impl Instance {
         }
         let store = function.store_for(address)?;
         let session = self.node.client.open(&self.tenant, address, store, Instant::now() + OPENING).await?;
-        Ok(Opened { session, foreign: None })
+        Ok(Opened { session: Box::new(session), foreign: None })
     }
 }

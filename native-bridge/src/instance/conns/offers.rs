@@ -261,7 +261,10 @@ impl Instance {
             state.conns.last += 1;
             state.conns.last
         };
-        let (how, file) = match session.into_parts() {
+        let (parts, permit) = session.into_parts();
+        // It counts for its tenant as long as the instance is there: the application may keep what it got.
+        self.lock().conns.handed.extend(permit);
+        let (how, file) = match parts {
             SessionParts::Tcp(tcp) => {
                 let tcp = tcp.into_std().map_err(|error| crate::errors::io("cannot take the socket", &error))?;
                 match whole {

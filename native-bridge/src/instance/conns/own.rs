@@ -16,7 +16,7 @@ use crate::instance::error;
 
 /// An open connection.
 pub(super) struct Opened {
-    pub(super) session: Session,
+    pub(super) session: Box<Session>,
     /// Of one that the application made. Dropped after the session.
     pub(super) foreign: Option<Foreign>,
 }
