@@ -1,7 +1,10 @@
 /** TypeScript and JavaScript initscripts: one minified module. The API, module `headstart`, is the runner's. */
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type BuildFailure, build, formatMessages } from "esbuild";
 import { BuildError } from "./error.ts";
+
+/** What goes into the bundle of a script that imports it. */
+const PROTOCOLS = join(import.meta.dirname, "../../initscripts/typescript/protocols.ts");
 
 export async function buildTypeScript(path: string): Promise<{ source: string; sourceMap: string }> {
 	try {
@@ -16,6 +19,7 @@ export async function buildTypeScript(path: string): Promise<{ source: string; s
 			target: "es2024",
 			platform: "neutral",
 			mainFields: ["module", "main"],
+			alias: { "headstart/protocols": PROTOCOLS },
 			external: ["headstart"],
 			sourcemap: "external",
 			legalComments: "none",
