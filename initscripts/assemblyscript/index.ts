@@ -34,9 +34,13 @@ export function connect(address: string): Connection {
 
 /** Sends an RPC in the protocol's own form: "VERB path\nname: value\n\nbody". */
 export function sendRpc(connection: Connection, rpc: u64, request: string): i32 {
+	return sendRpcBytes(connection, rpc, String.UTF8.encode(request));
+}
+
+/** The same where the request is no text. */
+export function sendRpcBytes(connection: Connection, rpc: u64, request: ArrayBuffer): i32 {
 	if (connection.handle < 0) return connection.handle;
-	const bytes = String.UTF8.encode(request);
-	return imports.sendRpc(connection.handle, rpc, <u32>changetype<usize>(bytes), <u32>bytes.byteLength);
+	return imports.sendRpc(connection.handle, rpc, <u32>changetype<usize>(request), <u32>request.byteLength);
 }
 
 /** Waits until a reply is complete. */

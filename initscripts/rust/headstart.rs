@@ -101,6 +101,11 @@ pub fn get_conn(id: u64, address: &str) -> Result<Connection> {
 }
 
 impl Connection {
+    /// The connection with a number that a call gave. The host refuses one that it does not know.
+    pub fn of(handle: u32, address: &str) -> Connection {
+        Connection { handle, address: address.to_owned() }
+    }
+
     /// The number by which the host knows it.
     pub fn handle(&self) -> u32 {
         self.handle

@@ -1,27 +1,30 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EXPECTED_ERRORS, errorNames } from "../../../test/harness/conformance.ts";
 import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
 import { mapStack } from "../../durable/transcript/stack.ts";
 import type { ScriptExit } from "../protocol.ts";
-import type { RecordedRun } from "./fixture/messages.ts";
+import { fnv1a64 } from "../script/id.ts";
+import type { RecordedRun, RunRequest } from "./fixture/messages.ts";
 import { Rig, type Script } from "./harness.ts";
 
+const FILES = ["calls.c", "calls.as.ts", "calls.rs", "calls.ts"];
 const scripts = join(import.meta.dirname, "../../../initscripts/conformance");
 const built = new Map<string, BuiltInitscript>();
 let rig: Rig;
 
 beforeAll(async () => {
 	rig = await Rig.start();
-	for (const file of ["calls.c", "calls.as.ts", "calls.ts"]) {
+	for (const file of FILES) {
 		built.set(file, await buildInitscript(join(scripts, file)));
 	}
 }, 60_000);
 
 afterAll(() => rig?.stop());
 
-describe.each(["calls.c", "calls.as.ts", "calls.ts"])("%s", (file) => {
-	const run = (mode: string, replies = {}): Promise<RecordedRun> =>
-		rig.run(scriptOf(file), { input: JSON.stringify({ mode }), replies });
+describe.each(FILES)("%s", (file) => {
+	const run = (mode: string, replies = {}, more: Partial<RunRequest> = {}): Promise<RecordedRun> =>
+		rig.run(scriptOf(file), { input: JSON.stringify({ mode, address: "tcp://db:1" }), replies, ...more });
 
 	test("makes every call, with a huge id, and sees the reply", async () => {
 		const { outcome, ops, batches } = await run("fetch", { "*": { status: 201, body: "a body" } });
@@ -30,11 +33,11 @@ describe.each(["calls.c", "calls.as.ts", "calls.ts"])("%s", (file) => {
 		expect([...ops, ...end.ops]).toEqual([
 			{ op: "expect", count: 2 },
 			{ op: "expectMsg", id: "7" },
-			{ op: "connect", conn: 1, address: "s3://models" },
+			{ op: "connect", conn: 1, address: "s3://inputs" },
 			{ op: "sendRpc", conn: 1, rpc: "18446744073709551615", request: "GET /x\n\n" },
 			{ op: "sendMsg", id: "5", data: " body" },
 			{ op: "sendReply", id: "6", rpc: "18446744073709551615" },
-			{ op: "sendMsg", id: "7", data: '{"mode":"fetch"}' },
+			{ op: "sendMsg", id: "7", data: '{"mode":"fetch","address":"tcp://db:1"}' },
 			{ op: "sendRpc", conn: 1, rpc: S3_ID, request: "GET /a%20b/%C3%A9%21.png\n\n" },
 			{ op: "sendReply", id: S3_ID, rpc: S3_ID },
 			{ op: "log", level: "info", text: "done" },
@@ -49,6 +52,42 @@ describe.each(["calls.c", "calls.as.ts", "calls.ts"])("%s", (file) => {
 		const messages = [...ops, ...exitOf(outcome).ops] as { op: string; id?: string; data?: string }[];
 		expect(messages.find((it) => it.op === "sendMsg" && it.id === "5")?.data).toBe("\x07".repeat(40_000));
 		expect(reads).toBe(1);
+	});
+
+	test("receives a message, also a large one, and says how long it waits", async () => {
+		const id = String(fnv1a64("question"));
+		const answer = { op: "sendMsg", id: String(fnv1a64("answer")) };
+		const small = await run("echo", {}, { messages: { [id]: { body: "why?" } } });
+		expect(small.waits).toEqual([`recvMsg ${id} within 5000`]);
+		expect([...small.ops, ...exitOf(small.outcome).ops]).toEqual([
+			{ op: "expect", count: 1 },
+			{ ...answer, data: "why?" },
+		]);
+		const large = await run("echo", {}, { messages: { [id]: { bytes: 40_000 } } });
+		expect(exitOf(large.outcome).ops).toEqual([{ ...answer, data: "\x08".repeat(40_000) }]);
+		expect(large.reads).toBe(1);
+	});
+
+	test("hands a connection over, and takes one", async () => {
+		const over = await run("hand over");
+		expect([...over.ops, ...exitOf(over.outcome).ops]).toEqual([
+			{ op: "expect", count: 1 },
+			{ op: "connect", conn: 1, address: "tcp://db:1?frame=line" },
+			{ op: "sendRpc", conn: 1, rpc: "1", request: "one" },
+			{ op: "transferConn", id: "1", address: "tcp://db:1", conn: 1 },
+		]);
+		const taken = await run("take over");
+		expect(taken.waits).toEqual(["getConn 2 tcp://db:1?frame=line as 2 within 5000"]);
+		expect([...taken.ops, ...exitOf(taken.outcome).ops].slice(-2)).toEqual([
+			{ op: "sendRpc", conn: 2, rpc: "1", request: "taken", timeoutMs: 5000 },
+			{ op: "sendReply", id: String(fnv1a64("said")), rpc: "1" },
+		]);
+	});
+
+	test("sees what each wrong call fails with", async () => {
+		const { outcome, ops } = await run("fail");
+		const told = [...ops, ...exitOf(outcome).ops].at(-1) as { data?: string };
+		expect(errorNames(told.data ?? "")).toEqual(EXPECTED_ERRORS);
 	});
 
 	test("exits early", async () => {
@@ -77,13 +116,13 @@ describe.each(["calls.c", "calls.as.ts", "calls.ts"])("%s", (file) => {
 		const script = built.get(file);
 		if (script?.format === "js") {
 			expect(mapStack(end.stack ?? "", script.sourceMap)).toMatch(
-				/at trap \(calls\.ts:37:8\)\n +at main \(calls\.ts:46:23\)/,
+				/at trap \(calls\.ts:119:8\)\n +at main \(calls\.ts:133:23\)/,
 			);
 			expect(end.error.message).toBe("Error: as the test wants it");
 		} else {
 			expect(end.stack).toMatch(/wasm-function\[\d+\]:0x|headstart_main/);
 			expect(end.error.message).toMatch(
-				file === "calls.c" ? /unreachable/ : /as the test wants it \(.*calls\.as\.ts:\d+:\d+\)/,
+				file !== "calls.as.ts" ? /unreachable/ : /as the test wants it \(.*calls\.as\.ts:\d+:\d+\)/,
 			);
 		}
 	});
@@ -92,20 +131,14 @@ describe.each(["calls.c", "calls.as.ts", "calls.ts"])("%s", (file) => {
 test("a failed reply is the script's to see", async () => {
 	const replies = { "*": { error: "egressDenied" } };
 	const input = JSON.stringify({ mode: "fetch" });
-	expect(exitOf((await rig.run(scriptOf("calls.c"), { input, replies })).outcome)).toMatchObject({
-		status: 23,
-	});
+	for (const file of ["calls.c", "calls.rs"]) {
+		expect(exitOf((await rig.run(scriptOf(file), { input, replies })).outcome)).toMatchObject({ status: 23 });
+	}
 	const thrown = exitOf((await rig.run(scriptOf("calls.ts"), { input, replies })).outcome);
 	expect(thrown).toMatchObject({ end: "trap", error: { message: "ScriptFailure: as the test wants it" } });
 });
 
-/** FNV-1a 64 of "GET s3://models/a%20b/%C3%A9%21.png". */
-const S3_ID = String(
-	Array.from(Buffer.from("GET s3://models/a%20b/%C3%A9%21.png")).reduce(
-		(hash, byte) => BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n),
-		0xcbf29ce484222325n,
-	),
-);
+const S3_ID = String(fnv1a64("GET s3://inputs/a%20b/%C3%A9%21.png"));
 
 function scriptOf(file: string): Script {
 	const script = built.get(file);
