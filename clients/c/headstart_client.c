@@ -511,12 +511,13 @@ int hsc_await(struct hsc *client, struct hsc_reply *reply, uint64_t length, uint
 	if (code != HSC_OK)
 		return code;
 	struct header head = {.op = HSC_OP_AWAIT, .a = segment->number, .b = reply->offset, .c = length};
+	head.flags = HSC_FLAG_NO_FD; /* the segment is mapped, be it by another connection */
 	head.deadline = timeout_ms;
 	code = exchange(client, head, NULL, -1, &answer);
 	if (code != HSC_OK)
 		return leave(client, code);
 	if (answer.fd >= 0)
-		close(answer.fd); /* of a connection that has not had the segment: it is mapped here */
+		close(answer.fd);
 	int done = (answer.head.flags & HSC_FLAG_DONE) != 0;
 	uint64_t now = answer.head.c;
 	if (now < reply->length || (!done && now < length) || now > segment->length - reply->offset ||

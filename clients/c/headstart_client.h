@@ -96,7 +96,7 @@ int hsc_send_msg(struct hsc *client, uint64_t id, const void *data, size_t lengt
 /* Takes the connection to `address` ("tcp://host:port") that was handed over as `id`. */
 int hsc_get_conn(struct hsc *client, uint64_t id, const char *address, uint32_t timeout_ms, struct hsc_conn *conn);
 /* Hands a connection to the initscript. `fd`: a TCP socket (not in gVisor), closed here when it is taken; or -1, and `number`
-   is that of one from hsc_get_conn(), whose fd the application has closed. */
+   is that of one of kind 2 from hsc_get_conn(), whose fd the application does not use any more and closes afterwards. */
 int hsc_transfer_conn(struct hsc *client, uint64_t id, const char *address, int fd, uint64_t number);
 int hsc_conn_status(struct hsc *client, uint64_t number, struct hsc_conn_status *status);
 

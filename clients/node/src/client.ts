@@ -99,7 +99,10 @@ export class Client {
 		};
 	}
 
-	/** Hands a connection to the initscript: a TCP socket's fd (not in gVisor), or the number of one from `getConn`, closed. */
+	/**
+	 * Hands a connection to the initscript: a TCP socket's fd (not in gVisor), which is closed then; or the number of a spliced
+	 * one from `getConn`, whose fd is not used any more, and closed afterwards.
+	 */
 	async transferConn(id: Id, address: string, conn: { fd: number } | { number: bigint }): Promise<void> {
 		const which = "fd" in conn ? { fd: conn.fd } : { fd: -1, number: conn.number };
 		await this.#pool.call(native.TRANSFER_CONN, { id: numberOf(id), text: address, ...which });

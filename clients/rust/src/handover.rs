@@ -36,7 +36,7 @@ pub enum ConnKind {
 pub enum Handover {
     /// A TCP socket (not in gVisor).
     Socket(OwnedFd),
-    /// One that [`Client::get_conn`] gave, by its number; its socket is closed.
+    /// A spliced one that [`Client::get_conn`] gave, by its number. Its socket is not used any more, and closed afterwards.
     Number(u64),
 }
 

@@ -105,8 +105,8 @@ impl Reply {
         if length <= now {
             return Ok(self.there());
         }
-        let (a, b) = (self.segment, self.offset);
-        let request = Request { op: numbers::OP_AWAIT, a, b, c: length, ..Request::default() };
+        let (a, b, flags) = (self.segment, self.offset, numbers::FLAG_NO_FD);
+        let request = Request { op: numbers::OP_AWAIT, a, b, c: length, flags, ..Request::default() };
         let (answer, _) = self.client.with_file(&request, None, self.timeout)?;
         let done = answer.has(numbers::FLAG_DONE);
         let most = match &self.body {
