@@ -1,6 +1,7 @@
 /** The suite that every client passes, whatever its language (test/functions/clients). */
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { askClient, deployClient, languages, type ProbeAnswer } from "../harness/clients.ts";
+import { LineServer } from "../harness/line-server.ts";
 import type { Isolation } from "../harness/probe.ts";
 import { useNode } from "../harness/suite.ts";
 
@@ -23,10 +24,14 @@ function bytes(data: Uint8Array | string, status = 0, how = "whole"): string {
 	return `ok ${all.length} ${all.reduce((sum, byte) => sum + byte, 0)} ${status} ${how}`;
 }
 
+const server = new LineServer();
+
 const node = useNode(
 	async (node) => {
+		await server.listen();
+		const egress = ["GET s3://inputs/*", "PUT s3://results/*", server.address];
 		for (const language of languages) {
-			for (const isolation of isolations) await deployClient(node, language, isolation);
+			for (const isolation of isolations) await deployClient(node, language, isolation, { egress });
 		}
 		await node.put("inputs", "a", "contents of a");
 		await node.put("inputs", "b", "contents of b");
@@ -36,6 +41,8 @@ const node = useNode(
 	},
 	{ devStore: "s3" },
 );
+
+afterAll(() => server.close());
 
 describe.each(clients)("%s", (name) => {
 	const ask = (steps: (string | number)[][], script?: unknown[][], query?: string): Promise<ProbeAnswer> =>
@@ -204,5 +211,95 @@ describe.each(clients)("%s", (name) => {
 		expect(lines).toEqual(["ok"]);
 		const { events } = await node().ended(instance);
 		expect(events).toContainEqual(expect.objectContaining({ kind: "mark", text: "half way" }));
+	});
+});
+
+describe.each(clients.filter((name) => !name.startsWith("python")))("%s, both ways,", (name) => {
+	const ask = (steps: (string | number)[][], script: unknown[][]): Promise<ProbeAnswer> =>
+		askClient(node(), name, steps, script);
+
+	test("sends messages of every size to its initscript", async () => {
+		const sizes = [0, 1, 3 << 10, 1 << 20];
+		const { lines } = await ask(
+			[
+				...sizes.flatMap((size) => [
+					["send", `up${size}`, size],
+					["recv", `got${size}`, "", "whole", 5000],
+				]),
+				["send", "up1", 1],
+				["send", "too much", (1 << 20) + 1],
+			],
+			[["expect", sizes.length], ...sizes.map((size) => ["receive", `up${size}`, `got${size}`])],
+		);
+		expect(lines).toEqual([
+			...sizes.flatMap((size) => ["ok", bytes(`${size} ${size * "m".charCodeAt(0)}`)]),
+			"error messageDuplicate",
+			"error payloadTooLarge",
+		]);
+	});
+
+	test("takes a connection that its initscript has used, and no other twice", async () => {
+		const { address } = server;
+		const { lines } = await ask(
+			[
+				["conn", "c1", address, "from the application"],
+				["conn", "c1", address, "again"],
+				["conn", "never", address, "nobody hears"],
+			],
+			[
+				["expect", 1],
+				["transfer", "c1", `${address}?frame=line`, "from the script"],
+			],
+		);
+		const kind = name.endsWith("gvisor") ? 2 : 1;
+		expect(lines).toEqual([
+			`ok ${kind} 2 from the application`,
+			"error alreadyClaimed",
+			expect.stringMatching(/^error (miss|deadline)$/),
+		]);
+	});
+
+	test("hands a connection back to its initscript", async () => {
+		const { address } = server;
+		const { lines } = await ask(
+			[
+				["pass", "c1", address, "c2"],
+				["recv", "said", "", "whole", 5000],
+			],
+			[
+				["expect", 2],
+				["transfer", "c1", `${address}?frame=line`, "one"],
+				["adopt", "c2", `${address}?frame=line`, "two", "said"],
+			],
+		);
+		expect(lines).toEqual(["ok", bytes("2 two")]);
+	});
+
+	test("is told that a connection is dead when it takes it", async () => {
+		const { lines } = await ask(
+			[["conn", "c1", server.address, "hello"]],
+			[
+				["expect", 1],
+				["transfer", "c1", `${server.address}?frame=line`, "bye"],
+				["sleep", 200],
+			],
+		);
+		expect(lines).toEqual(["error connectionReset"]);
+	});
+
+	test.runIf(name.endsWith("gvisor"))("tells a reset from an end, which a socketpair does not", async () => {
+		const { address } = server;
+		const { lines } = await ask(
+			[
+				["broken", "c1", address, "die"],
+				["broken", "c2", address, "bye"],
+			],
+			[
+				["expect", 2],
+				["transfer", "c1", address, ""],
+				["transfer", "c2", address, ""],
+			],
+		);
+		expect(lines).toEqual(["ok 2 connectionReset", "ok 1 ok"]);
 	});
 });

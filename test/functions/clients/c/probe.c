@@ -159,7 +159,7 @@ static void converse(FILE *out, struct hsc *client, const char *id, const char *
 		done(out, code);
 		return;
 	}
-	dprintf(conn.fd, "%s\r\n", text);
+	dprintf(conn.fd, "%s\n", text);
 	for (size_t at = 0; at + 1 < sizeof line && read(conn.fd, line + at, 1) == 1 && line[at] != '\n';)
 		at++;
 	line[strcspn(line, "\r\n")] = 0;
@@ -171,20 +171,23 @@ static void pass(FILE *out, struct hsc *client, const char *id, const char *addr
 {
 	struct hsc_conn conn;
 	int code = hsc_get_conn(client, id_of(id), address, 5000, &conn);
-	if (code == HSC_OK) {
-		close(conn.fd);
+	if (code == HSC_OK && conn.kind == 1) {
+		code = hsc_transfer_conn(client, id_of(new_id), address, conn.fd, 0);
+	} else if (code == HSC_OK) {
 		code = hsc_transfer_conn(client, id_of(new_id), address, -1, conn.number);
+		close(conn.fd);
 	}
 	done(out, code);
 }
 
-static void broken(FILE *out, struct hsc *client, const char *id, const char *address)
+static void broken(FILE *out, struct hsc *client, const char *id, const char *address, const char *text)
 {
 	struct hsc_conn conn;
 	struct hsc_conn_status status;
 	char byte;
 	int code = hsc_get_conn(client, id_of(id), address, 5000, &conn);
 	if (code == HSC_OK) {
+		dprintf(conn.fd, "%s\n", text);
 		while (read(conn.fd, &byte, 1) == 1)
 			;
 		code = hsc_conn_status(client, conn.number, &status);
@@ -236,7 +239,7 @@ static int handler(struct hsc *client, const struct hsc_reply *event, void *cont
 		else if (!strcmp(step, "pass"))
 			pass(out, client, a, b, c);
 		else if (!strcmp(step, "broken"))
-			broken(out, client, a, b);
+			broken(out, client, a, b, c);
 		else if (!strcmp(step, "answer"))
 			size = atol(a);
 		else if (!strcmp(step, "status"))

@@ -1,4 +1,5 @@
 // The clients' probe in Node.js: see ../README.md.
+import { closeSync } from "node:fs";
 import { Client, HeadstartError } from "headstart";
 
 const client = new Client();
@@ -55,19 +56,22 @@ const steps = {
 	conn: async (id, address, text) => {
 		const conn = await client.getConn(idOf(id), address, { timeout: 5000 });
 		const socket = conn.socket();
-		socket.write(`${text}\r\n`);
-		return `ok ${{ tcp: 1, spliced: 2, tls: 3 }[conn.kind]} ${await first(socket)}`;
+		socket.write(`${text}\n`);
+		const line = await first(socket);
+		socket.destroy();
+		return `ok ${{ tcp: 1, spliced: 2, tls: 3 }[conn.kind]} ${line}`;
 	},
 	pass: async (id, address, to) => {
 		const conn = await client.getConn(idOf(id), address, { timeout: 5000 });
-		const socket = conn.socket();
-		await new Promise((resolve) => socket.once("close", resolve).destroy());
-		await client.transferConn(idOf(to), address, { number: conn.number });
+		const isTcp = conn.kind === "tcp";
+		await client.transferConn(idOf(to), address, isTcp ? { fd: conn.fd } : { number: conn.number });
+		if (!isTcp) closeSync(conn.fd);
 		return "ok";
 	},
-	broken: async (id, address) => {
+	broken: async (id, address, text) => {
 		const conn = await client.getConn(idOf(id), address, { timeout: 5000 });
 		const socket = conn.socket().resume();
+		socket.write(`${text}\n`);
 		await new Promise((resolve) => socket.once("error", resolve).once("end", resolve));
 		const { state, error = "ok" } = await client.connStatus(conn.number);
 		socket.destroy();

@@ -84,21 +84,25 @@ fn converse(client: &Client, id: &str, address: &str, text: &str) -> Result<Stri
     };
     let mut socket = stream(conn.socket);
     let mut line = String::new();
-    let _ = socket.write_all(format!("{text}\r\n").as_bytes());
+    let _ = socket.write_all(format!("{text}\n").as_bytes());
     let _ = BufReader::new(socket).read_line(&mut line);
     Ok(format!("ok {kind} {}", line.trim_end()))
 }
 
 fn pass(client: &Client, id: &str, address: &str, new: &str) -> Result<String> {
     let conn = client.get_conn(number(id), address, WAIT)?;
-    drop(conn.socket);
-    client.transfer_conn(number(new), address, Handover::Number(conn.number))?;
+    let (handover, _until_then) = match conn.kind {
+        ConnKind::Tcp => (Handover::Socket(conn.socket), None),
+        ConnKind::Spliced | ConnKind::Tls => (Handover::Number(conn.number), Some(conn.socket)),
+    };
+    client.transfer_conn(number(new), address, handover)?;
     Ok("ok".into())
 }
 
-fn broken(client: &Client, id: &str, address: &str) -> Result<String> {
+fn broken(client: &Client, id: &str, address: &str, text: &str) -> Result<String> {
     let conn = client.get_conn(number(id), address, WAIT)?;
     let mut socket = stream(conn.socket);
+    let _ = socket.write_all(format!("{text}\n").as_bytes());
     let _ = socket.read_to_end(&mut Vec::new());
     Ok(match client.conn_status(conn.number)?.state {
         ConnState::Open => "ok 0 ok".into(),
@@ -135,7 +139,7 @@ fn handle(client: &Client, event: &Event) -> std::result::Result<Answer, String>
             "send" => client.send_msg(number(a), &vec![b'm'; size(b)]).map(|()| "ok".into()),
             "conn" => converse(client, a, b, c),
             "pass" => pass(client, a, b, c),
-            "broken" => broken(client, a, b),
+            "broken" => broken(client, a, b, c),
             "answer" => return Ok(vec![b'x'; size(a)].into()),
             "status" => return Ok(Answer::new(lines).status(size(a) as u16)),
             "fail" => return Err(a.to_owned()),
