@@ -4,7 +4,8 @@ import { describe } from "../src/cli/errors.ts";
 import { benchFetch } from "./fetch.ts";
 import { benchImgrec } from "./imgrec.ts";
 import { FORMATS, type Format, ISOLATIONS, type Isolation } from "./imgrec-functions.ts";
-import { printFetch, printImgrec } from "./report.ts";
+import { printFetch, printImgrec, printSplice } from "./report.ts";
+import { benchSplice } from "./splice.ts";
 import { type Stop, stopOnSignal } from "./stop.ts";
 
 interface Common {
@@ -31,6 +32,13 @@ program
 	.option("--runs <n>", "transfers of each", count, 10)
 	.option("--json", "print one JSON object")
 	.action((options: Common) => measure(options, (stop) => benchFetch({ ...options, stop }), printFetch));
+
+program
+	.command("splice")
+	.description("A TCP connection, and the same carried to a socketpair by the bridge's splice")
+	.option("--runs <n>", "runs of each", count, 10)
+	.option("--json", "print one JSON object")
+	.action((options: Common) => measure(options, (stop) => benchSplice({ ...options, stop }), printSplice));
 
 function count(text: string): number {
 	const value = Number(text);

@@ -71,6 +71,21 @@ export interface FetchReport {
 	interrupted?: true;
 }
 
+/** What `bench splice --json` prints. */
+export interface SpliceReport {
+	bytes: number;
+	direct_mb_s: number;
+	spliced_mb_s: number;
+	/** Spliced ÷ direct. */
+	ratio: number;
+	direct_rtt_us: number;
+	spliced_rtt_us: number;
+	/** Spliced − direct. */
+	added_us: number;
+	runs: number;
+	interrupted?: true;
+}
+
 /** The start times of an arm. At least one sample. */
 export function startTimes(samples: readonly number[]): StartTimes {
 	const { p50, min, max } = some(samples);
@@ -171,5 +186,15 @@ export function printFetch(report: FetchReport): string {
 		["curl", report.curl_mb_s.toFixed(0)],
 		["bridge ÷ curl", report.ratio.toFixed(3)],
 		["prefaulting, CPU ms", report.prefault_cpu_ms.toFixed(1)],
+	]);
+}
+
+/** The splice report for people. */
+export function printSplice(report: SpliceReport): string {
+	return table([
+		[`${report.bytes / 2 ** 20} MiB, ${report.runs} runs each`, "MB/s", "round trip, µs"],
+		["direct", report.direct_mb_s.toFixed(0), report.direct_rtt_us.toFixed(1)],
+		["spliced", report.spliced_mb_s.toFixed(0), report.spliced_rtt_us.toFixed(1)],
+		["÷ / added", report.ratio.toFixed(3), report.added_us.toFixed(1)],
 	]);
 }
