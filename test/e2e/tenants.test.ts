@@ -302,6 +302,28 @@ describe("quotas", () => {
 		await unused("small");
 	});
 
+	test("of connections: one more is refused, and those that wait make room", async () => {
+		await useTenant("narrow", { connections: 1 });
+		await node().fault({ request: "GET inputs/a", kind: "slow", ms: 700 });
+		const { instance } = await run("narrow", {
+			script: [
+				["get", "inputs", "a"],
+				["get", "inputs", "big"],
+			],
+			app: [["sleep", 1]],
+		});
+		const { events } = await ended("narrow", instance);
+		const errors = events.filter(({ kind }) => kind === "rpcDone").map(({ error }) => error);
+		expect(errors).toContainEqual({
+			code: "quotaExceeded",
+			message: "1 connections are open, and the tenant's quota of connections is 1",
+		});
+		await node().resetStore();
+		const twice = { ...download, app: [...(download.app ?? []), ["download", "inputs", "big"]] };
+		expect((await run("narrow", twice)).steps).toMatchObject([{ bytes: 13 }, { bytes: 3 * MIB }]);
+		expect(await used("narrow")).toMatchObject({ connections: 1 });
+	});
+
 	test("what is counted is given back when an application or the host is killed", {
 		timeout: 60_000,
 	}, async () => {
