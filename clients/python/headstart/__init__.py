@@ -1,10 +1,12 @@
 """headstart for applications in Python: see docs/python.md."""
 
 from headstart.client import Instance
+from headstart.conn import Conn, ConnStatus
 from headstart.errors import (
     AlreadyClaimed,
     BridgeLost,
     Cancelled,
+    ConnectionReset,
     Deadline,
     Diverged,
     HeadstartError,
@@ -20,6 +22,9 @@ __all__ = [
     "AlreadyClaimed",
     "BridgeLost",
     "Cancelled",
+    "Conn",
+    "ConnStatus",
+    "ConnectionReset",
     "Deadline",
     "Diverged",
     "HeadstartError",

@@ -5,7 +5,9 @@ import sys
 import threading
 
 from headstart import _generated as numbers
+from headstart import _protocol as protocol
 from headstart import ahead
+from headstart.conn import TCP, Conn, status_of
 from headstart.connection import Connection
 from headstart.ids import number
 from headstart.reply import Reply
@@ -72,6 +74,47 @@ class Instance:
         flags = numbers.FLAG_PROGRESSIVE if progressive else 0
         self.write_outbox(body, timeout)
         return self._reply(numbers.OP_CALL, timeout, flags=flags, payload=head, b=memoryview(body).nbytes)
+
+    def send_msg(self, id, data, timeout=None):
+        """Sends the initscript's RecvMsg `id` (a number or a text) at most 1 MiB."""
+        id = number(id)
+        length = memoryview(data).nbytes
+        if length <= protocol.MAX_PAYLOAD:
+            fields = {"flags": numbers.FLAG_INLINE, "payload": bytes(data)}
+        else:
+            self.write_outbox(data, timeout)
+            fields = {"b": length}
+        self._connection().request(numbers.OP_SEND_MSG, id=id, timeout=timeout, **fields)
+
+    def get_conn(self, id, address, timeout=None):
+        """Takes the connection to `address` ("tcp://host:port") that the initscript handed over as `id`.
+
+        A Conn, which is a socket.socket. Raises Miss, AlreadyClaimed, or ConnectionReset when the server has closed it.
+        """
+        connection = self._connection()
+        answer, descriptors = connection.hand(
+            numbers.OP_GET_CONN, id=number(id), payload=address.encode(), timeout=timeout
+        )
+        if not descriptors:
+            connection.refuse("a connection without its fd")
+        return Conn.of(self, answer, descriptors[0])
+
+    def transfer_conn(self, id, address, conn, timeout=None):
+        """Hands a connection to the initscript's GetConn: a TCP socket (not in gVisor), or a Conn of get_conn.
+
+        It is closed here then, and must have been read to the end of the last answer: else HeadstartError `connectionBusy`.
+        """
+        carried = getattr(conn, "kind", TCP) != TCP
+        which = {"a": conn.number} if carried else {"beside": [conn.fileno()]}
+        self._connection().hand(
+            numbers.OP_TRANSFER_CONN, id=number(id), payload=address.encode(), timeout=timeout, **which
+        )
+        conn.close()
+
+    def conn_status(self, conn):
+        """The ConnStatus of a Conn (or its number) that the bridge carries: how a reset is told from an end."""
+        asked = getattr(conn, "number", conn)
+        return status_of(self._connection().request(numbers.OP_CONN_STATUS, a=asked))
 
     def outbox(self, length, timeout=None):
         """This thread's writable memory of at least `length` bytes, which the bridge reads."""

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import errno
 import mmap
 import os
 import socket
@@ -75,25 +76,29 @@ class Connection:
         answer, descriptors = self._transact(numbers.OP_SEGMENT, b=news, timeout=timeout)
         try:
             if answer.id <= news:
-                self._refuse(f"news {answer.id} after {news}")
+                self.refuse(f"news {answer.id} after {news}")
             if descriptors:
                 self._segments.map_ahead(answer.segment, descriptors[0])
             else:
                 self._segments.drop(answer.segment)
         except _UNMAPPABLE as error:
-            self._refuse(f"an fd that cannot be mapped ({error})")
+            self.refuse(f"an fd that cannot be mapped ({error})")
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return answer.id
 
-    def _transact(self, operation, flags=0, payload=b"", id=0, a=0, b=0, c=0, timeout=None):
+    def hand(self, operation, *, payload, id, a=0, beside=(), timeout=None):
+        """A request about a connection that changes hands: its Answer, and the fds that came, which are the caller's."""
+        return self._transact(operation, payload=payload, id=id, a=a, timeout=timeout, beside=beside)
+
+    def _transact(self, operation, flags=0, payload=b"", id=0, a=0, b=0, c=0, timeout=None, beside=()):
         """Returns the Answer, whose error is raised, and the fds beside it: one or none, which the caller closes."""
         timeout = DEFAULT_TIMEOUT if timeout is None else max(timeout, 0.001)
         deadline_ms = min(max(int(timeout * 1000), 1), protocol.MAX_U32)
         self._sequence = (self._sequence + 1) & protocol.MAX_U32
         buffers = protocol.pack(operation, self._sequence, flags, payload, id, a, b, c, deadline_ms)
-        length, descriptors = self._exchange(buffers, timeout + GRACE)
+        length, descriptors = self._exchange(buffers, timeout + GRACE, beside)
         try:
             with memoryview(self._buffer) as view:
                 answer = protocol.unpack(view[:length], operation, self._sequence)
@@ -110,21 +115,25 @@ class Connection:
             for descriptor in descriptors:
                 os.close(descriptor)
             if isinstance(error, protocol.Malformed):
-                self._refuse(error)
+                self.refuse(error)
             raise
         return answer, descriptors
 
-    def _exchange(self, buffers, timeout):
-        """Returns the answer's length in the buffer and its fds, which the caller closes."""
+    def _exchange(self, buffers, timeout, beside=()):
+        """Returns the answer's length in the buffer and its fds, which the caller closes. `beside` are fds to send."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", beside))] if beside else []
         try:
             self._limit(timeout)
-            self._socket.sendmsg(buffers)
+            self._socket.sendmsg(buffers, rights)
             flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
             length, ancillary, flags, _ = self._socket.recvmsg_into([self._buffer], _ANCILLARY, flags)
         except BlockingIOError:
             self.close()
             raise Deadline(f"the bridge did not answer within {timeout:.1f} s") from None
         except OSError as error:
+            if beside and error.errno == errno.EINVAL:
+                # gVisor: nothing was sent.
+                raise HeadstartError("no descriptor can leave this sandbox", "unsupported") from None
             self.close()
             raise BridgeLost(f"the bridge is gone: {error.strerror or error}") from None
         except BaseException:
@@ -163,14 +172,14 @@ class Connection:
             elif operation == numbers.OP_OUTBOX and descriptor is not None:
                 self._outbox = mmap.mmap(descriptor, 0, access=mmap.ACCESS_WRITE)
         except _UNMAPPABLE as error:
-            self._refuse(f"an fd that cannot be mapped ({error})")
+            self.refuse(f"an fd that cannot be mapped ({error})")
 
     def _fetch(self, answer):
         """Asks for the fd of a segment that was not mapped after all."""
         asked, descriptors = self._transact(numbers.OP_SEGMENT, a=answer.segment)
         try:
             if asked.segment != answer.segment:
-                self._refuse(f"segment {asked.segment} instead of {answer.segment}")
+                self.refuse(f"segment {asked.segment} instead of {answer.segment}")
             self._take(answer, descriptors, numbers.OP_RECV_MSG)
         finally:
             for descriptor in descriptors:
@@ -182,13 +191,13 @@ class Connection:
             return memoryview(answer.payload)
         if answer.segment == 0:
             if answer.length != 0:
-                self._refuse(f"{answer.length} bytes of no segment")
+                self.refuse(f"{answer.length} bytes of no segment")
             return memoryview(b"")
         if answer.mapping is None:
-            self._refuse(f"segment {answer.segment} without its fd")
+            self.refuse(f"segment {answer.segment} without its fd")
         end = answer.offset + max(answer.length, answer.total)
         if end > len(answer.mapping):
-            self._refuse(f"bytes up to {end} of a segment of {len(answer.mapping)}")
+            self.refuse(f"bytes up to {end} of a segment of {len(answer.mapping)}")
         return memoryview(answer.mapping)[answer.offset : answer.offset + answer.length]
 
     def outbox(self, length, timeout):
@@ -197,7 +206,7 @@ class Connection:
             self._outbox = None
             answer = self.request(numbers.OP_OUTBOX, a=length, timeout=timeout)
             if self._outbox is None or len(self._outbox) < length:
-                self._refuse(f"an outbox of {answer.length} bytes instead of {length}")
+                self.refuse(f"an outbox of {answer.length} bytes instead of {length}")
         return self._outbox
 
     def _give_back(self):
@@ -208,7 +217,7 @@ class Connection:
                 with contextlib.suppress(HeadstartError):
                     self.request(numbers.OP_FREE, a=segment)
 
-    def _refuse(self, what):
+    def refuse(self, what):
         self.close()
         raise ProtocolError(f"the bridge sent {what}")
 

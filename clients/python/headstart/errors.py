@@ -41,6 +41,12 @@ class AlreadyClaimed(HeadstartError):
     code = "alreadyClaimed"
 
 
+class ConnectionReset(HeadstartError, ConnectionResetError):
+    """The server has closed or reset the connection."""
+
+    code = "connectionReset"
+
+
 class Voided(HeadstartError):
     """It was fetched ahead, but is out of date now."""
 
