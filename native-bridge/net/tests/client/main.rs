@@ -7,6 +7,8 @@ mod hostile;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod random_replies;
+#[cfg(test)]
 mod replies;
 #[cfg(test)]
 mod server;

@@ -1,7 +1,7 @@
 //! Answers of Redis and memcached that no honest server would give.
 
 use headstart_base::ErrorCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::session::{answering, code, open, say, serving};
 
@@ -11,7 +11,6 @@ async fn redis(answer: &[u8]) -> headstart_net::Session {
     let get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".len();
     let answer = answer.to_vec();
     let address = serving("redis", "", move |mut tcp| async move {
-        use tokio::io::AsyncReadExt;
         tcp.read_exact(&mut vec![0; hello]).await.unwrap();
         tcp.write_all(b"+OK\r\n").await.unwrap();
         tcp.read_exact(&mut vec![0; get]).await.unwrap();
@@ -94,13 +93,10 @@ async fn nested_answers_come_in_pieces_of_any_size() {
     let large = "y".repeat(200_000);
     let answer = format!("*4\r\n%1\r\n+a\r\n$200000\r\n{large}\r\n$3\r\nabc\r\n*1\r\n:1\r\n-ERR\r\n");
     for piece in [1, 7, 4096, 70_000] {
-        // The large string in single bytes would take its time.
-        let answer = if piece == 1 { answer.replace(&large, "").replace("200000", "0") } else { answer.clone() };
+        // The large string in small pieces would take its time.
+        let answer = if piece < 100 { answer.replace(&large, "").replace("200000", "0") } else { answer.clone() };
         let expected = answer.clone();
-        let address = serving("memcached", "", |tcp| async move { drop(tcp) }).await;
-        drop(address);
         let address = serving("redis", "", move |mut tcp| async move {
-            use tokio::io::AsyncReadExt;
             tcp.read_exact(&mut [0; 22]).await.unwrap();
             tcp.write_all(b"+OK\r\n").await.unwrap();
             tcp.read_exact(&mut [0; 20]).await.unwrap();

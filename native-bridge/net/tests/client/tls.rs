@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use headstart_base::ErrorCode;
-use headstart_net::{Address, Client, ClientConfig, Done, Progress, Reach, Request};
+use headstart_net::{Address, Client, ClientConfig, Done, Progress, Reach, Request, SessionParts};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -31,6 +31,17 @@ impl Drop for Secure {
 
 /// Answers each request of each connection; `clean` says whether the end of TLS is said before the connection's.
 async fn secure(answer: Vec<u8>, requests: usize, clean: bool) -> Secure {
+    secure_until(b"\r\n\r\n", &[], answer, requests, clean).await
+}
+
+/// The same for requests that end with `end`, and with protocols to agree on.
+async fn secure_until(
+    end: &'static [u8],
+    protocols: &[&[u8]],
+    answer: Vec<u8>,
+    requests: usize,
+    clean: bool,
+) -> Secure {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +50,7 @@ async fn secure(answer: Vec<u8>, requests: usize, clean: bool) -> Secure {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
 
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -48,6 +59,7 @@ async fn secure(answer: Vec<u8>, requests: usize, clean: bool) -> Secure {
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -61,7 +73,7 @@ async fn secure(answer: Vec<u8>, requests: usize, clean: bool) -> Secure {
                 let Ok(mut tls) = acceptor.accept(tcp).await else { return };
                 for _ in 0..requests {
                     let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
+                    while !head.ends_with(end) {
                         let Ok(byte) = tls.read_u8().await else { return };
                         head.push(byte);
                     }
@@ -161,4 +173,36 @@ async fn a_cut_is_no_end() {
     let server = secure(answer, 1, false).await;
     let (result, ..) = server.ask(&server.client()).await;
     assert_eq!(result.unwrap_err().code, ErrorCode::BodyTruncated);
+}
+
+#[tokio::test]
+async fn a_session_under_tls_reads_no_further_than_its_answer() {
+    let server = secure_until(b"\n", &[], b"one\ntwo\n".to_vec(), 1, false).await;
+    let address = Address::parse(&format!("tcps://localhost:{}?frame=line", server.address.port)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let session = server.client().open("t", &address, None, deadline).await.unwrap();
+    session.alive().unwrap();
+    let request = Request::parse(&address, b"hello").unwrap();
+    let mut sink = Sink::default();
+    session.send(&request, deadline, &mut sink, &mut |_| {}).await.unwrap();
+    assert_eq!(sink.bytes, b"one");
+    assert_eq!(session.alive().unwrap_err().code, ErrorCode::ConnectionBusy);
+    let (SessionParts::Tls(mut tls), _permit) = session.into_parts() else { panic!("not TLS") };
+    let mut rest = [0; 4];
+    tls.read_exact(&mut rest).await.unwrap();
+    assert_eq!(&rest, b"two\n", "what was decrypted already goes with the connection");
+}
+
+#[tokio::test]
+async fn grpc_under_tls_agrees_on_http2_or_fails() {
+    for protocols in [&[][..], &[&b"http/1.1"[..]]] {
+        let server = secure_until(b"\n", protocols, Vec::new(), 1, true).await;
+        let address = Address::parse(&format!("grpcs://localhost:{}", server.address.port)).unwrap();
+        let call = Request::parse(&address, b"/a.B/C\n\n").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut sink = Sink::default();
+        let client = server.client();
+        let error = client.send("t", &address, None, &call, deadline, &mut sink, &mut |_| {}).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::TlsFailed, "{error}");
+    }
 }
