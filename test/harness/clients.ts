@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { copyFile, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { stringify, type TomlTable } from "smol-toml";
 import { cargoEnv } from "../../setup/steps/rust.ts";
@@ -51,28 +51,35 @@ async function build(language: Language, folder: string): Promise<void> {
 export interface ProbeOptions {
 	app?: TomlTable;
 	egress?: string[];
+	/** By default `LANGUAGE-ISOLATION`. */
+	name?: string;
+	/** The path of another initscript than the probes' own. */
+	initscript?: string;
 }
 
-/** Deploys a client's probe as `LANGUAGE-ISOLATION`. */
+/** Deploys a client's probe. */
 export async function deployClient(
 	{ client }: TestNode,
 	language: Language,
 	isolation: Isolation,
-	{ app = {}, egress = ["GET s3://inputs/*", "PUT s3://results/*"] }: ProbeOptions = {},
+	options: ProbeOptions = {},
 ): Promise<void> {
+	const { app = {}, egress = ["GET s3://inputs/*", "PUT s3://results/*"] } = options;
+	const { name = `${language}-${isolation}`, initscript = join(probes, "initscript.ts") } = options;
+	const main = basename(initscript);
 	const folder = await mkdtemp(join(tmpdir(), "hst-client-"));
 	try {
 		await build(language, folder);
-		await copyFile(join(probes, "initscript.ts"), join(folder, "initscript.ts"));
+		await copyFile(initscript, join(folder, main));
 		const manifest = {
-			name: `${language}-${isolation}`,
+			name,
 			app: {
 				isolation,
 				command: commands[language],
 				limits: { memory: "256MiB", timeout: "20s", event: "16MiB", answer: "16MiB" },
 				...app,
 			},
-			initscript: { main: "initscript.ts", limits: { results: "24MiB" } },
+			initscript: { main, limits: { results: "24MiB" } },
 			egress: { allow: egress },
 			secrets: { s3: "dev-store" },
 		};
@@ -92,15 +99,16 @@ export interface ProbeAnswer {
 	body: string;
 }
 
-/** Has a probe do steps, and its initscript the other ones. `padding`: bytes that the event has more. */
+/** Has a probe do steps, and its initscript the other ones, or what is in its part of the event. `padding`: bytes that the event has more. */
 export async function askClient(
 	{ client }: TestNode,
 	name: string,
 	steps: (string | number)[][],
-	script: unknown[][] = [],
+	script: unknown[][] | { [name: string]: unknown } = [],
 	query = "cold=1",
 ): Promise<ProbeAnswer> {
-	const body = [JSON.stringify({ script }), "---", ...steps.map((step) => step.join("\t"))].join("\n");
+	const head = Array.isArray(script) ? { script } : script;
+	const body = [JSON.stringify(head), "---", ...steps.map((step) => step.join("\t"))].join("\n");
 	const answer = await client.send(`/v1/functions/${name}/invocations?${query}`, {
 		method: "POST",
 		body,
