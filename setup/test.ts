@@ -46,6 +46,13 @@ const suites: Suite[] = [
 		program: "/usr/bin/python3",
 		args: ["-m", "unittest", "discover", "-s", "clients/python/tests", "-t", "clients/python"],
 	},
+	{
+		name: "clients",
+		minutes: 0.5,
+		program: "/usr/bin/python3",
+		args: ["-m", "unittest", "discover", "-s", "clients/conformance"],
+		env: cargoEnv,
+	},
 	{ ...vitest("end to end", 5, "--config", "test/vitest.config.ts"), servers: true },
 ];
 

@@ -1,20 +1,17 @@
 /** Unmodified programs whose connect() gets what the initscript handed over: redis-cli, curl and Python's own sockets. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { createServer, type Server } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import { afterAll, describe, expect, test } from "vitest";
-import { until } from "../../src/cli/node/wait.ts";
 import { LineServer } from "../harness/line-server.ts";
 import { deployPreload } from "../harness/preload.ts";
 import { type Isolation, invoke } from "../harness/probe.ts";
+import { redis, type Server as Started } from "../harness/servers.ts";
 import { useNode } from "../harness/suite.ts";
 
 const HOST = "10.213.255.1";
 const isolations: Isolation[] = ["bubblewrap", "gvisor"];
 const lines = new LineServer();
 
-let redis: ChildProcess | undefined;
-let redisPort = 0;
+let cache: Started | undefined;
 let web: Server | undefined;
 let webPort = 0;
 /** Connections that the web server has had. */
@@ -25,24 +22,14 @@ function local(): string {
 	return lines.address.replace(HOST, "localhost");
 }
 
-async function freePort(): Promise<number> {
-	const server = createTcpServer();
-	await new Promise<void>((resolve) => server.listen(0, resolve));
-	const address = server.address();
-	await new Promise((resolve) => server.close(resolve));
-	return typeof address === "object" && address ? address.port : 0;
+/** Redis, which wants the password that only the initscript has. */
+function redisAddress(): string {
+	return `redis://127.0.0.1:${cache?.port ?? 0}`;
 }
 
 async function startServers(): Promise<void> {
 	await lines.listen();
-	redisPort = await freePort();
-	const options = ["--port", String(redisPort), "--bind", "0.0.0.0", "--protected-mode", "no"];
-	redis = spawn("redis-server", [...options, "--save", "", "--appendonly", "no"], { stdio: "pipe" });
-	let said = "";
-	redis.stdout?.on("data", (data: Buffer) => {
-		said += data.toString();
-	});
-	await until("redis-server", 10_000, async () => said.includes("Ready to accept connections") || undefined);
+	cache = await redis("secret");
 	web = createServer((request, answer) => answer.end(`you asked for ${request.url}\n`));
 	web.on("connection", () => webConnections++);
 	await new Promise<void>((resolve) => web?.listen(0, "0.0.0.0", resolve));
@@ -53,7 +40,7 @@ async function startServers(): Promise<void> {
 const node = useNode(async (node) => {
 	await startServers();
 	const addresses = [
-		`redis://${HOST}:${redisPort}`,
+		redisAddress(),
 		`tcp://${HOST}:${webPort}`,
 		lines.address,
 		local(),
@@ -64,7 +51,7 @@ const node = useNode(async (node) => {
 });
 
 afterAll(async () => {
-	redis?.kill();
+	await cache?.stop();
 	web?.closeAllConnections();
 	await new Promise((resolve) => web?.close(resolve));
 	await lines.close();
@@ -77,11 +64,10 @@ describe.each(isolations)("in %s", (name) => {
 		return (await invoke(node(), name, { app, script })).steps;
 	};
 
-	test("redis-cli speaks on the connection that its initscript opened", async () => {
-		const address = `redis://${HOST}:${redisPort}`;
+	test("redis-cli speaks on the connection that its initscript opened, and logged in", async () => {
 		const steps = await run(
-			[["run", "redis-cli", "-h", HOST, "-p", String(redisPort), "CLIENT", "GETNAME"]],
-			[address],
+			[["run", "redis-cli", "-h", "127.0.0.1", "-p", String(cache?.port), "CLIENT", "GETNAME"]],
+			[redisAddress()],
 		);
 		expect(steps).toEqual([{ status: 0, out: "script\n", err: "" }]);
 	});

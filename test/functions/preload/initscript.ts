@@ -5,9 +5,9 @@ import { connect, expect, inputJson, recvRpcReply, sendRpc, transferConn } from 
 type Step = ["expect", count: number] | ["transfer", id: string];
 
 /** What is said on a connection before it is handed over, by the address's kind. */
-const GREETINGS: [prefix: string, framing: string, request: string][] = [
-	["redis:", "", "CLIENT SETNAME script"],
-	["tcp:", "?frame=line", "from the script"],
+const GREETINGS: [prefix: string, framing: string, requests: string[]][] = [
+	["redis:", "", ["AUTH secret", "CLIENT SETNAME script"]],
+	["tcp:", "?frame=line", ["from the script"]],
 ];
 
 export default async function main(): Promise<void> {
@@ -21,10 +21,10 @@ export default async function main(): Promise<void> {
 		const quiet = step[1].endsWith("!");
 		const id = step[1].replace("!", "");
 		const address = id.replace(/#.*/, "");
-		const [, framing = "", request = ""] = GREETINGS.find(([prefix]) => address.startsWith(prefix)) ?? [];
+		const [, framing = "", requests = []] = GREETINGS.find(([prefix]) => address.startsWith(prefix)) ?? [];
 		const conn = connect(`${address}${quiet ? "" : framing}`);
 		if (!quiet) {
-			sendRpc(conn, ++rpc, request);
+			for (const request of requests) sendRpc(conn, ++rpc, request);
 			await recvRpcReply(conn, rpc);
 		}
 		transferConn(id, address, conn);

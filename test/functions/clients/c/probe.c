@@ -267,5 +267,6 @@ int main(void)
 		code = hsc_serve(client, handler, NULL);
 	if (code != HSC_OK)
 		fprintf(stderr, "%s: %s\n", hsc_name(code), client ? hsc_message(client) : "no memory");
+	hsc_delete(client);
 	return code == HSC_OK ? 0 : 1;
 }
