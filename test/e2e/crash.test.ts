@@ -53,6 +53,34 @@ test("a runner that dies under an initscript leaves the application to itself", 
 	expect(await running).toMatchObject({ status: 200, steps: [null, { head: "contents of a" }] });
 });
 
+test("an initscript whose runner died is run again by the next one, and fetches nothing twice", async () => {
+	await recovers();
+	await node().resetStore();
+	const running = invoke(node(), "probe", {
+		script: [
+			["expect", 2],
+			["get", "inputs", "a"],
+			["sleep", 1_500],
+			["say", "late", "said by the second"],
+		],
+		app: [
+			["download", "inputs", "a"],
+			["receive", "late"],
+		],
+	});
+	await new Promise((resolve) => setTimeout(resolve, 700));
+	kill(await runnerPid());
+	const { status, steps, instance } = await running;
+	expect({ status, steps }).toMatchObject({
+		status: 200,
+		steps: [{ head: "contents of a" }, { head: "said by the second" }],
+	});
+	expect(await node().requests()).toEqual({ "GET inputs/a": 1 });
+	const { script, events, scriptLines } = await node().ended(instance);
+	expect({ script, scriptLines }).toEqual({ script: { end: "exit 0" }, scriptLines: [] });
+	expect(events.map(({ text }) => text)).toContain("initscript started again");
+});
+
 test.each(["probe", "guarded"])("a killed application of %s is an appExited", async (name) => {
 	const running = invoke(node(), name, { app: [["sleep", 8]] });
 	const victim = await until("the application", 10_000, () => application(node().node.bridge.pid ?? 0));
