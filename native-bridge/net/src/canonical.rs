@@ -10,6 +10,9 @@ use crate::address::Scheme;
 /// Bytes of a canonical path with its query.
 const MAX_PATH: usize = 4096;
 
+/// How often a careless server may decode a path.
+const MAX_DECODINGS: usize = 4;
+
 /// Sub-resources of S3 that a request may name. Others (acl, policy, …) are rights of their own, and x-amz-* parameters
 /// are a signature's.
 const S3_PARAMETERS: [&str; 13] = [
@@ -56,7 +59,10 @@ pub(crate) fn path(scheme: Scheme, raw: &str) -> Result<String> {
             }
             encode(&decoded, b"/", &mut out);
         }
-        _ => normalise(path, b"/:@!$&'()*+,;=", &mut out)?,
+        _ => {
+            check_carelessly(&decoded)?;
+            normalise(path, b"/:@!$&'()*+,;=", &mut out)?;
+        }
     }
     match query {
         None | Some("") => {}
@@ -92,6 +98,44 @@ fn check(decoded: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses what only a careless HTTP server reads as something else: one that decodes again what it has decoded, or takes an
+/// overlong sequence of UTF-8 for the character that it hides.
+fn check_carelessly(decoded: &[u8]) -> Result<()> {
+    let overlong = |pair: &[u8]| matches!(pair, [0xc0 | 0xc1, _] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]);
+    if decoded.windows(2).any(overlong) {
+        return Err(invalid("it has a malformed character"));
+    }
+    let mut text = decoded.to_vec();
+    for _ in 0..MAX_DECODINGS {
+        let again = decode_leniently(&text);
+        if again == text {
+            return Ok(());
+        }
+        check(&again)?;
+        text = again;
+    }
+    Err(invalid("it is percent-encoded again and again"))
+}
+
+/// Undoes percent-encoding where there is any. What comes out is shorter, or the same.
+fn decode_leniently(bytes: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 fn no_control(decoded: &[u8]) -> Result<()> {
@@ -274,6 +318,75 @@ mod tests {
             assert!(path(Scheme::S3, raw).is_err(), "{raw:?}");
         }
         assert!(path(Scheme::S3, &"é".repeat(1000)).is_err());
+    }
+
+    #[test]
+    fn what_a_careless_server_would_read_is_refused_for_http() {
+        for raw in [
+            "%252e%252e/x",
+            "a/%252E./x",
+            "a%252f..%252fb",
+            "a/%25252e%25252e/x",
+            "a/..%255cx",
+            "a/%c0%ae%c0%ae/x",
+            "a%c0%afb",
+            "a%e0%80%afb",
+            "a%f0%80%80%afb",
+            "a%250d%250ab",
+        ] {
+            assert!(path(Scheme::Http, raw).is_err(), "{raw:?}");
+        }
+        for raw in ["100%25", "a%2525b", "caf%C3%A9", "%e2%82%ac", "a%25zz"] {
+            assert!(path(Scheme::Http, raw).is_ok(), "{raw:?}");
+        }
+        assert!(path(Scheme::Http, &format!("a%{}zz", "25".repeat(20))).is_err(), "decoding again ends");
+    }
+
+    /// How servers read a path: each decodes so many times, may take '\\' for '/' and cut ';x' off, and then resolves dots.
+    fn readings(canonical: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut bytes = canonical.split('?').next().unwrap_or_default().as_bytes().to_vec();
+        for _ in 0..4 {
+            for (backslash, parameters) in [(false, false), (true, false), (false, true), (true, true)] {
+                let mut segments: Vec<&[u8]> = Vec::new();
+                for segment in bytes.split(|&byte| byte == b'/' || (backslash && byte == b'\\')).skip(1) {
+                    let name = segment.split(|&byte| byte == b';').next().unwrap_or_default();
+                    match if parameters { name } else { segment } {
+                        b"." | b"" => {}
+                        b".." => drop(segments.pop()),
+                        other => segments.push(other),
+                    }
+                }
+                found.push(format!("/{}", String::from_utf8_lossy(&segments.join(&b'/'))));
+            }
+            bytes = decode_leniently(&bytes);
+        }
+        found
+    }
+
+    #[test]
+    fn whatever_a_server_makes_of_a_path_it_stays_under_its_rule() {
+        let alphabet = [
+            "%", "2", "25", "e", "E", "f", "5", "c", "C", ".", "..", "/", "\\", "a", "?", "%2e", "%2f", "%5c", "%252e",
+            "%252f", "#", ";", " ", "%3b", "+", "\u{e9}",
+        ];
+        let mut state = 0x0123_4567_89ab_cdef_u64;
+        let mut allowed = 0;
+        for _ in 0..300_000 {
+            let mut raw = "/public/".to_owned();
+            for _ in 0..9 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                raw.push_str(alphabet[(state >> 33) as usize % alphabet.len()]);
+            }
+            let Ok(canonical) = path(Scheme::Http, &raw) else { continue };
+            if canonical.starts_with("/public/") {
+                allowed += 1;
+                for reading in readings(&canonical) {
+                    assert!(reading.starts_with("/public"), "{raw:?} {canonical:?} is read as {reading:?}");
+                }
+            }
+        }
+        assert!(allowed > 1000, "{allowed}");
     }
 
     #[test]
