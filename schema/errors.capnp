@@ -137,7 +137,7 @@ const errors :List(ErrorInfo) = [
   (code = initscriptConnections, http = 502, errno = 122, hint = "Raise [initscript.limits] connections, or use one connection for several RPCs."),
   (code = initscriptRpcs, http = 502, errno = 122, hint = "Raise [initscript.limits] rpcs, or send fewer."),
   (code = initscriptMessages, http = 502, errno = 122, hint = "Raise [initscript.limits] messages, or send fewer."),
-  (code = initscriptBytes, http = 502, errno = 122, hint = "The initscript said too much: send smaller requests and messages."),
+  (code = initscriptBytes, http = 502, errno = 122, hint = "Raise [initscript.limits] bytes, or send smaller requests and messages."),
   (code = connectionBusy, http = 409, errno = 16, hint = "Read the whole reply before the connection is handed over."),
   (code = quotaExceeded, http = 429, errno = 122, hint = "The tenant's quota that the message names is used up: wait for instances to end, or raise it."),
   (code = unknownTenant, http = 404, errno = 2, hint = "`headstart tenant list` shows the tenants of the node."),

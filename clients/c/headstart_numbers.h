@@ -153,7 +153,7 @@ enum hsc_code {
 	X(53, "initscriptConnections", 122, "Raise [initscript.limits] connections, or use one connection for several RPCs.") \
 	X(54, "initscriptRpcs", 122, "Raise [initscript.limits] rpcs, or send fewer.") \
 	X(55, "initscriptMessages", 122, "Raise [initscript.limits] messages, or send fewer.") \
-	X(56, "initscriptBytes", 122, "The initscript said too much: send smaller requests and messages.") \
+	X(56, "initscriptBytes", 122, "Raise [initscript.limits] bytes, or send smaller requests and messages.") \
 	X(57, "connectionBusy", 16, "Read the whole reply before the connection is handed over.") \
 	X(58, "quotaExceeded", 122, "The tenant's quota that the message names is used up: wait for instances to end, or raise it.") \
 	X(59, "unknownTenant", 2, "`headstart tenant list` shows the tenants of the node.") \

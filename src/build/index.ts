@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { MAX_SOURCE } from "../isolates/js/limits.ts";
 import { boundMemory } from "../isolates/wasm/memory.ts";
+import { meter } from "../isolates/wasm/meter/index.ts";
 import { ModuleError } from "../isolates/wasm/reader.ts";
 import { buildAssemblyScript } from "./assemblyscript.ts";
 import { buildC } from "./c.ts";
@@ -25,7 +26,15 @@ export type BuiltInitscript = {
 	/** Bytes of what is deployed. */
 	size: number;
 	language: Language;
-} & ({ format: "wasm"; bytes: Uint8Array } | { format: "js"; source: string; sourceMap: string });
+} & (
+	| {
+			format: "wasm";
+			bytes: Uint8Array;
+			/** Bytes of the module once the node has metered it. */
+			meteredSize: number;
+	  }
+	| { format: "js"; source: string; sourceMap: string }
+);
 
 export interface BuildOptions {
 	/** By default what the file's name says: `.ts`, `.js`, `.as.ts`, `.c`, `.rs`, `.wasm`. */
@@ -49,8 +58,8 @@ export async function buildInitscript(path: string, options: BuildOptions = {}):
 		return { format: "js", source, sourceMap, language, ...identity(Buffer.from(source)) };
 	}
 	const module = await compile(path, language);
-	const bytes = bound(path, module, options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
-	return { format: "wasm", bytes, language, ...identity(bytes) };
+	const { bytes, metered } = bound(path, module, options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+	return { format: "wasm", bytes, meteredSize: metered.byteLength, language, ...identity(bytes) };
 }
 
 async function compile(path: string, language: Exclude<Language, "typescript">): Promise<Uint8Array> {
@@ -84,12 +93,16 @@ interface Engine {
 	CompileError: ErrorConstructor;
 }
 
-/** Checks the module and writes the bound of its memory into it. */
-function bound(path: string, module: Uint8Array, memoryBytes: number): Uint8Array {
+/** Checks the module and writes the bound of its memory into it. The node does the same, and meters it. */
+function bound(
+	path: string,
+	module: Uint8Array,
+	memoryBytes: number,
+): { bytes: Uint8Array; metered: Uint8Array } {
 	try {
 		const bytes = boundMemory(module, memoryBytes);
 		new engine.Module(bytes);
-		return bytes;
+		return { bytes, metered: meter(bytes) };
 	} catch (thrown) {
 		if (thrown instanceof ModuleError || thrown instanceof engine.CompileError) {
 			throw new BuildError(`${path} cannot run as an initscript: ${thrown.message}`);

@@ -98,9 +98,9 @@ const scriptLimits = v.strictObject({
 	deadline: duration("1ms", "10m", "10s"),
 	/** Bytes of all replies of an instance. */
 	results: size("1KiB", "64GiB", "1GiB"),
-	rpcs: count(65_536, 1024),
+	rpcs: count(4096, 1024),
 	connections: count(1024, 64),
-	messages: count(65_536, 1024),
+	messages: count(4096, 1024),
 	/** Of all its requests and messages. */
 	bytes: size("1KiB", "64MiB", "64MiB"),
 	/** Of one RPC. */

@@ -438,7 +438,7 @@ pub(crate) const ERRORS: [(Code, &str, i32, &str); 62] = [
         Code::InitscriptBytes,
         "initscriptBytes",
         122,
-        "The initscript said too much: send smaller requests and messages.",
+        "Raise [initscript.limits] bytes, or send smaller requests and messages.",
     ),
     (
         Code::ConnectionBusy,

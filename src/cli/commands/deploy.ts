@@ -18,8 +18,10 @@ export function deployCommand(): Command {
 
 /** "imgrec: 61.2 MB of files (already there), initscript 3.1 kB (typescript)". */
 export function summary({ name, bundleBytes, bundleKnown, initscript }: Deployed): string {
+	const metered =
+		initscript?.meteredBytes === undefined ? "" : `, ${size(initscript.meteredBytes)} with its meter`;
 	const script = initscript
-		? `, initscript ${size(initscript.bytes)} (${initscript.language})`
+		? `, initscript ${size(initscript.bytes)} (${initscript.language}${metered})`
 		: ", no initscript";
 	return `${name}: ${size(bundleBytes)} of files${bundleKnown ? " (already there)" : ""}${script}`;
 }

@@ -17,7 +17,14 @@ export interface Deployed {
 	bundleBytes: number;
 	/** Whether the node had the bundle already. */
 	bundleKnown: boolean;
-	initscript: { language: string; bytes: number } | undefined;
+	initscript:
+		| {
+				language: string;
+				bytes: number;
+				/** Of a WASM module: with its meter (docs/initscripts.md, "Limits"). */
+				meteredBytes?: number;
+		  }
+		| undefined;
 }
 
 /**
@@ -54,7 +61,11 @@ export async function deploy(
 			bundle: bundle.digest,
 			bundleBytes: bundle.bytes,
 			bundleKnown,
-			initscript: script && { language: script.language, bytes: script.size },
+			initscript: script && {
+				language: script.language,
+				bytes: script.size,
+				...(script.format === "wasm" && { meteredBytes: script.meteredSize }),
+			},
 		};
 	};
 	return withBundle(folder, main, use, files);
