@@ -173,7 +173,7 @@ export class Transcript extends DurableObject<Env> {
 			});
 		} catch (thrown) {
 			if (request.signal.aborted) {
-				run.stop("the caller went away");
+				run.cancel();
 				throw new HeadstartError("cancelled", "the caller went away");
 			}
 			throw run.failure === undefined

@@ -31,7 +31,14 @@ app.onError(failed);
 
 /** The answer to a request that failed. */
 export function failed(thrown: unknown): Response {
-	const ours = HeadstartError.from(thrown);
+	const ours = isAbort(thrown)
+		? new HeadstartError("cancelled", "the caller went away")
+		: HeadstartError.from(thrown);
 	if (ours.code === "internal") console.error(thrown);
 	return errorResponse(ours);
+}
+
+/** What is under way for a caller who goes away is cut off: nobody hears the answer. */
+function isAbort(thrown: unknown): boolean {
+	return thrown instanceof Error && thrown.name === "AbortError";
 }

@@ -275,6 +275,12 @@ export class Run implements ScriptPort {
 		this.#instance.stop(reason).catch((error: unknown) => this.#lost(HeadstartError.from(error)));
 	}
 
+	/** The caller went away. */
+	cancel(): void {
+		this.#failure ??= { code: "cancelled", message: "the caller went away" };
+		this.stop("the caller went away");
+	}
+
 	/** Resolves when no RPC is in flight. */
 	async settled(): Promise<void> {
 		while (!this.#ended && [...this.#state.rpcs.values()].some(({ phase }) => phase === "sent")) {
