@@ -1,4 +1,9 @@
-/** The code that the meter adds. */
+/**
+ * The code that the meter adds.
+ *
+ * The counter must not wrap around between two looks at it. A module of 4 MiB (MAX_MODULE_BYTES) has code for less than 2^29
+ * fuel, however dense; a bulk instruction takes 2^30 at most and looks itself; and the host takes it no lower than -2^29.
+ */
 import type { Space } from "./space.ts";
 import type { Writer } from "./writer.ts";
 
@@ -11,6 +16,7 @@ const GLOBAL_SET = 0x24;
 const I32_CONST = 0x41;
 const I32_LT_S = 0x48;
 const I32_LT_U = 0x49;
+const I32_ADD = 0x6a;
 const I32_SUB = 0x6b;
 const I32_SHL = 0x74;
 const I32_SHR_U = 0x76;
@@ -22,6 +28,8 @@ const BYTES_SHIFT = 2;
 const PAGE_SHIFT = 14;
 /** A table's element takes 128 fuel. */
 const ELEMENT_SHIFT = 7;
+/** What asking for memory costs, whatever comes of it. */
+const GROW = 4_000;
 /** More elements than a table can have, or pages than a memory: the instruction fails at once. */
 const MANY = 65_537;
 
@@ -50,6 +58,8 @@ export function writeHelper(out: Writer, space: Space, helper: Helper): void {
 				bounded(out);
 				constant(out, PAGE_SHIFT);
 				out.byte(I32_SHL);
+				constant(out, GROW);
+				out.byte(I32_ADD);
 				break;
 		}
 	});

@@ -57,7 +57,7 @@ describe("a metered module", () => {
 					(then (call $f (i32.sub (local.get $n) (i32.const 1))))
 					(else (i32.const 0))))`);
 		const turn = fuelOf(loops, "loop", 2) - fuelOf(loops, "loop", 1);
-		expect(turn).toBe(8);
+		expect(turn).toBe(8 + 7);
 		expect(fuelOf(loops, "loop", 1001)).toBe(fuelOf(loops, "loop", 1) + 1000 * turn);
 		const call = fuelOf(loops, "recursion", 2) - fuelOf(loops, "recursion", 1);
 		expect(call).toBeGreaterThanOrEqual(10);
@@ -217,6 +217,22 @@ describe("a module that is cut off or damaged", () => {
 			{ numRuns: 3_000 },
 		);
 	}, 60_000);
+});
+
+test("the densest module does not make its counter wrap", () => {
+	const dense = (text: string, count: number): Uint8Array =>
+		module(`(table $t 1 1 funcref) ${MAIN} (func (export "run") ${text.repeat(count)})`);
+	for (const [text, count] of [
+		["(table.set $t (i32.const 0) (ref.null func))", 200_000],
+		["(drop (memory.grow (i32.const 0)))", 200_000],
+	] as const) {
+		const bytes = dense(text, count);
+		const it = instantiate(meter(bytes));
+		it.call("run");
+		// By the byte, times the bytes that a module may have.
+		expect((it.used / bytes.length) * (4 << 20)).toBeLessThan(text.includes("grow") ? 2 ** 32 : 2 ** 29);
+		expect(it.used).toBeGreaterThan(400 * count);
+	}
 });
 
 test("200 KB take well under 100 ms", () => {

@@ -76,7 +76,7 @@ export const plain: readonly (Instruction | undefined)[] = table((set) => {
 	set(0x26, "table.set", "index", TABLE);
 	range(0x28, 0x3e, (at) => set(at, "load or store", "memory"));
 	set(0x3f, "memory.size", "zero");
-	set(0x40, "memory.grow", "zero", 10 * TABLE);
+	set(0x40, "memory.grow", "zero", BULK);
 	set(0x41, "i32.const", "i32");
 	set(0x42, "i64.const", "i64");
 	set(0x43, "f32.const", "bytes4");

@@ -13,6 +13,9 @@ const SMALL = 8;
 const MOST_TAKEN = 16;
 /** A function that calls none and has no loop need not be checked up to this cost: its caller is. */
 const UNCHECKED = 64;
+/** What charging costs itself, without and with a look at what is left: no loop goes on for nothing. */
+const CHARGE = 4;
+const CHECK = 7;
 
 interface Segment {
 	/** The one that is run before it. */
@@ -55,8 +58,8 @@ export class Segments {
 		const it = this.#segments[segment];
 		if (it === undefined) return { cost: 0, checked: false };
 		const isFunction = segment === 0;
-		// A loop always costs something, so that none goes on for nothing.
-		if (it.header && !isFunction) return { cost: Math.max(it.cost, 1), checked: true };
-		return { cost: it.cost, checked: isFunction && (calls || it.cost > UNCHECKED) };
+		const checked = it.header && (!isFunction || calls || it.cost > UNCHECKED);
+		if (checked) return { cost: it.cost + CHECK, checked };
+		return { cost: it.cost === 0 ? 0 : it.cost + CHARGE, checked };
 	}
 }
