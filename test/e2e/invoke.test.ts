@@ -97,21 +97,6 @@ test("a client that goes away cancels: the instance ends", async () => {
 	expect(node().lines.filter((line) => /AbortError|DOMException/.test(line))).toEqual([]);
 });
 
-test("one that goes away before there is an answer cancels, too", async () => {
-	const gone = new AbortController();
-	const asked = node().client.send("/v1/functions/bubblewrap/invocations?cold=1", {
-		method: "POST",
-		body: JSON.stringify({ app: [["sleep", 5]] }),
-		signal: gone.signal,
-	});
-	await sleep(700);
-	const instance = (await node().live()).find((it) => it.function === "bubblewrap");
-	gone.abort();
-	await expect(asked).rejects.toThrow();
-	expect(await node().ended(instance?.id ?? "")).toMatchObject({ error: { code: "cancelled" } });
-	expect(node().lines.filter((line) => /AbortError|DOMException/.test(line))).toEqual([]);
-});
-
 test("the same body twice at once gives two answers", async () => {
 	const event = {
 		app: [
