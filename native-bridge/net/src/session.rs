@@ -166,7 +166,8 @@ impl Session {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Done> {
         let wire = self.encode(request)?;
-        let writing = self.writing.lock().await;
+        // Whoever polls first has the turn: a runtime's budget must not put it off.
+        let writing = unconstrained(self.writing.lock()).await;
         self.usable()?;
         progress(Progress::Connected { reused: true });
         let mut turn = Turn::begin(self);
@@ -174,7 +175,7 @@ impl Session {
             self.write(wire).await.map_err(|failure| self.break_by(failure))?;
             progress(Progress::Sent { attempt: 1, reused: true });
         }
-        // One poll queues; a runtime's budget must not put it off.
+        // One poll queues.
         let mut reading = pin!(unconstrained(self.reading.lock()));
         let first = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
         // HTTP answers come one at a time.
