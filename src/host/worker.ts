@@ -1,4 +1,5 @@
 /** The host: the entry point that `wrangler dev` and a node's workerd run. */
+import { noteOrphans } from "../durable/orphans.ts";
 import type { Env } from "../shared/env.ts";
 import { accessOf, tenantOf } from "./access.ts";
 import { app, failed } from "./app.ts";
@@ -11,6 +12,7 @@ export { Transcript } from "../durable/transcript.ts";
 
 export default {
 	async fetch(request, env, ctx): Promise<Response> {
+		ctx.waitUntil(noteOrphans(env));
 		// A cold start waits for this: it needs no router.
 		const wanted = invocationOf(request);
 		if (wanted === undefined) return app.fetch(request, env, ctx);

@@ -103,17 +103,42 @@ test("after a killed bridge the next invocation works, and nothing of the old on
 	expect(await node().leaks()).toEqual([]);
 });
 
-test("after a killed host its functions are there, and what was in flight is interrupted", async () => {
-	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
-	const instance = await until("the instance", 10_000, async () => (await node().live())[0]);
-	await new Promise((resolve) => setTimeout(resolve, 500));
+async function killHost(): Promise<void> {
 	const host = node().node.host.pid;
 	if (inject("host") === "wrangler") {
 		for (const { pid, command } of await descendants(host ?? 0)) if (command.includes("workerd")) kill(pid);
 	}
 	kill(host);
+}
+
+test("after a killed host its functions are there, and what was in flight is interrupted", async () => {
+	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
+	const instance = await until("the instance", 10_000, async () => (await node().live())[0]);
+	await new Promise((resolve) => setTimeout(resolve, 500));
+	await killHost();
 	await running;
 	expect(await recovers()).toMatchObject(answered);
 	expect(await node().ended(instance.id)).toMatchObject({ state: "interrupted" });
 	expect(await node().leaks()).toEqual([]);
 });
+
+test("what a host was killed in as it began is interrupted, too", async () => {
+	const before = new Set((await node().client.json<Listed>("/v1/instances")).instances.map(({ id }) => id));
+	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
+	await until("the application", 10_000, () => application(node().node.bridge.pid ?? 0));
+	await killHost();
+	await running;
+	const { instances } = await until("the host", 30_000, () =>
+		node()
+			.client.json<Listed>("/v1/instances")
+			.catch(() => undefined),
+	);
+	const states = instances.filter(({ id }) => !before.has(id)).map(({ state }) => state);
+	expect(states).toEqual(["interrupted"]);
+	expect(await recovers()).toMatchObject(answered);
+	expect(await node().leaks()).toEqual([]);
+});
+
+interface Listed {
+	instances: { id: string; state: string }[];
+}

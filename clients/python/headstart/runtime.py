@@ -93,9 +93,14 @@ def invoke(instance, handler, invocation, data):
 
 
 def send(instance, invocation, status, headers, pieces):
+    """The head leaves with the first piece: what fails before that is an error for the caller."""
     try:
+        rest = iter(pieces)
+        first = next(rest, None)
         instance.respond(invocation, flags=FLAG_BEGIN, payload=answer.head(status, headers))
-        for piece in pieces:
+        if first is not None:
+            send_piece(instance, invocation, answer.as_bytes(first))
+        for piece in rest:
             send_piece(instance, invocation, answer.as_bytes(piece))
         instance.respond(invocation, flags=FLAG_INLINE | FLAG_END)
     finally:

@@ -128,6 +128,16 @@ class RuntimeTest(unittest.TestCase):
         self.assertIn("ValueError: bad event", process.stderr)
         self.assertEqual(answers[1]["body"], b"fine")
 
+    def test_a_stream_that_raises_before_its_first_piece_has_no_head(self):
+        source = """
+            def handler(event):
+                raise RuntimeError("at once")
+                yield b"never"
+        """
+        answers, _ = run(source, [b"1"])
+        self.assertNotIn("status", answers[0])
+        self.assertIn("at once", answers[0]["error"])
+
     def test_a_stream_that_raises_after_it_began(self):
         source = """
             def handler(event):

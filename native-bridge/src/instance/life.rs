@@ -59,6 +59,7 @@ impl Instance {
             let traffic = limits.event_bytes.saturating_mul(8).saturating_add(self.node.config.limits.outbox_bytes);
             self.memory.limit(limits.results, traffic);
             state.function = Some(Arc::clone(&function));
+            state.mode = Some(mode);
             state.started_at = started_at;
             state.starting = Some(self.node.pool.start());
             // While the lock is held, so that a stop comes before or after all of this.

@@ -43,7 +43,8 @@ use crate::tenants::{Counted, Tenant};
 pub(crate) use life::StreamId;
 
 /// How the application and its initscript take part; `Instance.Mode` of the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum Mode {
     Normal,
     NoInitscript,
@@ -85,6 +86,8 @@ pub(crate) struct Instance {
 #[derive(Default)]
 pub(crate) struct State {
     function: Option<Arc<Function>>,
+    /// How it was started.
+    mode: Option<Mode>,
     /// The stream that holds the lease; none during the grace period.
     lease: Option<StreamId>,
     /// Counts the lease's changes, so that an old grace period does not end a new lease.

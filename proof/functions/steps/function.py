@@ -2,9 +2,14 @@
 
 import hashlib
 import json
+import time
 
 import storage
 from headstart import HeadstartError, Instance
+
+
+# The sandbox is there, and the program not yet: time enough for what is done to it then.
+time.sleep(0.3)
 
 
 def handler(event):

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import type { Log } from "../../durable/log.ts";
 import { bootId, pool } from "../../durable/node.ts";
+import { noteOrphans } from "../../durable/orphans.ts";
 import { transcript } from "../../durable/spares.ts";
 import type { Env } from "../../shared/env.ts";
 import { HeadstartError } from "../../shared/error.ts";
@@ -16,6 +17,7 @@ export const instances = new Hono<HostEnv>();
 instances.get("/", async ({ req, env, json, var: { access } }) => {
 	const tenant = tenantOf(access);
 	const limit = parseLimit(req.query("limit"));
+	await noteOrphans(env);
 	const [ended, live] = await Promise.all([
 		log(env).list(bootId(), tenant, limit) as Promise<InstanceSummary[]>,
 		Promise.all(pool.liveOf(tenant).map((name) => transcript(env, name).summary())),
@@ -30,6 +32,7 @@ instances.get("/:id", async ({ req, env, json, var: { access } }) => {
 	const tenant = tenantOf(access);
 	const id = req.param("id");
 	const name = pool.live(tenant, id);
+	await noteOrphans(env);
 	const live = name === undefined ? undefined : await transcript(env, name).record();
 	const record = (live?.id === id ? live : await log(env).get(bootId(), tenant, id)) as
 		| InstanceRecord
