@@ -14,6 +14,9 @@ const PACKAGES = {
 	iproute2: "/usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip",
 	clang: "/usr/bin/clang",
 	lld: "/usr/bin/wasm-ld",
+	// For the clients in C; Rust links with it, too.
+	gcc: "/usr/bin/cc /usr/bin/gcc",
+	"libc6-dev": "/usr/include/stdio.h",
 	// For initscripts in Rust; with Debian's rustc, whatever other one there is.
 	"libstd-rust-dev-wasm32": "/usr/lib/rustlib/wasm32-unknown-unknown",
 	rustc: "/usr/bin/rustc",

@@ -57,3 +57,12 @@ test.each([
 ])("%j is refused by name", (input, message) => {
 	expect(refusal(input).message).toContain(message);
 });
+
+test("what is handed to unmodified programs are addresses", () => {
+	const app = { command: ["python3"], preload: ["redis://db:6379", "tcp://[::1]:7"] };
+	expect(parseManifest({ name: "x", app }).app.preload).toEqual(app.preload);
+	expect(parseManifest(least).app.preload).toEqual([]);
+	for (const wrong of ["db:6379", "tcp://", "tcp://h:1,tcp://i:1", "tcp://h:1/x", "tcp://u@h:1"]) {
+		expect(refusal({ name: "x", app: { ...app, preload: [wrong] } }).message).toContain("app.preload.0");
+	}
+});

@@ -99,7 +99,10 @@ export interface ProbeAnswer {
 	body: string;
 }
 
-/** Has a probe do steps, and its initscript the other ones, or what is in its part of the event. `padding`: bytes that the event has more. */
+/** How long a probe lets its initscript go ahead, ms: a claim before the script has said what to expect is a miss. */
+const AHEAD = 250;
+
+/** Has a probe do steps, and its initscript the other ones, or what is in its part of the event. */
 export async function askClient(
 	{ client }: TestNode,
 	name: string,
@@ -108,7 +111,8 @@ export async function askClient(
 	query = "cold=1",
 ): Promise<ProbeAnswer> {
 	const head = Array.isArray(script) ? { script } : script;
-	const body = [JSON.stringify(head), "---", ...steps.map((step) => step.join("\t"))].join("\n");
+	const all = Array.isArray(script) && script.length > 0 ? [["sleep", AHEAD], ...steps] : steps;
+	const body = [JSON.stringify(head), "---", ...all.map((step) => step.join("\t"))].join("\n");
 	const answer = await client.send(`/v1/functions/${name}/invocations?${query}`, {
 		method: "POST",
 		body,

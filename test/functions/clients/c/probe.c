@@ -230,6 +230,8 @@ static int handler(struct hsc *client, const struct hsc_reply *event, void *cont
 			threads(out, atoi(a), b);
 		else if (!strcmp(step, "fork"))
 			forked(out, client, a, b);
+		else if (!strcmp(step, "sleep"))
+			usleep((useconds_t)atoi(a) * 1000);
 		else if (!strcmp(step, "mark"))
 			done(out, hsc_mark(client, a));
 		else if (!strcmp(step, "send"))

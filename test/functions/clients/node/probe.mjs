@@ -85,6 +85,7 @@ export default async function handler(event) {
 	for (const line of (text.split("\n---\n")[1] ?? "").split("\n")) {
 		const [name, ...fields] = line.split("\t");
 		if (name === "event") lines.push(`ok ${event.length} ${sum(event)}`);
+		if (name === "sleep") await new Promise((resolve) => setTimeout(resolve, Number(fields[0])));
 		if (name === "answer") return new Uint8Array(Number(fields[0])).fill(120);
 		if (name === "status") return { status: Number(fields[0]), body: lines.map((it) => `${it}\n`).join("") };
 		if (name === "fail") throw new Error(fields[0]);

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 from headstart import HeadstartError, Instance
 
@@ -103,4 +104,54 @@ def mark(name):
     return "ok"
 
 
-STEPS = {"call": call, "churn": churn, "fork": fork, "mark": mark, "recv": recv, "threads": threads}
+@told
+def send(id, length):
+    instance.send_msg(number(id), b"m" * int(length))
+    return "ok"
+
+
+@told
+def conn(id, address, text):
+    with instance.get_conn(number(id), address, timeout=5) as it:
+        it.sendall(f"{text}\n".encode())
+        line = it.makefile().readline().rstrip("\n")
+        return f"ok {it.kind} {line}"
+
+
+@told
+def hand_on(id, address, new):
+    instance.transfer_conn(number(new), address, instance.get_conn(number(id), address, timeout=5))
+    return "ok"
+
+
+@told
+def broken(id, address, text):
+    with instance.get_conn(number(id), address, timeout=5) as it:
+        it.sendall(f"{text}\n".encode())
+        try:
+            while it.recv(100):
+                pass
+        except HeadstartError:
+            pass
+        state, error, *_ = it.status()
+        return f"ok {['open', 'ended', 'broken'].index(state)} {error.code if error else 'ok'}"
+
+
+def sleep(milliseconds):
+    time.sleep(int(milliseconds) / 1000)
+    return []
+
+
+STEPS = {
+    "broken": broken,
+    "call": call,
+    "churn": churn,
+    "conn": conn,
+    "fork": fork,
+    "mark": mark,
+    "pass": hand_on,
+    "recv": recv,
+    "send": send,
+    "sleep": sleep,
+    "threads": threads,
+}

@@ -140,6 +140,10 @@ fn handle(client: &Client, event: &Event) -> std::result::Result<Answer, String>
             "conn" => converse(client, a, b, c),
             "pass" => pass(client, a, b, c),
             "broken" => broken(client, a, b, c),
+            "sleep" => {
+                std::thread::sleep(Duration::from_millis(size(a) as u64));
+                continue;
+            }
             "answer" => return Ok(vec![b'x'; size(a)].into()),
             "status" => return Ok(Answer::new(lines).status(size(a) as u16)),
             "fail" => return Err(a.to_owned()),
