@@ -1,7 +1,6 @@
 """headstart for applications in Python: see docs/python.md."""
 
 from headstart.client import Instance
-from headstart.conn import Conn, ConnStatus
 from headstart.errors import (
     AlreadyClaimed,
     BridgeLost,
@@ -22,8 +21,6 @@ __all__ = [
     "AlreadyClaimed",
     "BridgeLost",
     "Cancelled",
-    "Conn",
-    "ConnStatus",
     "ConnectionReset",
     "Deadline",
     "Diverged",

@@ -7,7 +7,6 @@ import threading
 from headstart import _generated as numbers
 from headstart import _protocol as protocol
 from headstart import ahead
-from headstart.conn import TCP, Conn, status_of
 from headstart.connection import Connection
 from headstart.ids import number
 from headstart.reply import Reply
@@ -91,6 +90,9 @@ class Instance:
 
         A Conn, which is a socket.socket. Raises Miss, AlreadyClaimed, or ConnectionReset when the server has closed it.
         """
+        # Not at every program's start.
+        from headstart.conn import Conn
+
         connection = self._connection()
         answer, descriptors = connection.hand(
             numbers.OP_GET_CONN, id=number(id), payload=address.encode(), timeout=timeout
@@ -104,7 +106,7 @@ class Instance:
 
         It is closed here then, and must have been read to the end of the last answer: else HeadstartError `connectionBusy`.
         """
-        carried = getattr(conn, "kind", TCP) != TCP
+        carried = getattr(conn, "carried", False)
         which = {"a": conn.number} if carried else {"beside": [conn.fileno()]}
         self._connection().hand(
             numbers.OP_TRANSFER_CONN, id=number(id), payload=address.encode(), timeout=timeout, **which
@@ -113,6 +115,8 @@ class Instance:
 
     def conn_status(self, conn):
         """The ConnStatus of a Conn (or its number) that the bridge carries: how a reset is told from an end."""
+        from headstart.conn import status_of
+
         asked = getattr(conn, "number", conn)
         return status_of(self._connection().request(numbers.OP_CONN_STATUS, a=asked))
 

@@ -1,7 +1,6 @@
 """Connections that were handed over."""
 
 import collections
-import ipaddress
 import socket
 
 from headstart.errors import from_answer
@@ -30,6 +29,11 @@ class Conn(socket.socket):
     _instance = None
     _peer = None
 
+    @property
+    def carried(self):
+        """Whether it is a socketpair, and the bridge moves the bytes."""
+        return self.kind != TCP
+
     @classmethod
     def of(cls, instance, answer, descriptor):
         """From the bridge's answer and the fd beside it, which is the socket's from now on."""
@@ -53,10 +57,10 @@ class Conn(socket.socket):
         return count
 
     def getpeername(self):
-        return super().getpeername() if self.kind == TCP else self._peer
+        return self._peer if self.carried else super().getpeername()
 
     def setsockopt(self, level, *option):
-        if self.kind == TCP or level != socket.IPPROTO_TCP:
+        if not self.carried or level != socket.IPPROTO_TCP:
             super().setsockopt(level, *option)
 
     def status(self):
@@ -65,7 +69,7 @@ class Conn(socket.socket):
 
     def _ended(self):
         """The stream has ended: raises what broke it, if it did not end by itself."""
-        if self.kind != TCP and self._instance is not None:
+        if self.carried and self._instance is not None:
             error = self.status().error
             if error is not None:
                 raise error
@@ -81,10 +85,8 @@ def status_of(answer):
 
 
 def _address(text):
-    """("1.2.3.4", 80) of "1.2.3.4:80", and four numbers for IPv6, as sockets tell it; "" where there is none."""
+    """("1.2.3.4", 80) of "1.2.3.4:80", and four parts for IPv6, as sockets tell it; "" where there is none."""
     host, _, port = text.rpartition(":")
-    try:
-        ip = ipaddress.ip_address(host.strip("[]"))
-        return (str(ip), int(port)) if ip.version == 4 else (str(ip), int(port), 0, 0)
-    except ValueError:
+    if not port.isdecimal():
         return ""
+    return (host[1:-1], int(port), 0, 0) if host.startswith("[") else (host, int(port))
