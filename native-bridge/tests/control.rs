@@ -103,7 +103,7 @@ fn what_fails_has_its_code() {
             outcomes.insert(rpc, outcome);
         }
         assert_eq!(outcomes[&1], (404, ErrorCode::Ok));
-        assert_eq!(outcomes[&2].1, ErrorCode::Unsupported);
+        assert_eq!(outcomes[&2].1, ErrorCode::EgressDenied);
         assert_eq!(outcomes[&3].1, ErrorCode::EgressDenied);
         assert_eq!(outcomes[&4].1, ErrorCode::InstanceMemoryFull);
         assert_eq!(outcomes[&5].1, ErrorCode::BodyTruncated);
