@@ -237,7 +237,9 @@ fn a_reset_is_no_end() {
 fn tls_stays_in_the_bridge() {
     let folder = tempfile::tempdir().unwrap();
     let secure = Secure::start(folder.path());
-    let bridge = Bridge::start_with(&serde_json::json!({ "net": { "pool": 1, "allow_private": true, "authorities": [&secure.authority] } }));
+    let bridge = Bridge::start_with(
+        &serde_json::json!({ "net": { "pool": 1, "allow_private": true, "authorities": [&secure.authority] } }),
+    );
     let address = format!("tcps://{}", secure.at);
     host::test(async {
         let host = Host::connect(&bridge).await;

@@ -1,4 +1,4 @@
-//! What an application gets of a connection, and how it asks.
+//! How an application asks, and what it gets of a connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -30,6 +30,11 @@ pub async fn started(host: &Host, bridge: &Bridge, isolation: &str, allowed: &[S
         limits.set_messages(4);
     })
     .await
+}
+
+/// RecvMsg.
+pub fn receive(id: u64, content: &str) -> Ask {
+    Ask { id, payload: content.as_bytes().to_vec(), ..Ask::default() }
 }
 
 /// About a connection: GetConn, TransferConn.
