@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -52,9 +53,15 @@ struct hsc_segment {
 	unsigned char own[];
 };
 
+/* One thread at a time. A forked child makes a new one: its parent's may be held by a thread that the child does not have. */
+struct lock {
+	pid_t pid;
+	pthread_mutex_t mutex;
+};
+
 struct hsc {
-	/* The process whose connection this is, doubled; odd while a thread is in a call. */
-	_Atomic uint64_t owner;
+	_Atomic(struct lock *) lock;
+	pid_t pid; /* the process whose connection this is */
 	int fd;
 	uint32_t sequence;
 	struct hsc_segment *segments;
@@ -62,7 +69,6 @@ struct hsc {
 	size_t outbox_length;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char instance[64];
-	char message[HSC_INLINE + 1];
 	unsigned char packet[HSC_MAX_PACKET_BYTES + 1]; /* one more, so that a longer packet is seen */
 };
 
@@ -71,6 +77,9 @@ struct answer {
 	const unsigned char *payload; /* in the client's packet */
 	int fd;			      /* or -1 */
 };
+
+/* Why this thread's last call failed. */
+static _Thread_local char last_message[HSC_INLINE + 1];
 
 static const struct {
 	const char *name, *hint;
@@ -90,7 +99,7 @@ const char *hsc_name(int code) { return errors[known(code)].name; }
 const char *hsc_hint(int code) { return errors[known(code)].hint; }
 int hsc_errno(int code) { return errors[known(code)].number; }
 const char *hsc_instance(const struct hsc *client) { return client->instance; }
-const char *hsc_message(const struct hsc *client) { return client->message; }
+const char *hsc_message(void) { return last_message; }
 
 uint64_t hsc_id(const char *text)
 {
@@ -100,11 +109,11 @@ uint64_t hsc_id(const char *text)
 	return hash;
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(struct hsc *client, int code, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int fail(int code, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(client->message, sizeof client->message, format, arguments);
+	vsnprintf(last_message, sizeof last_message, format, arguments);
 	va_end(arguments);
 	return code;
 }
@@ -137,7 +146,7 @@ static void disconnect(struct hsc *client)
 static int lose(struct hsc *client, int code, const char *what, const char *why)
 {
 	disconnect(client);
-	return fail(client, code, "%s%s%s", what, *why ? ": " : "", why);
+	return fail(code, "%s%s%s", what, *why ? ": " : "", why);
 }
 
 static int64_t now_ms(void)
@@ -229,15 +238,15 @@ static ssize_t receive_packet(struct hsc *client, int *fd, int *extra)
 static int exchange(struct hsc *client, struct header head, const void *payload, int fd, struct answer *answer)
 {
 	uint32_t timeout = head.deadline ? head.deadline : DEFAULT_MS;
-	answer->fd = -1;
+	*answer = (struct answer){.fd = -1};
 	if (head.payload > HSC_INLINE)
-		return fail(client, HSC_INVALID_ARGUMENT, "%u bytes do not fit in one packet: %u do", head.payload, HSC_INLINE);
+		return fail(HSC_INVALID_ARGUMENT, "%u bytes do not fit in one packet: %u do", head.payload, HSC_INLINE);
 	head.version = HSC_VERSION;
 	head.sequence = ++client->sequence;
 	head.deadline = timeout;
 	if (send_packet(client, &head, payload, fd) < 0) {
 		if (fd >= 0 && (errno == EINVAL || errno == EPERM))
-			return fail(client, HSC_UNSUPPORTED, "this sandbox does not let a socket out: name a connection by its number");
+			return fail(HSC_UNSUPPORTED, "this sandbox does not let a socket out: name a connection by its number");
 		return lose(client, HSC_BRIDGE_LOST, "the bridge is gone", strerror(errno));
 	}
 	int ready = wait_readable(client->fd, now_ms() + timeout + GRACE_MS);
@@ -264,7 +273,7 @@ static int exchange(struct hsc *client, struct header head, const void *payload,
 		close(answer->fd);
 	if (got->deadline == HSC_PROTOCOL)
 		disconnect(client);
-	fail(client, 0, "%.*s", (int)got->payload, (const char *)answer->payload);
+	fail(0, "%.*s", (int)got->payload, (const char *)answer->payload);
 	return known((int)got->deadline);
 }
 
@@ -278,7 +287,7 @@ static void give_back(struct hsc *client)
 			continue;
 		}
 		*at = segment->next;
-		struct header head = {.op = HSC_OP_FREE, .a = segment->number};
+		struct header head = {.op = HSC_OP_FREE, .a = segment->number, .deadline = CONNECT_MS};
 		unsigned bodies = segment->bodies;
 		release(segment);
 		for (; bodies > 0; bodies--) {
@@ -299,12 +308,12 @@ static int open_socket(struct hsc *client)
 	memcpy(address.sun_path, client->path, sizeof client->path);
 	client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (client->fd < 0)
-		return fail(client, HSC_BRIDGE_LOST, "cannot make a socket: %s", strerror(errno));
+		return fail(HSC_BRIDGE_LOST, "cannot make a socket: %s", strerror(errno));
 	setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* of connect(2), too */
 	if (connect(client->fd, (struct sockaddr *)&address, sizeof address) < 0) {
 		int error = errno;
 		disconnect(client);
-		return fail(client, HSC_BRIDGE_LOST, "cannot connect to %s: %s", client->path, strerror(error));
+		return fail(HSC_BRIDGE_LOST, "cannot connect to %s: %s", client->path, strerror(error));
 	}
 	struct header head = {
 		.op = HSC_OP_HELLO, .a = (uint64_t)getpid(), .deadline = CONNECT_MS, .payload = sizeof name - 1};
@@ -319,35 +328,59 @@ static int open_socket(struct hsc *client)
 	return code;
 }
 
-/* Takes the client for this thread, and gives back what is no longer used. Without a connection, if there is none. */
-static int hold(struct hsc *client)
+static struct lock *new_lock(pid_t pid)
 {
-	uint64_t mine = (uint64_t)getpid() << 1, owner = atomic_load(&client->owner);
-	do {
-		if (owner == (mine | 1))
-			return HSC_TOO_MANY; /* the message belongs to the other thread */
-	} while (!atomic_compare_exchange_weak(&client->owner, &owner, mine | 1));
-	client->message[0] = 0;
-	if (owner != mine)
+	struct lock *lock = malloc(sizeof *lock);
+	if (lock) {
+		lock->pid = pid;
+		pthread_mutex_init(&lock->mutex, NULL);
+	}
+	return lock;
+}
+
+/* The lock that is of this process, or NULL when there is no memory. */
+static struct lock *lock_of(struct hsc *client)
+{
+	pid_t pid = getpid();
+	struct lock *lock = atomic_load(&client->lock);
+	while (lock->pid != pid) {
+		struct lock *mine = new_lock(pid);
+		if (!mine)
+			return NULL;
+		if (atomic_compare_exchange_strong(&client->lock, &lock, mine))
+			return mine; /* the parent's is never used again here */
+		free(mine); /* another thread of the child was first */
+	}
+	return lock;
+}
+
+/* What each call begins with, once it has the lock. */
+static void begin(struct hsc *client, pid_t pid)
+{
+	last_message[0] = 0;
+	if (client->pid != pid)
 		disconnect(client); /* a forked child: the parent goes on using its connection */
+	client->pid = pid;
 	if (client->fd >= 0)
 		give_back(client);
-	return HSC_OK;
 }
 
 static int leave(struct hsc *client, int code)
 {
-	atomic_store(&client->owner, (uint64_t)getpid() << 1);
+	pthread_mutex_unlock(&atomic_load(&client->lock)->mutex);
 	return code;
 }
 
 /* Begins a call: this thread alone, on a connection of this process. */
 static int enter(struct hsc *client)
 {
-	int code = hold(client);
-	if (code == HSC_OK && client->fd < 0 && (code = open_socket(client)) != HSC_OK)
-		leave(client, code);
-	return code;
+	struct lock *lock = lock_of(client);
+	if (!lock)
+		return fail(HSC_INTERNAL, "no memory");
+	pthread_mutex_lock(&lock->mutex);
+	begin(client, lock->pid);
+	int code = client->fd >= 0 ? HSC_OK : open_socket(client);
+	return code == HSC_OK ? HSC_OK : leave(client, code);
 }
 
 /* A request with nothing but a yes or an error for an answer. */
@@ -399,7 +432,7 @@ static int take(struct hsc *client, struct answer *answer, struct hsc_reply *rep
 			segment = segment->next;
 	if (head->flags & HSC_FLAG_INLINE) {
 		if (!(segment = malloc(sizeof *segment + head->payload)))
-			return fail(client, HSC_INTERNAL, "no memory");
+			return fail(HSC_INTERNAL, "no memory");
 		*segment = (struct hsc_segment){.base = segment->own};
 		memcpy(segment->own, answer->payload, head->payload);
 		reply->offset = 0;
@@ -464,12 +497,17 @@ static int put(struct hsc *client, const void *data, size_t length)
 struct hsc *hsc_new(const char *path)
 {
 	struct hsc *client = calloc(1, sizeof *client);
-	if (!client)
+	struct lock *lock = new_lock(getpid());
+	if (!client || !lock) {
+		free(client);
+		free(lock);
 		return NULL;
+	}
 	if (!path)
 		path = getenv("HEADSTART_SOCKET");
 	snprintf(client->path, sizeof client->path, "%s", path && *path ? path : HSC_SOCKET);
-	atomic_init(&client->owner, (uint64_t)getpid() << 1);
+	atomic_init(&client->lock, lock);
+	client->pid = lock->pid;
 	client->fd = -1;
 	return client;
 }
@@ -478,8 +516,8 @@ void hsc_delete(struct hsc *client)
 {
 	if (!client)
 		return;
-	if (hold(client) == HSC_OK)
-		disconnect(client);
+	disconnect(client);
+	free(atomic_load(&client->lock));
 	free(client);
 }
 
@@ -548,8 +586,12 @@ void hsc_free(struct hsc *client, struct hsc_reply *reply)
 	if (reply->segment)
 		release(reply->segment);
 	*reply = (struct hsc_reply){.data = ""};
-	if (client && hold(client) == HSC_OK)
-		leave(client, HSC_OK);
+	struct lock *lock = client ? lock_of(client) : NULL;
+	/* Never behind a call of another thread, which may wait: that one's next call gives it back. */
+	if (!lock || pthread_mutex_trylock(&lock->mutex) != 0)
+		return;
+	begin(client, lock->pid);
+	leave(client, HSC_OK);
 }
 
 int hsc_outbox(struct hsc *client, size_t length, void **memory)
@@ -710,7 +752,7 @@ int hsc_serve(struct hsc *client, hsc_handler handler, void *context)
 		hsc_free(NULL, &event);
 		if (code != HSC_OK && code != HSC_CANCELLED) {
 			char why[512];
-			snprintf(why, sizeof why, "%s: %.400s", hsc_name(code), hsc_message(client));
+			snprintf(why, sizeof why, "%s: %.400s", hsc_name(code), hsc_message());
 			hsc_fail(client, invocation, why);
 		}
 	}

@@ -2,11 +2,12 @@
  * headstart for applications in C (C11, libc only): what the initscript sent, connections that it opened, calls by way of
  * the bridge, and the handler loop. docs/clients.md shows its use, docs/app-protocol.md what it says to the bridge.
  *
- * Each function answers 0 (HSC_OK) or the number of an error of headstart_numbers.h, which hsc_message() explains.
+ * Each function answers 0 (HSC_OK) or the number of an error of headstart_numbers.h, which hsc_message() explains to the same
+ * thread.
  * Timeouts are in milliseconds; 0 means 30 s. Nothing waits for ever: the bridge answers in time, or the client gives it up.
  *
- * A struct hsc is one connection, for one thread at a time: open one for each thread. While one thread is in a call, another
- * gets HSC_TOO_MANY. In a forked child it connects anew at its next use, and leaves the parent's connection alone.
+ * A struct hsc is one connection. Threads may share it, and take turns then: one that is to wait while others go on needs one
+ * of its own. In a forked child it connects anew at its next use, and leaves the parent's connection alone.
  */
 #ifndef HEADSTART_CLIENT_H
 #define HEADSTART_CLIENT_H
@@ -57,14 +58,14 @@ struct hsc_conn_status {
 
 /* Connects at its first use. NULL for `path`: HEADSTART_SOCKET, or HSC_SOCKET. NULL when there is no memory. */
 struct hsc *hsc_new(const char *path);
-/* Frees the client. Replies stay until they are freed. */
+/* Frees the client, which no thread may be using. Replies stay until they are freed. */
 void hsc_delete(struct hsc *client);
 /* Connects now. */
 int hsc_connect(struct hsc *client);
 /* The instance's id; "" before the first connection. */
 const char *hsc_instance(const struct hsc *client);
-/* Why the last call failed. */
-const char *hsc_message(const struct hsc *client);
+/* Why this thread's last call failed; "" when it did not. */
+const char *hsc_message(void);
 
 /* An error's name, errno and how to mend it. */
 const char *hsc_name(int code);
@@ -83,10 +84,11 @@ int hsc_await(struct hsc *client, struct hsc_reply *reply, uint64_t length, uint
 /* Has the bridge do a call. `head` is "VERB address/path\nname: value\n\n". */
 int hsc_call(struct hsc *client, const char *head, const void *body, size_t length, uint32_t flags, uint32_t timeout_ms,
 	     struct hsc_reply *reply);
-/* Gives a reply back. `client` is the one that received it, and then the memory is given back at once; with NULL, which any
-   thread may say, at that client's next call. A reply of zeros is left alone. */
+/* Gives a reply back, in any thread. `client` is the one that received it, or NULL: then the memory is given back at that
+   client's next call, and not at once. A reply of zeros is left alone. */
 void hsc_free(struct hsc *client, struct hsc_reply *reply);
-/* Memory of at least `length` bytes that the bridge reads, until the next call with bytes; saves hsc_call and hsc_write a copy. */
+/* Memory of at least `length` bytes that the bridge reads, until the next call with bytes (of any thread that shares the
+   client): saves hsc_call, hsc_write and hsc_send_msg a copy. */
 int hsc_outbox(struct hsc *client, size_t length, void **memory);
 /* Stamps a name on the timeline. */
 int hsc_mark(struct hsc *client, const char *name);

@@ -90,8 +90,7 @@ static void run(napi_env env, void *context)
 	default:
 		it->code = HSC_INVALID_ARGUMENT;
 	}
-	/* With HSC_TOO_MANY the message is another call's. */
-	it->message = strdup(it->code == HSC_OK || it->code == HSC_TOO_MANY ? "" : hsc_message(client));
+	it->message = strdup(it->code == HSC_OK ? "" : hsc_message());
 }
 
 static void set(napi_env env, napi_value object, const char *name, napi_value value)

@@ -72,6 +72,7 @@ static void churn(FILE *out, struct hsc *client, const char *request, int times)
 
 struct thread {
 	pthread_t thread;
+	struct hsc *shared; /* or NULL: it opens one of its own */
 	pthread_barrier_t *together;
 	char id[64];
 	int code;
@@ -80,18 +81,19 @@ struct thread {
 static void *in_thread(void *argument)
 {
 	struct thread *it = argument;
-	struct hsc *client = hsc_new(NULL);
+	struct hsc *client = it->shared ? it->shared : hsc_new(NULL);
 	struct hsc_reply reply;
 	pthread_barrier_wait(it->together);
 	it->code = client ? hsc_recv_msg(client, hsc_id(it->id), NULL, 0, 10000, &reply) : HSC_INTERNAL;
-	if (client) {
+	if (client)
 		hsc_free(client, &reply);
+	if (client != it->shared)
 		hsc_delete(client);
-	}
 	return NULL;
 }
 
-static void threads(FILE *out, int count, const char *prefix)
+/* Every other one has a client of its own. */
+static void threads(FILE *out, struct hsc *client, int count, const char *prefix)
 {
 	struct thread all[MOST_THREADS];
 	pthread_barrier_t together;
@@ -99,6 +101,7 @@ static void threads(FILE *out, int count, const char *prefix)
 	pthread_barrier_init(&together, NULL, (unsigned)count);
 	for (int at = 0; at < count; at++) {
 		all[at].together = &together;
+		all[at].shared = at % 2 ? client : NULL;
 		snprintf(all[at].id, sizeof all[at].id, "%s%d", prefix, at);
 		pthread_create(&all[at].thread, NULL, in_thread, &all[at]);
 	}
@@ -227,7 +230,7 @@ static int handler(struct hsc *client, const struct hsc_reply *event, void *cont
 		else if (!strcmp(step, "churn"))
 			churn(out, client, a, atoi(b));
 		else if (!strcmp(step, "threads"))
-			threads(out, atoi(a), b);
+			threads(out, client, atoi(a), b);
 		else if (!strcmp(step, "fork"))
 			forked(out, client, a, b);
 		else if (!strcmp(step, "sleep"))
@@ -268,7 +271,7 @@ int main(void)
 	if (code == HSC_OK)
 		code = hsc_serve(client, handler, NULL);
 	if (code != HSC_OK)
-		fprintf(stderr, "%s: %s\n", hsc_name(code), client ? hsc_message(client) : "no memory");
+		fprintf(stderr, "%s: %s\n", hsc_name(code), client ? hsc_message() : "no memory");
 	hsc_delete(client);
 	return code == HSC_OK ? 0 : 1;
 }
