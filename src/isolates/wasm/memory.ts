@@ -1,5 +1,5 @@
 /** Writes a bound into a module's memory, so that the engine holds it. */
-import { type ModuleShape, PAGE_BYTES, readModule } from "./module.ts";
+import { MAX_PAGES, type ModuleShape, PAGE_BYTES, readModule } from "./module.ts";
 import { ModuleError, Reader } from "./reader.ts";
 
 /**
@@ -11,7 +11,7 @@ export function boundMemory(
 	memoryBytes: number,
 	shape: ModuleShape = readModule(bytes),
 ): Uint8Array {
-	const pages = Math.min(Math.floor(memoryBytes / PAGE_BYTES), 65_536);
+	const pages = Math.min(Math.floor(memoryBytes / PAGE_BYTES), MAX_PAGES);
 	const { minimumPages, maximumPages } = shape.memory;
 	if (minimumPages > pages) {
 		throw new ModuleError(

@@ -7,6 +7,8 @@ import { FUEL, METER, REFILL } from "./meter/names.ts";
 import { ModuleError, Reader } from "./reader.ts";
 
 export const PAGE_BYTES = 65_536;
+/** Of any memory. */
+export const MAX_PAGES = 65_536;
 /** Bytes of a module. */
 export const MAX_MODULE_BYTES = 4 << 20;
 /** Entries of its table. */
@@ -205,7 +207,7 @@ class ModuleParts {
 		if (flags > 1) throw new ModuleError("the memory must be a plain one: not shared and not 64-bit");
 		const minimumPages = it.u32();
 		const maximumPages = flags === 1 ? it.u32() : undefined;
-		if (minimumPages > 65_536 || (maximumPages ?? 0) > 65_536) {
+		if (minimumPages > MAX_PAGES || (maximumPages ?? 0) > MAX_PAGES) {
 			throw new ModuleError("the memory is larger than 4 GiB");
 		}
 		if (maximumPages !== undefined && maximumPages < minimumPages) {

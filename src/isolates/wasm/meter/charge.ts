@@ -15,7 +15,7 @@ const GLOBAL_GET = 0x23;
 const GLOBAL_SET = 0x24;
 const I32_CONST = 0x41;
 const I32_LT_S = 0x48;
-const I32_LT_U = 0x49;
+const I32_LE_U = 0x4d;
 const I32_ADD = 0x6a;
 const I32_SUB = 0x6b;
 const I32_SHL = 0x74;
@@ -30,8 +30,8 @@ const PAGE_SHIFT = 14;
 const ELEMENT_SHIFT = 7;
 /** What asking for memory costs, whatever comes of it. */
 const GROW = 4_000;
-/** More elements than a table can have, or pages than a memory: the instruction fails at once. */
-const MANY = 65_537;
+/** Entries of the largest table (MAX_TABLE_ENTRIES). */
+const ELEMENTS = 65_536;
 
 /** Takes `cost` of the fuel; checked, it asks for more when there is none left. */
 export function writeCharge(out: Writer, space: Space, cost: number, checked: boolean): void {
@@ -50,12 +50,12 @@ export function writeHelper(out: Writer, space: Space, helper: Helper): void {
 				out.byte(I32_SHR_U);
 				break;
 			case "elements":
-				bounded(out);
+				bounded(out, ELEMENTS);
 				constant(out, ELEMENT_SHIFT);
 				out.byte(I32_SHL);
 				break;
 			case "pages":
-				bounded(out);
+				bounded(out, space.pages);
 				constant(out, PAGE_SHIFT);
 				out.byte(I32_SHL);
 				constant(out, GROW);
@@ -67,13 +67,13 @@ export function writeHelper(out: Writer, space: Space, helper: Helper): void {
 	out.bytes([LOCAL_GET, 0, END]);
 }
 
-/** The length, or 0 when it is more than there can be. */
-function bounded(out: Writer): void {
+/** The length, or 0 when it is more than there can be: then the instruction fails at once. */
+function bounded(out: Writer, most: number): void {
 	out.bytes([LOCAL_GET, 0]);
 	constant(out, 0);
 	out.bytes([LOCAL_GET, 0]);
-	constant(out, MANY);
-	out.bytes([I32_LT_U, SELECT]);
+	constant(out, most);
+	out.bytes([I32_LE_U, SELECT]);
 }
 
 function take(out: Writer, space: Space, amount: () => void): void {

@@ -6,7 +6,7 @@
  * What the meter adds has numbers behind the module's own, and no instruction of the module may use those: a script cannot
  * reach its counter.
  */
-import { type ModuleShape, readModule, sections } from "../module.ts";
+import { MAX_PAGES, type ModuleShape, readModule, sections } from "../module.ts";
 import { ModuleError, type Reader } from "../reader.ts";
 import { meterBody, readHeapType, readValueType, skipNumber } from "./body.ts";
 import { writeHelper } from "./charge.ts";
@@ -41,13 +41,13 @@ class Meter {
 	constructor(bytes: Uint8Array) {
 		this.#bytes = bytes;
 		this.#shape = readModule(bytes);
-		const { types, importedFunctions: imports, functions } = this.#shape;
+		const { types, importedFunctions: imports, functions, memory } = this.#shape;
 		for (const { id, content } of sections(bytes)) {
 			if (id !== 0) this.#sections.set(id, content);
 		}
 		const globals = this.#sections.get(GLOBAL)?.fork().u32() ?? 0;
 		this.#types = types;
-		this.#space = new Space({ types, imports, functions, globals });
+		this.#space = new Space({ types, imports, functions, globals, pages: memory.maximumPages ?? MAX_PAGES });
 	}
 
 	run(): Uint8Array {

@@ -10,6 +10,8 @@ export interface Counts {
 	/** Imported functions and its own. */
 	functions: number;
 	globals: number;
+	/** Pages that its memory may have. */
+	pages: number;
 }
 
 /**
@@ -33,6 +35,10 @@ export class Space {
 	/** The global with the fuel that is left. */
 	get fuel(): number {
 		return this.#counts.globals;
+	}
+
+	get pages(): number {
+		return this.#counts.pages;
 	}
 
 	/** The new number of a function of the module's. */
