@@ -7,6 +7,7 @@ mod bubblewrap;
 mod cgroup;
 mod failure;
 mod gvisor;
+mod inside;
 mod job;
 mod lines;
 mod names;
@@ -21,6 +22,7 @@ mod spec;
 mod tool;
 
 pub use cgroup::{Cgroup, Hierarchies};
+pub use inside::Inside;
 pub use lines::forward;
 pub use names::tag;
 pub use network::Reservation;

@@ -1,15 +1,16 @@
 //! A live sandbox, and its end.
 
 use crate::cgroup::Cgroup;
+use crate::inside::Inside;
 use crate::network::Reservation;
 use crate::process::Process;
 use crate::spec::{Exit, Isolation, Owned};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncGuard, watch};
 use tokio::task::JoinHandle;
 
 /// How long the kernel may take to end what was killed.
@@ -56,6 +57,8 @@ pub(crate) struct Resources {
     pub(crate) cgroup: Cgroup,
     pub(crate) folder: PathBuf,
     pub(crate) reservation: Reservation,
+    /// gVisor's binary.
+    pub(crate) runsc: PathBuf,
     /// The tasks that read its output.
     pub(crate) output: Vec<JoinHandle<()>>,
 }
@@ -65,6 +68,7 @@ pub(crate) struct Live {
     pub(crate) id: String,
     pub(crate) pid: u32,
     owned: Owned,
+    runsc: PathBuf,
     exit: watch::Receiver<Option<Exit>>,
     resources: AsyncMutex<Option<Resources>>,
     registry: Arc<Registry>,
@@ -95,8 +99,9 @@ impl Live {
             cgroup: resources.cgroup.name().to_owned(),
             folder: resources.folder.clone(),
         };
+        let runsc = resources.runsc.clone();
         let resources = AsyncMutex::new(Some(resources));
-        let live = Arc::new(Self { id, pid, owned, exit, resources, registry, runtime: Handle::current() });
+        let live = Arc::new(Self { id, pid, owned, runsc, exit, resources, registry, runtime: Handle::current() });
         live.registry.put(&live);
         live
     }
@@ -110,6 +115,23 @@ impl Live {
         owned
     }
 
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.owned.isolation
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.owned.folder
+    }
+
+    pub(crate) fn runsc(&self) -> &Path {
+        &self.runsc
+    }
+
+    /// What it owns, until it is reaped.
+    pub(crate) async fn resources(&self) -> AsyncGuard<'_, Option<Resources>> {
+        self.resources.lock().await
+    }
+
     async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
         let known = exit.wait_for(Option::is_some).await.ok().and_then(|known| *known);
@@ -119,7 +141,7 @@ impl Live {
     /// Ends and reaps all of it. Who comes second waits for the first.
     pub(crate) async fn reap(&self) {
         let mut guard = self.resources.lock().await;
-        let Some(Resources { cgroup, folder, reservation, output }) = guard.take() else { return };
+        let Some(Resources { cgroup, folder, reservation, output, .. }) = guard.take() else { return };
         if let Err(error) = cgroup.destroy(END_LIMIT).await {
             tracing::error!(id = self.id, %error, "a sandbox does not end");
         }
@@ -170,6 +192,11 @@ impl Sandbox {
     /// The process that we started (runsc or bwrap).
     pub fn pid(&self) -> u32 {
         self.live.pid
+    }
+
+    /// A way in, for as long as it lives.
+    pub fn inside(&self) -> Inside {
+        Inside::new(Arc::downgrade(&self.live))
     }
 
     /// Waits for the command's end. May be called again, and dropped while it waits.

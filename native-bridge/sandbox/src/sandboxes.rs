@@ -110,7 +110,8 @@ impl Sandboxes {
                     tokio::spawn(forward(stdout, Stream::Stdout, lines.clone())),
                     tokio::spawn(forward(stderr, Stream::Stderr, lines)),
                 ];
-                let resources = Resources { cgroup, folder, reservation, output };
+                let runsc = self.config.runsc.clone();
+                let resources = Resources { cgroup, folder, reservation, runsc, output };
                 Ok(Sandbox::new(Live::new(id, isolation, process, resources, Arc::clone(&self.registry))))
             }
             Err(error) => {

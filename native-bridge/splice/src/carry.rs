@@ -32,7 +32,7 @@ pub struct Handle {
 }
 
 #[derive(Debug)]
-struct TakeBack {
+pub(crate) struct TakeBack {
     deadline: Instant,
     answer: oneshot::Sender<Result<()>>,
 }
@@ -56,20 +56,13 @@ pub fn carry(tcp: OwnedFd, idle: Duration) -> io::Result<Carried<impl Future<Out
     socket::never_block(&tcp)?;
     socket::keep_alive(&tcp)?;
     let (ours, theirs) = pair::new()?;
-    let status = Arc::new(Status::new());
     let (orders, receiver) = mpsc::channel(1);
-    let carrier = Carrier {
-        tcp: socket::register(tcp)?,
-        pair: socket::register(ours)?,
-        down: Way::new()?,
-        up: Way::new()?,
-        status: Arc::clone(&status),
-        idle,
-    };
+    let carrier = Carrier::new(tcp, ours, idle)?;
+    let status = Arc::clone(&carrier.status);
     Ok(Carried { theirs, handle: Handle { status, orders }, work: carrier.run(receiver) })
 }
 
-struct Carrier {
+pub(crate) struct Carrier {
     tcp: Socket,
     pair: Socket,
     /// From the server to the application.
@@ -81,7 +74,19 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn run(mut self, mut orders: mpsc::Receiver<TakeBack>) -> End {
+    /// Both sockets must never block.
+    pub(crate) fn new(tcp: OwnedFd, pair: OwnedFd, idle: Duration) -> io::Result<Self> {
+        Ok(Self {
+            tcp: socket::register(tcp)?,
+            pair: socket::register(pair)?,
+            down: Way::new()?,
+            up: Way::new()?,
+            status: Arc::new(Status::new()),
+            idle,
+        })
+    }
+
+    pub(crate) async fn run(mut self, mut orders: mpsc::Receiver<TakeBack>) -> End {
         let mut gone = None;
         loop {
             if self.down.over && self.up.over {
