@@ -80,11 +80,15 @@ impl Node {
             return Err(Error::new(ErrorCode::TooMany, format!("the node holds at most {most} instances")));
         }
         let reservation = self.sandboxes.reserve().await?;
-        let instance = Instance::new(self, random_id()?, tenant, lease, reservation);
+        let instance = Instance::new(self, random_id()?, Arc::clone(&tenant), lease, reservation);
         crate::app::listen(&instance)?;
         lock(&self.instances).insert(instance.id.clone(), Arc::clone(&instance));
         self.metrics.instances.inc();
         self.metrics.instances_created.inc();
+        // Removed while the instance was being made: then nobody else ends it.
+        if !self.tenants.find(&tenant.name).is_ok_and(|known| Arc::ptr_eq(&known, &tenant)) {
+            instance.stop("its tenant was removed");
+        }
         Ok(instance)
     }
 

@@ -49,6 +49,7 @@ export async function addTenant(
 	const tenant = { name, quota, createdAt: Date.now() };
 	adding.add(name);
 	try {
+		await clear(env, name);
 		return { tenant, token: await keep(env, tenant) };
 	} finally {
 		adding.delete(name);
@@ -75,30 +76,41 @@ export async function renewToken(env: Env, name: string): Promise<string> {
 
 /** Removes a tenant: its token, its instances, its functions, its secrets, its records. */
 export async function removeTenant(env: Env, name: string): Promise<void> {
-	const { createdAt } = tenants.get(name);
-	if (createdAt === 0) {
+	tenants.get(name);
+	if (env.DEVELOPMENT === "1" && name === DEFAULT_TENANT) {
 		throw new HeadstartError("invalidArgument", `the tenant of development, ${name}, cannot be removed`);
 	}
 	tenants.drop(name);
-	functions.dropAll(name);
 	const objects = [...pool.liveOf(name), ...pool.takeSpares(name)];
 	await Promise.allSettled(objects.map((it) => transcript(env, it).stop("its tenant was removed")));
 	pool.endLiveOf(name);
 	try {
-		await dropTenant(env.BRIDGE, name);
-		await registry(env).deleteTenant(name);
+		await remove(env, name);
 	} catch (error) {
-		// It can be tried again: nothing of it was forgotten that is still there.
+		// It can be tried again: the registry has it still.
 		await load(env);
 		throw error;
 	}
-	await env.LOG.getByName("log").drop(name);
 }
 
 export async function listTenants(env: Env): Promise<TenantStatus[]> {
 	const used = await usage(env.BRIDGE);
 	const none: Usage = { instances: 0, memory: 0, connections: 0 };
 	return tenants.all().map((it) => ({ ...withoutHash(it), used: used.get(it.name) ?? none }));
+}
+
+/** Removes what requests of an earlier tenant of this name may have left, which were under way when that was removed. */
+async function clear(env: Env, name: string): Promise<void> {
+	// It may have functions from before there were tenants, or from development.
+	if (name !== DEFAULT_TENANT) await remove(env, name);
+}
+
+/** Ends and removes all that is a tenant's. */
+async function remove(env: Env, name: string): Promise<void> {
+	functions.dropAll(name);
+	await dropTenant(env.BRIDGE, name);
+	await env.LOG.getByName("log").drop(name);
+	await registry(env).deleteTenant(name);
 }
 
 async function load(env: Env): Promise<void> {

@@ -1,14 +1,18 @@
 /** Tenants of a node that wants tokens: what is one's is no other's. */
-import { readdir, readFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { NodeClient } from "../../src/cli/client.ts";
 import { until } from "../../src/cli/node/wait.ts";
+import { inRoot } from "../../src/cli/paths.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
 import type { Quota, Tenant } from "../../src/shared/tenant.ts";
-import { descendants, textsInProcess } from "../harness/memory.ts";
+import { textsInProcess } from "../harness/memory.ts";
 import { type Answer, deployProbe, type Event, invoke, type Variant } from "../harness/probe.ts";
+import { descendants } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
 const MIB = 1 << 20;
@@ -341,7 +345,7 @@ describe("quotas", () => {
 		await unused("killed");
 		const cut = run("killed", { app: [["sleep", 20]] }).catch(() => "cut");
 		await until("the second", 5_000, async () => (await used("killed"))?.instances === 1 || undefined);
-		process.kill(node().node.host.pid ?? 0, "SIGKILL");
+		await killHost();
 		expect(await cut).toBe("cut");
 		await until("the host", 20_000, async () => {
 			const answer = await fetch(`${node().node.url}/healthz`).catch(() => undefined);
@@ -350,6 +354,16 @@ describe("quotas", () => {
 		await unused("killed");
 		expect((await run("killed", echo)).status).toBe(200);
 	});
+
+	/** `wrangler dev` has its workerd below it. */
+	async function killHost(): Promise<void> {
+		const { pid = 0 } = node().node.host;
+		if (inject("host") === "wrangler") {
+			const below = (await descendants(pid)).filter(({ command }) => command.includes("workerd"));
+			for (const each of below) process.kill(each.pid, "SIGKILL");
+		}
+		process.kill(pid, "SIGKILL");
+	}
 
 	test("a bridge that was killed is told of them again", { timeout: 60_000 }, async () => {
 		process.kill(node().node.bridge.pid ?? 0, "SIGKILL");
@@ -398,6 +412,68 @@ describe("a tenant whose token", () => {
 		expect(await client.json("/v1/secrets")).toEqual({ secrets: [] });
 		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
 		await unused("gone");
+	});
+});
+
+describe("the command line", () => {
+	let home: string;
+
+	beforeAll(async () => {
+		home = await mkdtemp(join(tmpdir(), "hst-home-"));
+	});
+
+	afterAll(() => rm(home, { recursive: true }));
+
+	/** Runs it with what it is told on standard input, and the operator's token where none was kept. */
+	function headstart(args: string[], input = "", token?: string): Promise<{ status: number; text: string }> {
+		const { HEADSTART_TOKEN: _, HEADSTART_TENANT: __, ...rest } = process.env;
+		const env = {
+			...rest,
+			HEADSTART_NODE: node().node.url,
+			XDG_CONFIG_HOME: home,
+			...(token === undefined ? {} : { HEADSTART_TOKEN: token }),
+		};
+		return new Promise((resolve) => {
+			const child = execFile(inRoot("bin/headstart"), args, { env }, (error, stdout, stderr) => {
+				resolve({ status: typeof error?.code === "number" ? error.code : 0, text: stdout + stderr });
+			});
+			child.stdin?.end(input);
+		});
+	}
+
+	test("adds a tenant, sets its secret, and works for it with a kept token", {
+		timeout: 60_000,
+	}, async () => {
+		const operator = await readFile(node().node.operatorToken ?? "", "utf8");
+		expect((await headstart(["tenant", "list"])).text).toMatch(
+			/^headstart: a token is missing .*unauthorized/,
+		);
+		const { text: token } = await headstart(["tenant", "add", "cli", "--instances", "3"], "", operator);
+		expect(token).toMatch(/^hst_cli\.[\w-]{43}\n$/);
+		const twice = await headstart(["tenant", "add", "cli"], "", operator);
+		expect(twice).toMatchObject({ status: 1, text: expect.stringContaining("alreadyExists") });
+		const size = await headstart(["tenant", "quota", "cli", "--memory", "much"], "", operator);
+		expect(size).toMatchObject({ status: 1, text: expect.stringContaining("is no size") });
+		const changed = await headstart(["tenant", "quota", "cli", "--memory", "1GiB"], "", operator);
+		expect(changed).toEqual({ status: 0, text: "1GiB\n" });
+		expect((await headstart(["tenant", "list"], "", operator)).text).toMatch(/^cli +1GiB +uses 0 instances/m);
+
+		expect((await headstart(["secret", "set", "cli/dev-store"], secretOf(), operator)).status).toBe(0);
+		const wrong = await headstart(["secret", "set", "cli/other"], "secret_key = hush hush", operator);
+		expect(wrong.status).toBe(1);
+		expect(wrong.text).not.toContain("hush");
+		expect((await headstart(["login"], token)).text).toContain("tenant cli at");
+		expect((await headstart(["login"], "hst_cli.wrong")).text).toContain("unauthorized");
+		expect((await headstart(["secret", "list"])).text).toMatch(/^dev-store +s3\n$/);
+		clients.set("cli", node().of(token.trim()));
+		await deployProbe(of("cli"), { name: "probe", isolation });
+		const invoked = await headstart(["invoke", "probe", "--cold", "--json", "-d", JSON.stringify(download)]);
+		expect(JSON.parse(invoked.text)).toMatchObject({ status: 200, answer: { steps: [{ bytes: 13 }] } });
+		expect((await headstart(["trace"])).text).toContain("critical path");
+		expect((await headstart(["secret", "remove", "dev-store"])).status).toBe(0);
+		expect((await headstart(["tenant", "remove", "cli"])).text).toContain("unauthorized");
+		expect((await headstart(["tenant", "remove", "cli"], "", operator)).status).toBe(0);
+		expect((await headstart(["secret", "list"])).text).toContain("unauthorized");
 	});
 });
 
@@ -450,7 +526,8 @@ describe("secrets", () => {
 			if (live === undefined) throw new Error("no instance");
 			const record = await of(tenant).client.json<InstanceRecord>(`/v1/instances/${live.id}`);
 			const pid = Number(record.events.find(({ kind }) => kind === "sandboxCreated")?.id);
-			for (const each of await descendants(pid)) expect(await textsInProcess(each, secrets)).toEqual([]);
+			const sandbox = [pid, ...(await descendants(pid)).map((each) => each.pid)];
+			for (const each of sandbox) expect(await textsInProcess(each, secrets)).toEqual([]);
 			const answer = await running;
 			said.push(JSON.stringify(answer), JSON.stringify(await ended(tenant, answer.instance)));
 			const only = await of(tenant).client.send("/v1/functions/probe/invocations?only=initscript", {
@@ -468,8 +545,10 @@ describe("secrets", () => {
 		said.push(await (await node().operator.ask("/v1/logs")).text(), node().lines.join("\n"));
 		said.push(JSON.stringify(await node().operator.json("/v1/tenants")));
 		for (const text of said) for (const secret of secrets) expect(text).not.toContain(secret);
-		const runners = (await descendants(node().node.bridge.pid ?? 0)).slice(1);
-		for (const pid of runners) expect(await textsInProcess(pid, secrets)).toEqual([]);
+		const below = await descendants(node().node.bridge.pid ?? 0);
+		const runners = below.filter(({ command }) => /workerd\0serve/.test(command));
+		expect(runners.length).toBeGreaterThan(0);
+		for (const { pid } of runners) expect(await textsInProcess(pid, secrets)).toEqual([]);
 		const { run: runFolder, state } = node().node;
 		// In STATE/base lies the machine's own /usr.
 		for (const folder of [

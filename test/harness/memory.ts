@@ -1,22 +1,8 @@
-import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 
 /** Regions larger than this are read in pieces of it. */
 const PIECE = 4 << 20;
 const PAGE = 4096;
-
-/** The processes below one, itself included, by their parents in /proc. */
-export async function descendants(pid: number): Promise<number[]> {
-	const children = new Map<number, number[]>();
-	for (const name of await readdir("/proc")) {
-		if (!/^\d+$/.test(name)) continue;
-		const status = await readFile(`/proc/${name}/status`, "utf8").catch(() => "");
-		const parent = Number(/^PPid:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
-		children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
-	}
-	const found = [pid];
-	for (const each of found) found.push(...(children.get(each) ?? []));
-	return found;
-}
 
 /** Which of the texts are in a process's memory, environment or arguments. One that has ended has none. */
 export async function textsInProcess(pid: number, texts: readonly string[]): Promise<string[]> {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// Who signs.
 #[derive(Clone, Copy)]
@@ -86,7 +87,7 @@ pub(crate) fn authorization(signable: &Signable<'_>, signer: Signer<'_>) -> Stri
     let day = signable.date.get(..8).unwrap_or_default();
     let scope = format!("{day}/{}/{}/aws4_request", signer.region, signer.service);
     let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", signable.date, hex(&Sha256::digest(&canonical)));
-    let mut key = format!("AWS4{}", signer.secret_key).into_bytes();
+    let mut key = Zeroizing::new(format!("AWS4{}", signer.secret_key).into_bytes());
     for part in [day, signer.region, signer.service, "aws4_request", &to_sign] {
         key = hmac(&key, part.as_bytes());
     }
@@ -98,14 +99,15 @@ fn folded(value: &str) -> String {
     value.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
+/// Keys are made of keys: none is left behind.
+fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
         Ok(mac) => mac,
         // HMAC takes keys of every length.
-        Err(_) => return Vec::new(),
+        Err(_) => return Zeroizing::default(),
     };
     mac.update(data);
-    mac.finalize().into_bytes().to_vec()
+    Zeroizing::new(mac.finalize().into_bytes().to_vec())
 }
 
 fn hex(bytes: &[u8]) -> String {

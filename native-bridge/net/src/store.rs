@@ -3,14 +3,14 @@
 use std::fmt;
 
 use headstart_base::{Error, ErrorCode, Result};
+use zeroize::Zeroizing;
 
 use crate::address::{Address, Scheme};
 use crate::sigv4::Signer;
 
 /// A store of the operator's: S3, SQS or Redis. Neither an initscript nor an application ever sees one; `Debug` prints no
 /// secret.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "Fields")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     pub(crate) endpoint: Address,
     pub(crate) credentials: Credentials,
@@ -20,26 +20,9 @@ pub struct Store {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// Requests are signed (S3, SQS).
-    Keys { region: String, access_key: String, secret_key: String },
+    Keys { region: String, access_key: String, secret_key: Zeroizing<String> },
     /// A connection begins with it (Redis).
-    Login { user: String, password: String },
-}
-
-/// As it stands in secrets.toml.
-#[derive(serde::Deserialize)]
-struct Fields {
-    endpoint: String,
-    region: String,
-    access_key: String,
-    secret_key: String,
-}
-
-impl TryFrom<Fields> for Store {
-    type Error = Error;
-
-    fn try_from(fields: Fields) -> Result<Self> {
-        Self::new(&fields.endpoint, &fields.region, &fields.access_key, &fields.secret_key)
-    }
+    Login { user: String, password: Zeroizing<String> },
 }
 
 impl Store {
@@ -65,7 +48,7 @@ impl Store {
         let credentials = Credentials::Keys {
             region: region.to_owned(),
             access_key: access_key.to_owned(),
-            secret_key: secret_key.to_owned(),
+            secret_key: Zeroizing::new(secret_key.to_owned()),
         };
         Ok(Self { endpoint, credentials })
     }
@@ -79,7 +62,10 @@ impl Store {
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
         let user = if user.is_empty() { "default" } else { user };
-        Ok(Self { endpoint, credentials: Credentials::Login { user: user.to_owned(), password: password.to_owned() } })
+        Ok(Self {
+            endpoint,
+            credentials: Credentials::Login { user: user.to_owned(), password: Zeroizing::new(password.to_owned()) },
+        })
     }
 
     /// Whether requests to the address go to this store. What has a host of its own must name the store's.

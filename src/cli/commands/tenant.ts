@@ -3,7 +3,6 @@ import type { Quota, Tenant } from "../../shared/tenant.ts";
 import { parseBytes } from "../../shared/units.ts";
 import { NodeClient } from "../client.ts";
 import { CliError } from "../errors.ts";
-import { size } from "../trace/spans.ts";
 
 interface QuotaOptions {
 	memory?: string;
@@ -68,14 +67,25 @@ async function list(options: CommonOptions): Promise<void> {
 	}
 }
 
-/** "2 instances, 1 GB, 8 connections". */
+/** "2 instances, 1GiB, 8 connections". */
 function described({ memory, instances, connections }: Quota): string {
 	const parts = [
 		instances === undefined ? [] : `${instances} instances`,
-		memory === undefined ? [] : size(memory),
+		memory === undefined ? [] : inUnits(memory),
 		connections === undefined ? [] : `${connections} connections`,
 	].flat();
 	return parts.length === 0 ? "no limits of its own" : parts.join(", ");
+}
+
+/** Bytes as quotas are written, "1.5GiB". */
+function inUnits(bytes: number): string {
+	const units: [string, number][] = [
+		["GiB", 2 ** 30],
+		["MiB", 2 ** 20],
+		["KiB", 2 ** 10],
+	];
+	const [unit, size] = units.find(([, size]) => bytes >= size) ?? ["B", 1];
+	return `${Number((bytes / size).toFixed(1))}${unit}`;
 }
 
 function common(name: string, description: string): Command {

@@ -74,7 +74,7 @@ test("Ctrl-C, which reaches the whole process group, does the same", { timeout: 
 	try {
 		const [line] = await once(createInterface(headstart.stdout), "line");
 		const ready = JSON.parse(String(line));
-		expect(ready).toEqual({ url: expect.any(String), pid: headstart.pid, run, state });
+		expect(ready).toEqual({ access: "development", url: expect.any(String), pid: headstart.pid, run, state });
 		const { answer } = await invoke(ready.url);
 		process.kill(-(headstart.pid ?? 0), "SIGINT");
 		expect(await (await answer).text()).toBe("done");
