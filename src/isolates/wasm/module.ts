@@ -9,8 +9,10 @@ import { ModuleError, Reader } from "./reader.ts";
 export const PAGE_BYTES = 65_536;
 /** Of any memory. */
 export const MAX_PAGES = 65_536;
-/** Bytes of a module. */
-export const MAX_MODULE_BYTES = 4 << 20;
+/** Bytes of a module: what the host, which is one thread, meters within a few tenths of a second, whatever its code is. */
+export const MAX_MODULE_BYTES = 1 << 20;
+/** The same of a metered one: an empty loop of three bytes becomes one of twenty. */
+const MAX_METERED_BYTES = 8 * MAX_MODULE_BYTES;
 /** Entries of its table. */
 const MAX_TABLE_ENTRIES = 65_536;
 
@@ -58,6 +60,10 @@ const SECTIONS = new Map([
  * has its meter (meter/), which nobody's own module may look like.
  */
 export function readModule(bytes: Uint8Array, { metered = false } = {}): ModuleShape {
+	const most = metered ? MAX_METERED_BYTES : MAX_MODULE_BYTES;
+	if (bytes.byteLength > most) {
+		throw new ModuleError(`the module has ${bytes.byteLength} bytes; at most ${most} are allowed`);
+	}
 	const parts = new ModuleParts(metered);
 	for (const { id, content } of sections(bytes)) if (id !== 0) parts.section(id, content);
 	return parts.finish();
@@ -65,11 +71,6 @@ export function readModule(bytes: Uint8Array, { metered = false } = {}): ModuleS
 
 /** The sections in their order; custom ones have the number 0. */
 export function* sections(bytes: Uint8Array): Generator<{ id: number; content: Reader }> {
-	if (bytes.byteLength > MAX_MODULE_BYTES) {
-		throw new ModuleError(
-			`the module has ${bytes.byteLength} bytes; at most ${MAX_MODULE_BYTES} are allowed`,
-		);
-	}
 	const reader = new Reader(bytes);
 	const magic = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 	if (bytes.byteLength < 8 || magic.some((byte) => reader.byte() !== byte)) {

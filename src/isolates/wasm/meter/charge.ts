@@ -1,7 +1,7 @@
 /**
  * The code that the meter adds.
  *
- * The counter must not wrap around between two looks at it. A module of 4 MiB (MAX_MODULE_BYTES) has code for less than 2^29
+ * The counter must not wrap around between two looks at it. A module of 1 MiB (MAX_MODULE_BYTES) has code for less than 2^27
  * fuel, however dense; a bulk instruction takes 2^30 at most and looks itself; and the host takes it no lower than -2^29.
  */
 import type { Space } from "./space.ts";
