@@ -56,13 +56,14 @@ struct handover {
 	atomic_int done;   /* there are no more */
 };
 
-/* A socketpair's end that stands for a TCP connection. */
+/* A socket that is not what the program made: a socketpair's end, or a TCP socket of the other family. */
 struct pair {
 	dev_t device;
 	ino_t inode;
 	struct sockaddr_storage peer;
 	socklen_t peer_length;
-	int no_delay;
+	int is_tcp;
+	int no_delay; /* of a socketpair */
 };
 
 static struct handover handovers[MOST_ADDRESSES];
@@ -134,14 +135,20 @@ static void read_list(void)
 	}
 }
 
+/* An address as IPv6 says it: IPv4 is mapped, as programs with sockets for both (Java) write it. */
+static struct in6_addr in_ipv6(const struct sockaddr *address)
+{
+	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	if (address->sa_family == AF_INET6)
+		return ((const struct sockaddr_in6 *)address)->sin6_addr;
+	memcpy(&mapped.s6_addr[12], &((const struct sockaddr_in *)address)->sin_addr, 4);
+	return mapped;
+}
+
 static int same_place(const struct sockaddr *a, const struct sockaddr *b)
 {
-	if (a->sa_family != b->sa_family)
-		return 0;
-	if (a->sa_family == AF_INET)
-		return ((const struct sockaddr_in *)a)->sin_addr.s_addr == ((const struct sockaddr_in *)b)->sin_addr.s_addr;
-	return !memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr, &((const struct sockaddr_in6 *)b)->sin6_addr,
-		       sizeof(struct in6_addr));
+	struct in6_addr one = in_ipv6(a), other = in_ipv6(b);
+	return !memcmp(&one, &other, sizeof one);
 }
 
 /* The number of the first address of the list with this host, from 1; 0: there is none. */
@@ -225,12 +232,12 @@ static void set_no_delay(const struct pair *pair, int no_delay)
 	pthread_mutex_unlock(&pairs_lock);
 }
 
-static void add_pair(int fd, const struct sockaddr *peer, socklen_t length, int no_delay)
+static void add_pair(int fd, int is_tcp, const struct sockaddr *peer, socklen_t length, int no_delay)
 {
 	struct stat about;
 	if (fstat(fd, &about) < 0)
 		return;
-	struct pair pair = {.device = about.st_dev, .inode = about.st_ino, .no_delay = no_delay};
+	struct pair pair = {.device = about.st_dev, .inode = about.st_ino, .is_tcp = is_tcp, .no_delay = no_delay};
 	pair.peer_length = length < sizeof pair.peer ? length : sizeof pair.peer;
 	memcpy(&pair.peer, peer, pair.peer_length);
 	pthread_mutex_lock(&pairs_lock);
@@ -292,15 +299,17 @@ static void copy_options(int from, int to)
 /* Puts a connection over the program's socket. */
 static int replace(int fd, int handed, uint32_t kind, const struct sockaddr *to, socklen_t length)
 {
-	int status = fcntl(fd, F_GETFL), flags = fcntl(fd, F_GETFD), no_delay = 0;
-	socklen_t size = sizeof no_delay;
+	int status = fcntl(fd, F_GETFL), flags = fcntl(fd, F_GETFD), no_delay = 0, family = AF_UNSPEC;
+	socklen_t size = sizeof family;
+	REAL(getsockopt)(handed, SOL_SOCKET, SO_DOMAIN, &family, &size);
+	size = sizeof no_delay;
 	REAL(getsockopt)(fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size);
 	copy_options(fd, handed);
 	int done = status >= 0 && flags >= 0 && fcntl(handed, F_SETFL, status) == 0 &&
 		   dup3(handed, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0) == fd;
 	close(handed);
-	if (done && kind != 1)
-		add_pair(fd, to, length, no_delay);
+	if (done && (kind != 1 || family != to->sa_family))
+		add_pair(fd, kind == 1, to, length, no_delay);
 	return done;
 }
 
@@ -376,7 +385,7 @@ EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen
 	struct pair pair;
 	int ours = level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
 		   (level == SOL_SOCKET && (name == SO_DOMAIN || name == SO_PROTOCOL));
-	if (!ours || !find_pair(fd, &pair))
+	if (!ours || !find_pair(fd, &pair) || (level == IPPROTO_TCP && pair.is_tcp))
 		return REAL(getsockopt)(fd, level, name, value, length);
 	if (level == IPPROTO_TCP && name == TCP_INFO) {
 		struct tcp_info info = {.tcpi_state = TCP_ESTABLISHED};
@@ -395,7 +404,7 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 {
 	struct pair pair;
 	int ours = level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6;
-	if (!ours || !find_pair(fd, &pair))
+	if (!ours || !find_pair(fd, &pair) || (level == IPPROTO_TCP && pair.is_tcp))
 		return REAL(setsockopt)(fd, level, name, value, length);
 	int number;
 	if (level == IPPROTO_TCP && name == TCP_NODELAY && value && length >= sizeof number) {

@@ -90,6 +90,13 @@ describe.each(isolations)("in %s", (name) => {
 		expect(steps).toEqual([{ status: 0, out, err: "" }]);
 	});
 
+	test("sockets of IPv6 that connect to IPv4", async () => {
+		const [, port = ""] = /:(\d+)$/.exec(lines.address) ?? [];
+		const steps = await run([["run", "python3", "sockets.py", "mapped", HOST, port]], [lines.address]);
+		const out = `2 hello\npeer ::ffff:${HOST}:${port}\nerror 0 nodelay 1 AF_INET6 SOCK_STREAM 6\n`;
+		expect(steps).toEqual([{ status: 0, out, err: "" }]);
+	});
+
 	test("each connection is taken once, and then the network is what it is", async () => {
 		const [, port = ""] = /:(\d+)$/.exec(lines.address) ?? [];
 		const twice = ["run", "python3", "sockets.py", "twice", HOST, port];

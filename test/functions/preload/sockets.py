@@ -22,6 +22,14 @@ def nonblocking(address):
     return it
 
 
+def mapped(address):
+    # As programs do that have sockets for IPv4 and IPv6 alike.
+    it = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    it.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    it.connect(("::ffff:" + address[0], address[1]))
+    return it
+
+
 def talk(it, text):
     it.sendall(text.encode() + b"\n")
     return it.makefile().readline().rstrip("\n")
@@ -30,7 +38,7 @@ def talk(it, text):
 def tell(it):
     print(talk(it, "hello"))
     it = it.dup()
-    print("peer", "{}:{}".format(*it.getpeername()))
+    print("peer", "{}:{}".format(*it.getpeername()[:2]))
     it.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     it.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     error = it.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -68,4 +76,4 @@ if how == "asyncio":
 elif how == "twice":
     twice((host, port))
 else:
-    tell({"blocking": blocking, "nonblocking": nonblocking}[how]((host, port)))
+    tell({"blocking": blocking, "mapped": mapped, "nonblocking": nonblocking}[how]((host, port)))
