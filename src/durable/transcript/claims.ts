@@ -6,6 +6,9 @@ import {
 	connKey,
 	type Effect,
 	MAX_MISSED,
+	MAX_TIMER_MS,
+	ownsConn,
+	ownsMessage,
 	type Sent,
 	type State,
 } from "./state.ts";
@@ -168,7 +171,7 @@ function sentFor(state: State, it: Claim): Sent | undefined {
 }
 
 function isOwned(state: State, it: Claim): boolean {
-	return it.connection ? state.ownedConns.has(connKey(it.id, it.content)) : state.owned.has(it.id);
+	return it.connection ? ownsConn(state, connKey(it.id, it.content)) : ownsMessage(state, it.id);
 }
 
 /** Until when a claim waits, as things are. */
@@ -178,7 +181,7 @@ function patienceOf(state: State, it: Claim): number {
 
 /** Sees to it that a timer comes when the claim's patience ends, or before: then it is set again. */
 function setTimer(state: State, now: number, number: bigint, it: Claim, effects: Effect[]): void {
-	const at = patienceOf(state, it);
+	const at = Math.min(patienceOf(state, it), now + MAX_TIMER_MS);
 	if (it.timer <= at) return;
 	it.timer = at;
 	effects.push({ effect: "timer", claim: number, ms: Math.max(0, at - now) });
@@ -194,7 +197,8 @@ function answer(
 	effects: Effect[],
 ): void {
 	state.claims.delete(number);
-	if (sentFor(state, it) === undefined) {
+	// Only a script that runs could still send it.
+	if (sentFor(state, it) === undefined && state.script === "running" && !isOwned(state, it)) {
 		if (it.connection) state.ownedConns.add(connKey(it.id, it.content));
 		else state.owned.add(it.id);
 	}

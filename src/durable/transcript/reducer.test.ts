@@ -196,6 +196,23 @@ describe("claims", () => {
 		expect(decisions(scene.timer(1n, 500))).toEqual(["1 deadline"]);
 	});
 
+	test("one of a deadline beyond a clock's bound is looked at from time to time", () => {
+		const scene = new Scene();
+		scene.ops({ op: "expectMsg", id: 7n });
+		const claimed = {
+			claim: 1n,
+			id: 7n,
+			content: "",
+			diverges: "",
+			deadlineMillis: 2 ** 32 - 1,
+			connection: false,
+		};
+		expect(scene.event({ which: "claimed", claimed })).toEqual([{ effect: "timer", claim: 1n, ms: 600_000 }]);
+		expect(scene.timer(1n, 600_000)).toEqual([{ effect: "timer", claim: 1n, ms: 600_000 }]);
+		const wait: Input = { input: "recvMsg", now: scene.now, waiter: 0, id: 1n, timeoutMs: 2 ** 32 - 1 };
+		expect(scene.step(wait)).toEqual([{ effect: "waitTimer", waiter: 0, ms: 600_000 }]);
+	});
+
 	test("one that waits already is covered by an expectation that comes later", () => {
 		const scene = new Scene();
 		scene.claim(1n, 7n);

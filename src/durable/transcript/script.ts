@@ -4,7 +4,7 @@ import type { ErrorCode, ErrorValue } from "../../shared/error.ts";
 import { messageFailed } from "./claims.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { beyond } from "./limits.ts";
-import { addLine, connKey, type Effect, type Message, type State } from "./state.ts";
+import { addLine, connKey, type Effect, type Message, ownsConn, ownsMessage, type State } from "./state.ts";
 
 /** How many RPCs beyond the limit are remembered, so that the script hears why they failed. */
 const MAX_REFUSED = 64;
@@ -89,7 +89,7 @@ function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect
 
 function refusal(state: State, conn: number, rpc: bigint, bytes: number): ErrorValue | undefined {
 	const { maxRpcs, maxConnections, maxBytes } = state.rules;
-	if (state.owned.has(rpc)) {
+	if (ownsMessage(state, rpc)) {
 		return { code: "appOwns", message: `the application asked for ${rpc} first and does it itself` };
 	}
 	const connection = state.connections.get(conn);
@@ -147,7 +147,7 @@ function transferConn(state: State, now: number, op: OpOf<"transferConn">, effec
 		fault(state, now, "invalidArgument", `connection ${conn}, which is to be handed over, ${why}`);
 	} else if (state.transfers.has(key)) {
 		fault(state, now, "messageDuplicate", `a connection was handed over as ${key} before`);
-	} else if (state.ownedConns.has(key)) {
+	} else if (ownsConn(state, key)) {
 		fault(state, now, "appOwns", `the application asked for connection ${key} first and goes on by itself`);
 	} else {
 		connection.handedOver = true;
@@ -161,7 +161,7 @@ function mayPublish(state: State, now: number, id: bigint, bytes: number): boole
 	const { maxMessages, maxBytes } = state.rules;
 	if (state.messages.has(id)) {
 		fault(state, now, "messageDuplicate", `message ${id} was sent before`);
-	} else if (state.owned.has(id)) {
+	} else if (ownsMessage(state, id)) {
 		fault(state, now, "appOwns", `the application asked for message ${id} first and goes on by itself`);
 	} else if (state.messages.size >= maxMessages) {
 		refuse(state, now, beyond("messages", state.messages.size + 1, maxMessages));

@@ -9,10 +9,14 @@ import { placeOf } from "./place.ts";
 export const CLAIM_WAIT_MS = 20;
 /** How many calls of a script may wait at once. */
 export const MAX_WAITS = 1024;
+/** The longest timer, milliseconds: what lies beyond is asked for again. A clock's own bound is 2^31. */
+export const MAX_TIMER_MS = 600_000;
 /** How many lines of a script are kept. */
 export const MAX_SCRIPT_LINES = 500;
 /** How many misses are kept for the record. */
 export const MAX_MISSED = 500;
+/** How many ids the application may own: beyond, the script sends nothing new. */
+export const MAX_OWNED = 10_000;
 /** How many messages and connections of the application's a script may find waiting. */
 export const MAX_FROM_APP = 1024;
 
@@ -188,6 +192,16 @@ export function initialState(rules: Rules): State {
 /** What names a connection between the two sides: its id and where it leads, apart from the ids of messages. */
 export function connKey(id: bigint, address: string): string {
 	return `${id} ${placeOf(address)}`;
+}
+
+/** Whether the application does this message by itself. */
+export function ownsMessage({ owned }: State, id: bigint): boolean {
+	return owned.has(id) || owned.size >= MAX_OWNED;
+}
+
+/** Whether the application makes this connection by itself. */
+export function ownsConn({ ownedConns }: State, key: string): boolean {
+	return ownedConns.has(key) || ownedConns.size >= MAX_OWNED;
 }
 
 export function addLine(state: State, now: number, level: ScriptLine["level"], text: string): void {

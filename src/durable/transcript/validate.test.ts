@@ -5,7 +5,9 @@ test("calls of the initscript API pass", () => {
 	const ops = [
 		{ op: "connect", conn: 1, address: "s3://b" },
 		{ op: "sendRpc", conn: 1, rpc: 7n, request: new Uint8Array(3) },
+		{ op: "sendRpc", conn: 1, rpc: 8n, request: new Uint8Array(3), timeoutMs: 20 },
 		{ op: "sendMsg", id: 2n, data: new Uint8Array() },
+		{ op: "transferConn", id: 3n, address: "tcp://db:1", conn: 1 },
 		{ op: "sendReply", id: 2n, rpc: 7n },
 		{ op: "expect", count: 3 },
 		{ op: "expectMsg", id: 0xffff_ffff_ffff_ffffn },
@@ -24,7 +26,12 @@ test.each([
 	["an id of 65 bits", [{ op: "expectMsg", id: 1n << 64n }]],
 	["a fraction", [{ op: "expect", count: 0.5 }]],
 	["a count that is too large", [{ op: "expect", count: 2 ** 32 }]],
-	["an address that is too long", [{ op: "connect", conn: 1, address: "x".repeat(3000) }]],
+	["an address that is too long", [{ op: "connect", conn: 1, address: "x".repeat(5000) }]],
+	["a connection that is handed over to nowhere", [{ op: "transferConn", id: 1n, conn: 1 }]],
+	[
+		"a time that is negative",
+		[{ op: "sendRpc", conn: 1, rpc: 1n, request: new Uint8Array(), timeoutMs: -1 }],
+	],
 	["bytes that are none", [{ op: "sendMsg", id: 1n, data: [1, 2] }]],
 	["too many bytes", [{ op: "sendMsg", id: 1n, data: new Uint8Array((2 << 20) + 1) }]],
 ])("%s is refused", (_, value) => {

@@ -3,7 +3,7 @@ import type { Outcome, ScriptError, ScriptExit, ScriptOp } from "../../isolates/
 import { type ErrorValue, isErrorCode } from "../../shared/error.ts";
 
 const MAX_OPS = 4096;
-const MAX_ADDRESS = 2048;
+const MAX_ADDRESS = 4096;
 const MAX_BYTES = 2 << 20;
 const MAX_TEXT = 8192;
 const MAX_STACK = 16_384;

@@ -8,6 +8,7 @@ import {
 	connKey,
 	type Effect,
 	MAX_FROM_APP,
+	MAX_TIMER_MS,
 	MAX_WAITS,
 	type Offer,
 	type State,
@@ -211,7 +212,7 @@ function answer(
 
 function setTimer(now: number, waiter: number, it: Wait, effects: Effect[]): void {
 	if (it.deadline === undefined) return;
-	effects.push({ effect: "waitTimer", waiter, ms: Math.max(0, it.deadline - now) });
+	effects.push({ effect: "waitTimer", waiter, ms: Math.min(Math.max(0, it.deadline - now), MAX_TIMER_MS) });
 }
 
 function nameOf(it: Wait): string {

@@ -35,8 +35,13 @@ describe("pointers and lengths of a module", () => {
 		["(call $input (i32.const 0) (i32.const -1))", INVALID],
 		["(call $sendRpc (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 4))", INVALID], // no such connection
 		["(call $recvRpcReply (i32.const 1) (i64.const 1) (i32.const 0))", INVALID],
+		["(call $readMsg (i64.const 1) (i32.const 0) (i32.const 65530) (i32.const 7))", INVALID],
+		["(call $readMsg (i64.const 1) (i32.const 0) (i32.const 0) (i32.const 7))", INVALID], // not received
+		["(call $getConn (i64.const 1) (i32.const -1) (i32.const 11))", INVALID],
+		["(call $transferConn (i64.const 1) (i32.const 0) (i32.const 11) (i32.const 1))", INVALID], // no such connection
 	])("%s", async (body, expected) => {
-		const imports = declare("connect", "log", "sendMsg", "input", "sendRpc", "recvRpcReply");
+		const known = ["connect", "log", "sendMsg", "input", "sendRpc", "recvRpcReply"] as const;
+		const imports = declare(...known, "readMsg", "getConn", "transferConn");
 		expect(await status(script(imports, body, "s3://models\\ff"))).toBe(expected);
 	});
 
