@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +50,9 @@ pub struct Session {
 
 /// The silence that is borne on a connection that an application handed over.
 const STALL: Duration = Duration::from_secs(15);
+
+/// How long HTTP's first byte may take.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
 
 impl Session {
     pub(crate) fn new(address: Address, stream: Stream, stall: Duration) -> Self {
@@ -261,7 +264,7 @@ impl Session {
             attempt: 1,
             reused: true,
             retry_errors: false,
-            first_byte: self.stall.max(STALL) * 2,
+            first_byte: FIRST_BYTE,
             stall: self.stall,
         };
         let Answer { head, length, keep_alive } = exchange.run(&self.stream, sink, progress).await?;
@@ -308,8 +311,6 @@ impl Drop for Turn<'_> {
 
 /// SO_PROTOCOL of a socket; `None` for what is none.
 fn protocol(socket: &OwnedFd) -> Option<libc::c_int> {
-    use std::os::fd::AsRawFd;
-
     let mut protocol: libc::c_int = 0;
     let mut size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the descriptor is open, and both pointers are valid for what is written: `size` bytes and their count.

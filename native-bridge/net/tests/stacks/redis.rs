@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use headstart_base::ErrorCode;
-use headstart_net::{Session, SessionParts, Store};
+use headstart_net::{Request, Session, SessionParts, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::programs::{Program, client, installed, say, soon};
+use crate::programs::{Program, Sink, ask, client, installed, say, soon};
 
 fn redis(extra: &[&str]) -> Option<Program> {
     let command = installed("redis-server")?;
@@ -41,6 +41,18 @@ async fn values_of_every_kind_come_back() {
     let set = say(&session, "EVAL return{1,{2,{'x'}}} 0").await;
     assert_eq!(set, (0, b"*2\r\n:1\r\n*2\r\n:2\r\n*1\r\n$1\r\nx\r\n".to_vec()));
     session.alive().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_has_a_connection_for_itself() {
+    let Some(server) = redis(&[]) else { return };
+    let (client, address) = (client(), server.address("redis"));
+    let (_, mut set) = Request::parse_absolute(format!("SET {address}/k\n\n").as_bytes()).unwrap();
+    set.set_body(&b"v"[..]);
+    let mut sink = Sink::default();
+    let done = client.send("t", &address, None, &set, soon(), &mut sink, &mut |_| {}).await.unwrap();
+    assert_eq!((done.head.status, &sink.bytes[..]), (0, &b"OK"[..]));
+    assert_eq!(ask(&client, &address, None, b"GET k").await.unwrap().1, b"v");
 }
 
 #[tokio::test]
