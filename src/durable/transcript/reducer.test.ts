@@ -443,6 +443,14 @@ describe("connections", () => {
 		expect(get(2, 2)).toMatchObject([{ outcome: { error: { code: "alreadyClaimed" } } }]);
 		expect(submitted(scene.ops({ op: "sendRpc", conn: 1, rpc: 1n, request }))).toHaveLength(1);
 	});
+
+	test("the framing is the script's to say: the application names the place alone", () => {
+		const scene = new Scene();
+		const framed = "tcp://Host:7?frame=line";
+		scene.step({ input: "getConn", now: 0, waiter: 0, id: 5n, address: framed, conn: 1 });
+		const offered = scene.event({ which: "connOffered", connOffered: { id: 5n, address: "tcp://host:7" } });
+		expect(submitted(offered)).toEqual([{ which: "adopt", adopt: { conn: 1, id: 5n, address: framed } }]);
+	});
 });
 
 describe("a script that is run again", () => {
