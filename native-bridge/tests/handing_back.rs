@@ -248,8 +248,8 @@ fn sockets_that_linger_hold_nobody_up() {
         let (_mine, mine) = started(&host, &bridge, "bubblewrap", &[]).await;
         let (_other, other) = started(&host, &bridge, "bubblewrap", &[]).await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut held = Vec::new();
-        for _ in 0..6 {
+        let (mut held, mut apps) = (Vec::new(), Vec::new());
+        for index in 0..6 {
             let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             // Accepted, and never read.
             held.push(listener.accept().unwrap());
@@ -258,16 +258,22 @@ fn sockets_that_linger_hold_nobody_up() {
             let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
             nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
             let mut app = App::connect(&bridge.app_socket(&mine));
+            if index % 2 == 0 {
+                // While the first waits the second comes, which ends the connection: nobody receives the third.
+                app.send(AppOp::RecvMsg, &Ask { id: 1, deadline: 100, ..Ask::default() });
+                app.send_raw(&[1], &[]);
+            }
             app.send_with(AppOp::Hello, &Ask::default(), &[tcp.as_raw_fd()]);
             // The bridge has the last descriptor now. Closing ours does not block: theirs is another.
             drop(tcp);
+            apps.push(app);
         }
-        pause(50).await;
+        pause(300).await;
         let mut app = App::connect(&bridge.app_socket(&other));
         let began = Instant::now();
         let told = beside(move || app.ask(AppOp::Hello, &Ask::default())).await;
         assert_eq!(told.error, ErrorCode::Ok);
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        drop(held);
+        drop((held, apps));
     });
 }

@@ -213,3 +213,21 @@ async fn is_taken_back_when_nothing_is_on_its_way() {
     assert_eq!(&told, b"for the bridge");
     assert_eq!(handle.take_back(soon()).await.unwrap_err().code, ErrorCode::ConnectionReset);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn descriptors_do_not_come_with_the_bytes() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::os::fd::AsRawFd;
+
+    let (_server, app, _handle, _work) = carried(LONG);
+    let files = [app.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&files)];
+    let sent = sendmsg::<()>(app.as_raw_fd(), &[std::io::IoSlice::new(b"x")], &rights, MsgFlags::empty(), None);
+    // A kernel that has SO_PASSRIGHTS.
+    let kernel = nix::sys::utsname::uname().unwrap();
+    let release = kernel.release().to_string_lossy().into_owned();
+    let mut version = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (version.next(), version.next()) >= (Some(6), Some(16)) {
+        assert_eq!(sent.unwrap_err(), nix::Error::EPERM);
+    }
+}

@@ -50,6 +50,11 @@ impl Connection {
         Self { instance: Arc::clone(instance), socket, outbox: None, shared: HashSet::new() }
     }
 
+    /// What is to be closed where that may take its time.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.socket.into_fd()
+    }
+
     /// Serves until the application or the instance ends it.
     pub(super) async fn serve(&mut self) {
         // One byte more than a packet may have, so that a longer one is seen.

@@ -35,7 +35,10 @@ pub(crate) fn listen(instance: &Arc<Instance>) -> Result<()> {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))
         .map_err(|error| io("cannot open the application's socket to it", &error))?;
     let serving = Arc::clone(instance);
-    instance.spawn(async move { accept(&serving, &listener).await });
+    instance.spawn(async move {
+        accept(&serving, &listener).await;
+        serving.close_foreign(vec![listener.into_fd()]).await;
+    });
     Ok(())
 }
 
@@ -55,11 +58,14 @@ async fn accept(instance: &Arc<Instance>, listener: &Listener) {
         };
         if !instance.connection_opened() {
             tracing::info!(instance = instance.id, "too many connections of the application");
+            instance.close_foreign(vec![socket.into_fd()]).await;
             continue;
         }
         let serving = Arc::clone(instance);
         instance.spawn(async move {
-            Connection::new(&serving, socket).serve().await;
+            let mut connection = Connection::new(&serving, socket);
+            connection.serve().await;
+            serving.close_foreign(vec![connection.into_fd()]).await;
             serving.connection_closed();
         });
     }

@@ -70,7 +70,19 @@ pub(super) struct Packet {
     pub(super) all_files: bool,
 }
 
+impl Listener {
+    /// What is to be closed: connections that were not accepted may have descriptors on their way.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0.into_inner()
+    }
+}
+
 impl Socket {
+    /// What is to be closed: packets that were not received may have descriptors beside them.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0.into_inner()
+    }
+
     /// Receives one packet, and the fds beside it.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.0.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
