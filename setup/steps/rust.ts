@@ -14,10 +14,13 @@ const stamp = new Stamp(
 	PACKAGES.map((name) => `target/release/${name}`),
 );
 
-/** Cargo's environment: rustup installs beside PATH. */
+/**
+ * Cargo's environment. rustup installs beside PATH, and its cargo takes the first rustc there is: that must not be Debian's, which
+ * is there for initscripts.
+ */
 export const cargoEnv = {
 	...process.env,
-	PATH: [process.env.PATH, join(homedir(), ".cargo/bin")].join(delimiter),
+	PATH: [join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin"), process.env.PATH].join(delimiter),
 };
 
 export const rust: Step = {
