@@ -50,7 +50,7 @@ export default defineConfig({
 			{
 				test: {
 					name: "node",
-					include: [inNode, "{src/cli,setup,schema,bench,proof}/**/*.test.ts"],
+					include: [inNode, "{src/cli,setup,schema,bench,proof,clients/node}/**/*.test.ts"],
 					exclude: [never],
 					testTimeout: 20_000,
 				},
