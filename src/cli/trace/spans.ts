@@ -103,12 +103,29 @@ function application(events: readonly TraceEvent[]): Span[] {
 			since = wait.end;
 		} else if (wait) {
 			bars.push(wait);
-		} else if (event.kind === "mark") {
-			bars.push({ lane: "app", name: event.text ?? "mark", begin: event.at, end: event.at });
+		} else {
+			const name = pointOf(event);
+			if (name !== undefined) bars.push({ lane: "app", name, begin: event.at, end: event.at });
 		}
 	}
 	if (end > since) bars.push({ lane: "app", name: "application", begin: since, end });
 	return bars.sort((a, b) => a.begin - b.begin);
+}
+
+/** What happens at one moment. */
+function pointOf({ kind, text, content = "", bytes = 0, error }: TraceEvent): string | undefined {
+	switch (kind) {
+		case "mark":
+			return text ?? "mark";
+		case "appMessage":
+			return `message to the initscript, ${size(bytes)}`;
+		case "connTaken":
+			return error ? `connection to ${content} → ${error.code}` : `takes the connection to ${content}`;
+		case "connOffered":
+			return `hands a connection to ${content} over`;
+		default:
+			return undefined;
+	}
 }
 
 /** Shorter waits do not cut the application's bar, ns. */
