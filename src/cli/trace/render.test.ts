@@ -80,7 +80,7 @@ test("messages and connections of the application are moments", () => {
 	const text = renderTrace({ ...trace, events: both }, { width: 120, color: false });
 	expect(text).toMatch(/message to the initscript, 2.0 kB .*◆.*@ 205 ms/);
 	expect(text).toMatch(/takes the connection to tcp:\/\/db:1 .*@ 206 ms/);
-	expect(text).toMatch(/connection to tcp:\/\/db:2 → connectionReset .*@ 207 ms/);
+	expect(text).toMatch(/tcp:\/\/db:2 → connectionReset .*@ 207 ms/);
 	expect(text).toMatch(/hands a connection to tcp:\/\/db:1 over .*@ 208 ms/);
 });
 

@@ -120,7 +120,7 @@ function pointOf({ kind, text, content = "", bytes = 0, error }: TraceEvent): st
 		case "appMessage":
 			return `message to the initscript, ${size(bytes)}`;
 		case "connTaken":
-			return error ? `connection to ${content} → ${error.code}` : `takes the connection to ${content}`;
+			return error ? `${content} → ${error.code}` : `takes the connection to ${content}`;
 		case "connOffered":
 			return `hands a connection to ${content} over`;
 		default:
