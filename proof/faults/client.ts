@@ -6,8 +6,6 @@ import type { Seen } from "./judge.ts";
 const PATIENCE = 40_000;
 
 export interface Sent {
-	/** Resolves when the request's last byte is with the kernel. */
-	written: Promise<void>;
 	/** Resolves when the first bytes of the answer's body are there. */
 	begun: Promise<void>;
 	seen: Promise<Seen>;
@@ -18,16 +16,10 @@ export function invoke(url: string, name: string, event: unknown): Sent {
 	const began = performance.now();
 	let instance = "";
 	let body = "";
-	let written = (): void => {};
 	let begun = (): void => {};
-	const sent: Pick<Sent, "written" | "begun"> = {
-		written: new Promise((resolve) => {
-			written = resolve;
-		}),
-		begun: new Promise((resolve) => {
-			begun = resolve;
-		}),
-	};
+	const answering = new Promise<void>((resolve) => {
+		begun = resolve;
+	});
 	const seen = new Promise<Seen>((resolve) => {
 		const ms = (): number => performance.now() - began;
 		const cut = (error: Error): void => resolve({ kind: "cut", message: error.message, ms: ms(), instance });
@@ -50,7 +42,7 @@ export function invoke(url: string, name: string, event: unknown): Sent {
 		);
 		asked.on("timeout", () => asked.destroy(new Error(`no answer within ${PATIENCE / 1000} s`)));
 		asked.on("error", cut);
-		asked.end(JSON.stringify(event), written);
+		asked.end(JSON.stringify(event));
 	});
-	return { ...sent, seen };
+	return { begun: answering, seen };
 }

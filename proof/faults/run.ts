@@ -1,9 +1,10 @@
 /** One cell of the fault matrix: an invocation, the fault at its step, and what came of it. */
 import { createHash, randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BenchNode } from "../../bench/node.ts";
 import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
-import { until } from "../../src/cli/node/wait.ts";
+import { askSocket, until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
 import { application, runners } from "../../test/harness/processes.ts";
 import type { Cell, Fault, Step, Victim } from "./cells.ts";
@@ -43,6 +44,7 @@ export async function runCell(bench: BenchNode, gate: Gate, cell: Cell, object: 
 	const note = randomBytes(8).toString("hex");
 	const event = { hold: cell.step, gate: gate.url, echo: gate.echo, note };
 	const known = new Set((await instances(bench)).map(({ id }) => id));
+	let harmed = 0;
 	const held = gate.hold();
 	let verdict: Verdict;
 	try {
@@ -51,12 +53,13 @@ export async function runCell(bench: BenchNode, gate: Gate, cell: Cell, object: 
 		const reached = await reach(bench, cell.step, held, sent);
 		if (reached === undefined) {
 			const victims = await pidsOf(bench, cell.victim);
+			harmed = Date.now();
 			await inflict(cell.fault, victims, () => gate.letGo());
 		}
 		gate.letGo();
 		const seen = await sent.seen;
 		await recover(bench, gate, cell, object);
-		const record = await recordOf(bench, seen, known);
+		const record = await recordOf(bench, seen, known, harmed);
 		verdict =
 			reached === undefined
 				? judge(cell, JSON.stringify(expectedOf(object, note)), seen, record)
@@ -91,10 +94,10 @@ async function reach(
 	const there = async (): Promise<undefined> => {
 		switch (step) {
 			case "accepted":
-				await sent.written;
+				await live(bench, ({ function: name }) => name !== null);
 				return;
 			case "sandbox created":
-				await until("the sandbox", REACH, () => application(bench.node.bridge.pid ?? 0));
+				await live(bench, ({ sandboxPid }) => sandboxPid !== null);
 				return;
 			case "answer half sent":
 				await Promise.all([held, sent.begun]);
@@ -112,6 +115,22 @@ async function reach(
 	return Promise.race([there(), tooLate, over]);
 }
 
+/** What the bridge says of an instance. */
+interface Snapshot {
+	function: string | null;
+	sandboxPid: number | null;
+	stage: string;
+}
+
+/** Waits until the bridge has an instance that is so. */
+async function live({ node }: BenchNode, is: (snapshot: Snapshot) => boolean): Promise<void> {
+	for (const end = Date.now() + REACH; Date.now() < end; ) {
+		const { body } = await askSocket(join(node.run, "bridge.sock"), "/inventory");
+		const { instances: all } = JSON.parse(body) as { instances: Snapshot[] };
+		if (all.some((snapshot) => snapshot.stage === "started" && is(snapshot))) return;
+	}
+}
+
 async function pidsOf({ node, store }: BenchNode, victim: Victim): Promise<number[]> {
 	const one = (pid: number | undefined): number[] => (pid === undefined ? [] : [pid]);
 	switch (victim) {
@@ -122,7 +141,7 @@ async function pidsOf({ node, store }: BenchNode, victim: Victim): Promise<numbe
 		case "store":
 			return one(store.store.pid);
 		case "runner":
-			return runners(node.bridge.pid ?? 0);
+			return runners(node.run);
 		case "app":
 			return one(await until("the application", 5_000, async () => application(node.bridge.pid ?? 0)));
 	}
@@ -166,13 +185,15 @@ async function instances({ client }: BenchNode): Promise<InstanceSummary[]> {
 	return (await client.json<{ instances: InstanceSummary[] }>("/v1/instances?limit=20")).instances;
 }
 
-/** The record of the cell's instance: by its id where the answer said it, else the oldest that is new. */
+/** The record of the cell's instance: by its id where the answer said it, else the new one from before the fault. */
 async function recordOf(
 	bench: BenchNode,
 	seen: Seen,
 	known: ReadonlySet<string>,
+	harmed: number,
 ): Promise<InstanceRecord | undefined> {
-	const id = seen.instance || (await instances(bench)).findLast((instance) => !known.has(instance.id))?.id;
+	const before = ({ id, startedAt }: InstanceSummary): boolean => !known.has(id) && startedAt <= harmed;
+	const id = seen.instance || (await instances(bench)).findLast(before)?.id;
 	if (id === undefined) return undefined;
 	return until("the instance's record", REAPED, async () => {
 		const record = await bench.client.json<InstanceRecord>(`/v1/instances/${id}`);

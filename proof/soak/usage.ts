@@ -12,7 +12,7 @@ export interface Usage {
 
 export async function usage({ node }: BenchNode): Promise<Usage> {
 	const bridge = node.bridge.pid ?? 0;
-	const pids = { host: [node.host.pid ?? 0], runner: await runners(bridge), bridge: [bridge] };
+	const pids = { host: [node.host.pid ?? 0], runner: await runners(node.run), bridge: [bridge] };
 	const megabytes = (of: readonly number[]): number =>
 		of.reduce((sum, pid) => sum + residentBytes(pid), 0) / 1e6;
 	return {

@@ -32,6 +32,7 @@ export function noteOrphans(env: Env): Promise<void> {
 }
 
 async function note(env: Env): Promise<void> {
+	const asked = Date.now();
 	const answer = await env.BRIDGE.fetch("http://bridge/inventory");
 	const { now, instances } = v.parse(inventory, await answer.json());
 	const log = env.LOG.getByName("log");
@@ -46,7 +47,7 @@ async function note(env: Env): Promise<void> {
 			digest,
 			mode,
 			state: "running",
-			startedAt: Date.now() - Math.round((now - startedAt) / 1e6),
+			startedAt: asked - Math.round((now - startedAt) / 1e6),
 			invocations,
 		};
 		await log.begin(EARLIER, tenant, summary);

@@ -9,7 +9,7 @@ from headstart import HeadstartError, Instance
 
 
 # The sandbox is there, and the program not yet: time enough for what is done to it then.
-time.sleep(0.3)
+time.sleep(0.5)
 
 
 def handler(event):
