@@ -1,9 +1,10 @@
 /** Connections and messages that go from one side to the other, over real sockets, and what is left when a side is killed. */
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { until } from "../../src/cli/node/wait.ts";
-import { ConnectionServer } from "../harness/connection-server.ts";
+import { ConnectionServer, makeCertificate } from "../harness/connection-server.ts";
 import { deployProbe, type Isolation, invoke } from "../harness/probe.ts";
 import { application } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
@@ -14,6 +15,11 @@ const kinds: Record<Isolation, number> = { bubblewrap: 1, gvisor: 2 };
 const isolations: Isolation[] = ["bubblewrap", "gvisor"];
 const BYTES = 20_000_000;
 
+const certificates = await mkdtemp(join(tmpdir(), "hst-certificate-"));
+const certificate = await makeCertificate(certificates);
+// The system's authorities, for the node's bridge.
+process.env.SSL_CERT_FILE = certificate.certificate;
+const secure = await ConnectionServer.start(certificate);
 const server = await ConnectionServer.start();
 /** One that is killed. */
 const mortal = await ConnectionServer.start();
@@ -22,7 +28,7 @@ const node = useNode(async (node) => {
 	const read = (name: string): Promise<string> => readFile(join(folder, name), "utf8");
 	const files = { "function.py": await read("function.py"), "initscript.ts": await read("initscript.ts") };
 	for (const isolation of isolations) {
-		const egress = [server.address, mortal.address];
+		const egress = [server.address, mortal.address, secure.address];
 		await deployProbe(node, { name: isolation, isolation, files, egress, limits: { memory: "256MiB" } });
 	}
 });
@@ -30,6 +36,8 @@ const node = useNode(async (node) => {
 afterAll(async () => {
 	await server.kill();
 	await mortal.kill();
+	await secure.kill();
+	await rm(certificates, { recursive: true });
 });
 
 beforeEach(() => {
@@ -101,6 +109,24 @@ describe.each(isolations)("in %s", (name) => {
 			],
 		});
 		expect(steps).toEqual([null, { error: "connectionReset" }]);
+	});
+
+	test("TLS is the bridge's, and a cut is no end", async () => {
+		const opened = (id: string): unknown[] => ["transfer", id, secure.address, ["echo one"]];
+		const { steps } = await invoke(node(), name, {
+			script: [["expect", 3], opened("a"), opened("b"), opened("c")],
+			app: [
+				["stream", "a", secure.address, 0],
+				["broken", "b", secure.address, "leave"],
+				["broken", "c", secure.address, "cut"],
+			],
+		});
+		const peer = secure.host;
+		expect(steps).toEqual([
+			{ kind: 3, bytes: 0, right: true, peer, said: "x" },
+			"end",
+			{ error: "connectionReset" },
+		]);
 	});
 
 	test("a killed application is an appExited, and its connection ends", async () => {
