@@ -34,7 +34,6 @@ export type Immediate =
 	| "heap";
 
 export interface Instruction {
-	name: string;
 	immediate: Immediate;
 	/** Fuel that it costs. */
 	cost: number;
@@ -128,12 +127,13 @@ export function proposalOf(opcode: number): string {
 	return "no proposal that is known here";
 }
 
+/** The name is for who reads the tables. */
 type Set = (at: number, name: string, immediate: Immediate, cost?: number) => void;
 
 function table(fill: (set: Set) => void): (Instruction | undefined)[] {
 	const entries: (Instruction | undefined)[] = [];
-	fill((at, name, immediate, cost = PLAIN) => {
-		entries[at] = { name, immediate, cost };
+	fill((at, _name, immediate, cost = PLAIN) => {
+		entries[at] = { immediate, cost };
 	});
 	return entries;
 }
