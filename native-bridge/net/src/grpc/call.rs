@@ -143,6 +143,8 @@ impl Call<'_> {
     }
 
     async fn wait(&self, data: impl Future<Output = Option<Result<Bytes, h2::Error>>>) -> Attempt<Option<Bytes>> {
+        // A peer that is as fast as we are would never let us wait.
+        tokio::task::coop::consume_budget().await;
         tokio::time::timeout(self.stall, data).await.map_err(|_| stopped())?.transpose().map_err(failed)
     }
 }
