@@ -11,6 +11,11 @@ export function fingerprint(bytes: Uint8Array): string {
 	return `${bytes.length}:${hash >>> 0}`;
 }
 
+/** Tells two requests apart. */
+export function requestMark(conn: number, request: Uint8Array): string {
+	return `${conn}:${fingerprint(request)}`;
+}
+
 function fnv(bytes: Uint8Array, start = 0x811c9dc5): number {
 	let hash = start;
 	for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);

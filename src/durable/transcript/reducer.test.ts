@@ -481,6 +481,22 @@ describe("a script that is run again", () => {
 		expect(mayRestart(scene.state)).toBe(false);
 	});
 
+	test("may ask twice under one id, as it did; another request is another script", () => {
+		const wrong: ScriptOp = { op: "sendRpc", conn: 1, rpc: 7n, request: request.slice(1) };
+		const other: ScriptOp = { op: "sendRpc", conn: 1, rpc: 7n, request: request.toReversed() };
+		for (const [ops, fails] of [
+			[[...send, wrong], false],
+			[[send[0] as ScriptOp, other], true],
+		] as const) {
+			const scene = new Scene();
+			scene.ops(...send, wrong);
+			scene.event(accepted(true));
+			scene.step({ input: "restart", now: 0 });
+			scene.ops(...ops);
+			expect(scene.state.scriptError?.code).toBe(fails ? "runnerLost" : undefined);
+		}
+	});
+
 	test("and does something else has failed", () => {
 		const scene = new Scene({ onFailure: "fail" });
 		scene.ops(...again);

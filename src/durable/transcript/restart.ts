@@ -4,7 +4,7 @@
  */
 import type { ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
-import { fingerprint } from "./fingerprint.ts";
+import { fingerprint, requestMark } from "./fingerprint.ts";
 import type { Effect, State } from "./state.ts";
 import { endWaits } from "./waits.ts";
 
@@ -30,19 +30,18 @@ export function restart(state: State, effects: Effect[]): void {
 
 /** Whether a call is part of what the script repeats: then it has had its effect. `drift` says how it is another. */
 export function repeats(state: State, op: ScriptOp): { repeated: boolean; drift?: ErrorValue } {
-	if (state.repeated >= state.history.length) {
+	const before = state.history[state.repeated];
+	if (before === undefined) {
 		if (op.op !== "log") {
-			state.history.push(markOf(op));
+			state.history.push(markOf(op, state));
 			state.repeated += 1;
 		}
 		return { repeated: false };
 	}
 	if (op.op === "log") return { repeated: true };
-	const before = state.history[state.repeated];
-	const mark = markOf(op);
 	state.repeated += 1;
-	if (before === mark) return { repeated: true };
-	return { repeated: true, drift: driftOf(`"${mark}" in the place of "${before}"`) };
+	if (isMark(before, op, state)) return { repeated: true };
+	return { repeated: true, drift: driftOf(`"${markOf(op, state)}" in the place of "${before}"`) };
 }
 
 /** How a script that ends now is another than before: it has not repeated all that it had done. */
@@ -55,13 +54,15 @@ function driftOf(what: string): ErrorValue {
 	return { code: "runnerLost", message: `the initscript was run again and did not repeat itself: ${what}` };
 }
 
-/** A call in short. */
-function markOf(op: ScriptOp): string {
+/** A call in short. The first request under an id is told by its RPC, not here. */
+function markOf(op: ScriptOp, state: State): string {
 	switch (op.op) {
 		case "connect":
 			return `connect ${op.conn} ${op.address}`;
-		case "sendRpc":
-			return `sendRpc ${op.conn} ${op.rpc} ${fingerprint(op.request)}`;
+		case "sendRpc": {
+			const again = state.rpcs.has(op.rpc) ? ` ${fingerprint(op.request)}` : "";
+			return `sendRpc ${op.conn} ${op.rpc} ${op.request.length}${again}`;
+		}
 		case "sendMsg":
 			return `sendMsg ${op.id} ${fingerprint(op.data)}`;
 		case "sendReply":
@@ -75,4 +76,13 @@ function markOf(op: ScriptOp): string {
 		case "log":
 			return "log";
 	}
+}
+
+/** Whether a call is the one of this mark. */
+function isMark(mark: string, op: ScriptOp, state: State): boolean {
+	if (op.op === "sendRpc" && mark === `sendRpc ${op.conn} ${op.rpc} ${op.request.length}`) {
+		const rpc = state.rpcs.get(op.rpc);
+		return rpc === undefined || rpc.fingerprint === requestMark(op.conn, op.request);
+	}
+	return mark === markOf(op, state);
 }

@@ -2,7 +2,7 @@
 import type { ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorCode, ErrorValue } from "../../shared/error.ts";
 import { messageFailed } from "./claims.ts";
-import { fingerprint } from "./fingerprint.ts";
+import { requestMark } from "./fingerprint.ts";
 import { beyond } from "./limits.ts";
 import { addLine, connKey, type Effect, type Message, ownsConn, ownsMessage, type State } from "./state.ts";
 
@@ -61,7 +61,7 @@ function connect(state: State, now: number, { conn, address }: OpOf<"connect">, 
 
 function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect[]): void {
 	const { conn, rpc, request, timeoutMs = 0 } = op;
-	const mark = `${conn}:${fingerprint(request)}`;
+	const mark = requestMark(conn, request);
 	const before = state.rpcs.get(rpc);
 	if (before !== undefined) {
 		// Asking again for what is in flight waits for it; another request needs another id.
