@@ -139,6 +139,7 @@ impl Receiver<'_> {
         buffer: &mut Vec<u8>,
         find: impl FnMut(&[u8]) -> Result<Option<usize>, Failure>,
     ) -> Result<(), Failure> {
+        tokio::task::coop::consume_budget().await;
         let taking = self.stream.take(limit, buffer, find);
         match tokio::time::timeout_at(Instant::now() + self.stall, taking).await {
             Ok(Ok(Taken::Whole)) => Ok(()),
