@@ -112,18 +112,18 @@ describe.each(isolations)("in %s", (name) => {
 	});
 
 	test("TLS is the bridge's, and a cut is no end", async () => {
-		const opened = (id: string): unknown[] => ["transfer", id, secure.address, ["echo one"]];
+		const opened = (id: string, line = "echo one"): unknown[] => ["transfer", id, secure.address, [line]];
 		const { steps } = await invoke(node(), name, {
-			script: [["expect", 3], opened("a"), opened("b"), opened("c")],
+			script: [["expect", 3], opened("a", `stream ${BYTES}`), opened("b"), opened("c")],
 			app: [
-				["stream", "a", secure.address, 0],
+				["stream", "a", secure.address, BYTES],
 				["broken", "b", secure.address, "leave"],
 				["broken", "c", secure.address, "cut"],
 			],
 		});
 		const peer = secure.host;
 		expect(steps).toEqual([
-			{ kind: 3, bytes: 0, right: true, peer, said: "x" },
+			{ kind: 3, bytes: BYTES, right: true, peer, said: "x" },
 			"end",
 			{ error: "connectionReset" },
 		]);

@@ -250,8 +250,7 @@ impl Instance {
         Err((claim, decision))
     }
 
-    fn hand(self: &Arc<Self>, key: &Key, Opened { session, foreign }: Opened) -> Result<Handed> {
-        let opened = Opened { session, foreign };
+    fn hand(self: &Arc<Self>, key: &Key, opened: Opened) -> Result<Handed> {
         dead(&opened)?;
         let Opened { session, foreign } = opened;
         let whole = self.function().is_some_and(|function| function.isolation == Isolation::Bubblewrap);
@@ -266,14 +265,13 @@ impl Instance {
         self.lock().conns.handed.extend(permit);
         let (how, file) = match parts {
             SessionParts::Tcp(tcp) => {
-                let tcp = tcp.into_std().map_err(|error| crate::errors::io("cannot take the socket", &error))?;
-                match whole {
-                    true => {
-                        tcp.set_nonblocking(false)
-                            .map_err(|error| crate::errors::io("cannot set the socket", &error))?;
-                        (How::Socket, tcp.into())
-                    }
-                    false => (How::Spliced, self.carry(number, key, tcp.into())?),
+                let cannot = |error: std::io::Error| crate::errors::io("cannot hand the socket over", &error);
+                let tcp = tcp.into_std().map_err(cannot)?;
+                if whole {
+                    tcp.set_nonblocking(false).map_err(cannot)?;
+                    (How::Socket, tcp.into())
+                } else {
+                    (How::Spliced, self.carry(number, key, tcp.into())?)
                 }
             }
             SessionParts::Tls(tls) => (How::Tls, self.relay(number, key, tls)?),
