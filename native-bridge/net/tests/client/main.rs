@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
-mod grpc_floods;
-#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod random;

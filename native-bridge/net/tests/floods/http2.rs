@@ -8,7 +8,6 @@ use headstart_base::{Error, ErrorCode};
 use headstart_net::{Address, Request};
 
 use crate::server::{Sink, client};
-use crate::session::within;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -55,7 +54,8 @@ async fn flooded(first: Vec<u8>, flood: Vec<u8>) -> Result<u16, Error> {
     let client = client();
     let call = Request::parse(&address, b"/a.B/C\n\nmessage").unwrap();
     let begin = Instant::now();
-    let done = client.send("t", &address, None, &call, within(1000), &mut Sink::default(), &mut |_| {}).await;
+    let deadline = begin + Duration::from_secs(1);
+    let done = client.send("t", &address, None, &call, deadline, &mut Sink::default(), &mut |_| {}).await;
     assert!(begin.elapsed() < Duration::from_millis(2500), "a deadline is one under a flood, too");
     // Without it, and its connections, the server has nobody left.
     drop(client);
