@@ -110,7 +110,7 @@ describe.each(clients)("%s", (name) => {
 				["expect", 3],
 				["get", "inputs", "a"],
 				["get", "inputs", "b"],
-				["sleep", 3000],
+				["sleep", 1000],
 			],
 		);
 		expect(lines).toEqual([
