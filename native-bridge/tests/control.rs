@@ -129,7 +129,7 @@ fn a_malformed_batch_changes_nothing() {
         assert_eq!(submit(&instance, &batch).await, ErrorCode::RpcDuplicate);
         assert_eq!(submit(&instance, &batch[..2]).await, ErrorCode::Ok);
         assert_eq!(submit(&instance, &[&reply(1, 7), &reply(1, 7)]).await, ErrorCode::MessageDuplicate);
-        assert_eq!(submit(&instance, &[&reply(1, 7), &reply(2, 7), &reply(3, 7)]).await, ErrorCode::TooMany);
+        assert_eq!(submit(&instance, &[&reply(1, 7), &reply(2, 7), &reply(3, 7)]).await, ErrorCode::InitscriptMessages);
         assert_eq!(submit(&instance, &[&reply(1, 7), &|mut op| op.set_script_ended(())]).await, ErrorCode::Ok);
         assert_eq!(submit(&instance, &[&send(1, 8, "GET /bytes/1\n\n")]).await, ErrorCode::InvalidArgument);
         let mut events = Events::of(&instance);

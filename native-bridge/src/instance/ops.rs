@@ -122,11 +122,13 @@ fn check(state: &State, ops: &[Op]) -> Result<()> {
         }
     }
     let Some(limits) = limits else { return Ok(()) };
-    if state.conns.named.len() + conns.len() > limits.connections as usize {
-        return Err(error(ErrorCode::TooMany, format!("an initscript may name {} connections", limits.connections)));
-    }
-    if state.messages.len() + messages.len() > limits.messages as usize {
-        return Err(error(ErrorCode::TooMany, format!("an initscript may send {} messages", limits.messages)));
-    }
-    Ok(())
+    let beyond = |code, what: &str, use_of: usize, limit: u32| match use_of > limit as usize {
+        true => {
+            Err(error(code, format!("an initscript may have {limit} {what} ([initscript.limits]): these are {use_of}")))
+        }
+        false => Ok(()),
+    };
+    let connections = state.conns.named.len() + conns.len();
+    beyond(ErrorCode::InitscriptConnections, "connections", connections, limits.connections)?;
+    beyond(ErrorCode::InitscriptMessages, "messages", state.messages.len() + messages.len(), limits.messages)
 }

@@ -45,12 +45,12 @@ impl Via {
 }
 
 /// A request on its way, and where its answer goes.
-struct Sending {
-    function: Arc<Function>,
+pub(super) struct Sending {
+    pub(super) function: Arc<Function>,
     via: Via,
-    request: Request,
-    deadline: Instant,
-    body: Arc<Body>,
+    pub(super) request: Request,
+    pub(super) deadline: Instant,
+    pub(super) body: Arc<Body>,
 }
 
 /// An RPC that is not sent.
@@ -148,7 +148,7 @@ impl Instance {
         };
         if state.rpcs.len() >= function.limits.rpcs as usize {
             let message = format!("an initscript may send {} RPCs ([initscript.limits] rpcs)", function.limits.rpcs);
-            return Err(error(ErrorCode::TooMany, message));
+            return Err(error(ErrorCode::InitscriptRpcs, message));
         }
         match state.conns.named.get(&conn).cloned() {
             Some(Conn::Kept(address)) => Ok((function, Via::Kept(address))),
@@ -159,13 +159,17 @@ impl Instance {
     }
 
     async fn run_rpc(self: &Arc<Self>, rpc: u64, sending: &Sending, cancel: &CancellationToken) {
-        let mut progress = |progress| match progress {
-            Progress::Connected { .. } => {}
-            Progress::Sent { attempt, reused } => {
-                self.events.push(Kind::RpcSent { rpc, reused, attempt });
-                self.script_ahead.notify_one();
+        let write = is_write(&sending.request.content);
+        if write {
+            self.void_shared(&sending.request.content);
+        }
+        let fetched = async {
+            if let Via::Kept(address) = &sending.via
+                && let Some(shared) = self.fetch_shared(rpc, address, sending).await
+            {
+                return shared;
             }
-            Progress::FirstByte => self.events.push(Kind::RpcFirstByte(rpc)),
+            self.fetch(sending, &mut |progress| self.progressed(rpc, progress)).await
         };
         let finished = tokio::select! {
             biased;
@@ -174,8 +178,11 @@ impl Instance {
             } else {
                 error(ErrorCode::Cancelled, "the RPC was cancelled")
             }),
-            finished = self.fetch(sending, &mut progress) => finished,
+            finished = fetched => finished,
         };
+        if write {
+            self.void_shared(&sending.request.content);
+        }
         self.node.metrics.rpcs.get_or_create(&outcome(&finished)).inc();
         let failed = finished.as_ref().err().cloned();
         sending.body.end(finished.clone());
@@ -184,6 +191,18 @@ impl Instance {
             for id in self.messages_of(rpc) {
                 self.events.push(Kind::MessageFailed { id, error: error.clone() });
             }
+        }
+    }
+
+    /// An RPC is on its way.
+    pub(super) fn progressed(&self, rpc: u64, progress: Progress) {
+        match progress {
+            Progress::Connected { .. } => {}
+            Progress::Sent { attempt, reused } => {
+                self.events.push(Kind::RpcSent { rpc, reused, attempt });
+                self.script_ahead.notify_one();
+            }
+            Progress::FirstByte => self.events.push(Kind::RpcFirstByte(rpc)),
         }
     }
 
@@ -256,6 +275,7 @@ impl Instance {
 
     /// Voids all that was fetched ahead of what this content is about, and is not claimed.
     fn void_resource(&self, content: &str) {
+        self.void_shared(content);
         let what = resource(content);
         let mut state = self.lock();
         for rpc in state.rpcs.values_mut().filter(|rpc| resource(&rpc.content) == what) {
@@ -264,6 +284,14 @@ impl Instance {
         for message in state.messages.values_mut().filter(|message| resource(&message.content) == what) {
             message.voided = true;
         }
+    }
+}
+
+impl Instance {
+    /// What others share of what this content is about is out of date.
+    fn void_shared(&self, content: &str) {
+        let what = resource(content);
+        self.node.shared.void(&self.tenant, |other| resource(other) == what);
     }
 }
 
