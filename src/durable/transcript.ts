@@ -8,6 +8,7 @@ import { errorResponse } from "../shared/error-response.ts";
 import type { DeployedFunction } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
 import { bootId, functions, handOver, type Invocation, pool, tenants } from "./node.ts";
+import { TenantRunner } from "./runners.ts";
 import { invoke, takeSpare } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run, type RunListener } from "./transcript/run.ts";
@@ -109,16 +110,17 @@ export class Transcript extends DurableObject<Env> {
 		pool.setLive(deployed.tenant, run.id, this.#name);
 
 		run.assign({ deployed, mode, receivedAt: sentAt, record: this.env.RECORD_INPUTS === "1" });
+		const runner = new TenantRunner(this.env, deployed.tenant, () => this.#connected());
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
 		if (invocation.event !== undefined) {
-			run.startScript(this.env.RUNNER, invocation.event);
+			run.startScript(runner, invocation.event);
 			// A call leaves when the thread has nothing else to do: the runner would wait for what `start` takes.
 			if (run.state.script === "running") await scheduler.wait(0);
 		}
 		const started = run.start();
 		started.catch(() => undefined);
 		const event = invocation.event ?? (await this.#event(request, run, deployed));
-		if (invocation.event === undefined) run.startScript(this.env.RUNNER, event);
+		if (invocation.event === undefined) run.startScript(runner, event);
 		this.#log(deployed.tenant, run);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
 		return this.#answer(request, run, invocation, event);

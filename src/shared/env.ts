@@ -3,12 +3,15 @@ import type { Registry } from "../durable/registry.ts";
 import type { Transcript } from "../durable/transcript.ts";
 import type { RunnerService } from "../isolates/protocol.ts";
 
+export type Runner = Fetcher & RunnerService;
+export type RunnerName = `RUNNER_${number}`;
+
 /** The host's bindings (wrangler.toml; src/cli/node/config.ts). */
 export interface Env {
 	/** The bridge's socket: HTTP, and CONNECT for the Cap'n Proto stream. */
 	BRIDGE: Fetcher;
-	/** The runner, through the bridge's relay. */
-	RUNNER: Fetcher & RunnerService;
+	/** The runners, through the bridge's relays: RUNNER_0, RUNNER_1, … */
+	[runner: RunnerName]: Runner;
 	TRANSCRIPT: DurableObjectNamespace<Transcript>;
 	REGISTRY: DurableObjectNamespace<Registry>;
 	LOG: DurableObjectNamespace<Log>;

@@ -3,7 +3,7 @@
 //! workerd sees /usr/lib, its own binary, its configuration and its socket's folder; it has no network but unix
 //! sockets, no capability, and is nobody. What it runs is hostile, and workerd by itself is no sandbox.
 
-use crate::config::RunnerConfig;
+use crate::config::{RunnerConfig, group};
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_sandbox::{Cgroup, Hierarchies, Launch, Limits, filter, tag};
 use std::fs;
@@ -22,16 +22,16 @@ const PIDS: u32 = 256;
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A handle of the runner's cgroup, made anew for each runner.
-pub(crate) fn cgroup(config: &RunnerConfig, hierarchies: &Hierarchies) -> Result<Cgroup> {
+pub(crate) fn cgroup(config: &RunnerConfig, number: u32, hierarchies: &Hierarchies) -> Result<Cgroup> {
     let memory = if config.memory_limit > 0 { config.memory_limit } else { MEMORY_LIMIT };
-    let name = format!("headstart/{}/runner", tag(&config.run_dir));
+    let name = format!("headstart/{}/{}", tag(&config.run_dir), group(number));
     Cgroup::create(hierarchies, name, Limits { memory, cpu_millis: 0, pids: PIDS })
 }
 
 /// workerd in its box, ready to start. Removes the socket of the one before.
-pub(crate) fn launch(config: &RunnerConfig, cgroup: &Cgroup) -> Result<Launch> {
+pub(crate) fn launch(config: &RunnerConfig, number: u32, cgroup: &Cgroup) -> Result<Launch> {
     let broken = |error: io::Error| Error::new(ErrorCode::RunnerLost, format!("the runner's box: {error}"));
-    let sockets = prepare_folder(&config.socket).map_err(broken)?;
+    let sockets = prepare_folder(&config.socket(number)).map_err(broken)?;
     let dir = config.dir.canonicalize().map_err(broken)?;
     let file = config.config_file.canonicalize().map_err(broken)?;
     let inside = file.strip_prefix(&dir).map_err(|_| {

@@ -11,19 +11,29 @@ pub struct RunnerConfig {
     pub workerd: PathBuf,
     /// bubblewrap's binary; a bare name is looked up in PATH.
     pub bwrap: PathBuf,
-    /// The node's run folder, for the cgroup's name.
+    /// The node's run folder: cgroups are named after it, and below it, in `runner`, are the runners' sockets.
     pub run_dir: PathBuf,
     /// workerd's configuration (`dist/runner/config.capnp`), in `dir` or below it.
     pub config_file: PathBuf,
     /// The folder of the configuration and the modules it names; read-only in the box, at `/dist`.
     pub dir: PathBuf,
-    /// Where runner.sock comes to be. Its folder must hold nothing else: it is given to nobody, is writable in the box
-    /// and the working directory there, so the configuration says `unix:runner.sock`.
-    pub socket: PathBuf,
     /// RLIMIT_DATA, bytes; 0 means 1 GiB.
     pub data_limit: u64,
     /// The cgroup's memory limit, bytes; 0 means 2 GiB.
     pub memory_limit: u64,
+}
+
+impl RunnerConfig {
+    /// Where the socket of runner `number` comes to be. Its folder holds nothing else: it is given to nobody, is writable in
+    /// the box and the working directory there, so the configuration says `unix:runner.sock`.
+    pub(crate) fn socket(&self, number: u32) -> PathBuf {
+        self.run_dir.join("runner").join(number.to_string()).join("runner.sock")
+    }
+}
+
+/// The name of a runner's cgroup below the node's.
+pub(crate) fn group(number: u32) -> String {
+    format!("runner-{number}")
 }
 
 /// Where the present runner is.

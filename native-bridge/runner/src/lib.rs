@@ -1,13 +1,15 @@
-//! The runner: a boxed workerd process that is watched and replaced, and the relay through which the host reaches it.
+//! Runners: boxed workerd processes that are watched and replaced, one for each tenant, and the relays through which the host
+//! reaches them.
 
 mod boxed;
 mod config;
 mod frames;
 mod meter;
 mod relay;
+mod runners;
 mod socket;
 mod supervisor;
 
 pub use config::{End, RunnerConfig, State, Status};
 pub use relay::Relay;
-pub use supervisor::Runner;
+pub use runners::{Known, Runners, RunnersConfig};

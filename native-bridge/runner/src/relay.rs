@@ -6,13 +6,14 @@
 
 use crate::frames::{FrameLimits, Frames};
 use crate::meter::{Meter, MeterLimits};
+use crate::runners::Runners;
 use crate::socket::connect;
 use crate::supervisor::Runner;
 use headstart_base::{Error, ErrorCode, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,18 +24,21 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection waits for a runner that is being replaced.
 const READY_LIMIT: Duration = Duration::from_secs(2);
 /// A peer that does not take its bytes for so long is gone.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the host may take to see that a connection has ended.
+const CLOSE_LIMIT: Duration = Duration::from_millis(900);
 
 const TO_HOST: FrameLimits = FrameLimits { bytes: 2 << 20, segments: 64 };
 const TO_RUNNER: FrameLimits = FrameLimits { bytes: 128 << 20, segments: 512 };
 const METER: MeterLimits = MeterLimits { calls: 256, questions: 4096, messages_per_second: 20_000.0, burst: 20_000.0 };
 
-/// The host's way to the runner, bounded.
+/// The host's way to the runner in a slot, bounded.
 pub struct Relay;
 
 impl Relay {
-    /// Serves connections until the listener fails or the future is dropped (which cuts them all).
-    pub async fn serve(listener: UnixListener, runner: Arc<Runner>) -> Result<()> {
+    /// Serves connections until the listener fails or the future is dropped (which cuts them all). A connection leads to the
+    /// runner that is in the slot when it begins, and ends when that one is not in it any more.
+    pub async fn serve(listener: UnixListener, runners: Arc<Runners>, slot: u16) -> Result<()> {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
@@ -55,23 +59,55 @@ impl Relay {
                 }
                 Err(error) => return Err(closed(&error)),
             };
-            let runner = Arc::clone(&runner);
+            let runners = Arc::clone(&runners);
             connections.spawn(async move {
-                if let Err(error) = serve_one(host, &runner).await {
-                    runner.say(format!("relay: connection ended: {}", error.message));
-                }
+                serve_slot(host, &runners, slot).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn serve_one(mut host: UnixStream, runner: &Runner) -> Result<()> {
-    let (head, early) = match read_head(&mut host).await {
+async fn serve_slot(mut host: UnixStream, runners: &Runners, slot: u16) {
+    let Some((runner, mut assigned)) = runners.at(slot) else {
+        refuse(&mut host, "410 Gone", "this slot is no tenant's").await;
+        return;
+    };
+    let end = tokio::select! {
+        biased;
+        // The slot is another's, or nobody's.
+        _ = assigned.changed() => {
+            close(&mut host).await;
+            return;
+        }
+        end = serve_one(&mut host, &runner) => end,
+    };
+    if let Err(error) = end {
+        if error.code == ErrorCode::Protocol {
+            runners.breached();
+        }
+        runner.say(&format!("relay: connection ended: {}", error.message));
+    }
+}
+
+/// Ends a connection, and waits until the host has seen that: what it says next, it says on another.
+async fn close(host: &mut UnixStream) {
+    let mut rest = vec![0; 4096];
+    let closed = async {
+        host.shutdown().await?;
+        while host.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A host that is gone has seen it, too.
+    let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
+}
+
+async fn serve_one(host: &mut UnixStream, runner: &Runner) -> Result<()> {
+    let (head, early) = match read_head(host).await {
         Ok(Some(read)) => read,
         Ok(None) => return Ok(()),
         Err(error) => {
-            refuse(&mut host, "400 Bad Request", &error.message).await;
+            refuse(host, "400 Bad Request", &error.message).await;
             return Err(error);
         }
     };
@@ -81,19 +117,19 @@ async fn serve_one(mut host: UnixStream, runner: &Runner) -> Result<()> {
     } else if request.starts_with(b"GET /ping ") {
         let answers = crate::socket::ping(runner.socket(), READY_LIMIT).await;
         let (status, text) = if answers { ("200 OK", "ok") } else { ("503 Service Unavailable", "no answer") };
-        refuse(&mut host, status, text).await;
+        refuse(host, status, text).await;
         return Ok(());
     } else {
-        refuse(&mut host, "404 Not Found", "only CONNECT and GET /ping are relayed").await;
+        refuse(host, "404 Not Found", "only CONNECT and GET /ping are relayed").await;
         return Ok(());
     };
     match answer {
         Ok((stream, head, beginning)) => {
-            write(&mut host, &head).await?;
+            write(host, &head).await?;
             relay(host, &early, stream, &beginning).await
         }
         Err(error) => {
-            refuse(&mut host, "503 Service Unavailable", &error.message).await;
+            refuse(host, "503 Service Unavailable", &error.message).await;
             Err(error)
         }
     }
@@ -155,10 +191,10 @@ async fn write(to: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> Result<()
 }
 
 /// Passes messages both ways until either side ends.
-async fn relay(host: UnixStream, early: &[u8], runner: UnixStream, beginning: &[u8]) -> Result<()> {
+async fn relay(host: &mut UnixStream, early: &[u8], mut runner: UnixStream, beginning: &[u8]) -> Result<()> {
     let meter = Meter::new(METER);
-    let (host_in, host_out) = host.into_split();
-    let (runner_in, runner_out) = runner.into_split();
+    let (host_in, host_out) = host.split();
+    let (runner_in, runner_out) = runner.split();
     tokio::select! {
         end = pass(host_in, runner_out, Frames::new(TO_RUNNER, early), |message| meter.host_sent(message)) => end,
         end = pass(runner_in, host_out, Frames::new(TO_HOST, beginning), |message| meter.runner_sent(message)) => end,
@@ -167,8 +203,8 @@ async fn relay(host: UnixStream, early: &[u8], runner: UnixStream, beginning: &[
 
 /// One direction: whole messages, all that a read has brought in one write.
 async fn pass(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
     mut frames: Frames,
     check: impl Fn(&[u8]) -> Result<()>,
 ) -> Result<()> {
@@ -204,9 +240,9 @@ mod tests {
 
     /// Both far ends of a relay, and its end.
     fn relayed() -> (UnixStream, UnixStream, tokio::task::JoinHandle<Result<()>>) {
-        let (host, host_end) = UnixStream::pair().unwrap();
+        let (host, mut host_end) = UnixStream::pair().unwrap();
         let (runner, runner_end) = UnixStream::pair().unwrap();
-        (host, runner, tokio::spawn(relay(host_end, b"", runner_end, b"")))
+        (host, runner, tokio::spawn(async move { relay(&mut host_end, b"", runner_end, b"").await }))
     }
 
     fn written(fill: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {

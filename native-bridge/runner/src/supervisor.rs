@@ -1,12 +1,13 @@
 //! Keeps one runner running: starts it, listens to its heart, ends it when it is stalled, replaces it when it is dead.
 
 use crate::boxed;
-use crate::config::{End, RunnerConfig, State, Status};
+use crate::config::{End, RunnerConfig, State, Status, group};
 use crate::socket::ping;
 use headstart_base::{Nanos, Result, now};
 use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, forward};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -27,20 +28,46 @@ const GOOD_LIFE: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LAST_DELAY: Duration = Duration::from_secs(5);
 
-/// A supervised runner.
-pub struct Runner {
-    config: RunnerConfig,
+/// What all runners of a node are started with.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) config: RunnerConfig,
+    hierarchies: Hierarchies,
+    spawner: Spawner,
+    lines: mpsc::Sender<Line>,
+    /// How many processes were started.
+    started: Arc<AtomicU32>,
+}
+
+impl Ground {
+    pub(crate) fn new(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Self> {
+        let (hierarchies, spawner) = (Hierarchies::find()?, Spawner::new()?);
+        Ok(Self { config, hierarchies, spawner, lines, started: Arc::default() })
+    }
+
+    pub(crate) fn started(&self) -> u32 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// After the last runner has ended.
+    pub(crate) fn remove_groups(&self) {
+        self.hierarchies.remove_empty(&format!("headstart/{}", headstart_sandbox::tag(&self.config.run_dir)));
+    }
+}
+
+/// A supervised runner: one process at a time, and the next one when it ends.
+pub(crate) struct Runner {
+    /// Among the node's runners.
+    pub(crate) number: u32,
+    socket: PathBuf,
     status: watch::Receiver<Status>,
     stop: watch::Sender<bool>,
-    lines: mpsc::Sender<Line>,
+    say: Say,
 }
 
 impl Runner {
-    /// Starts workerd in its box, and keeps one running from now on. Lines are its output and what the supervisor says.
-    /// Call it within a runtime; `Sandboxes` of the same run folder must exist before, since they reap what they find.
-    pub fn start(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Arc<Self>> {
-        let hierarchies = Hierarchies::find()?;
-        let spawner = Spawner::new()?;
+    /// Starts workerd in its box, and keeps one running from now on. Call it within a runtime.
+    pub(crate) fn start(ground: &Ground, number: u32) -> Arc<Self> {
         let (told, status) = watch::channel(Status {
             pid: 0,
             generation: 0,
@@ -49,69 +76,80 @@ impl Runner {
             last_heard: 0,
         });
         let (stop, stopped) = watch::channel(false);
+        let socket = ground.config.socket(number);
+        let say = Say { number, lines: ground.lines.clone() };
         let supervisor = Supervisor {
-            config: config.clone(),
-            hierarchies,
-            spawner,
+            ground: ground.clone(),
+            number,
+            socket: socket.clone(),
             status: told,
             stopped,
-            say: Say(lines.clone()),
+            say: say.clone(),
             heard: 0,
         };
         tokio::spawn(supervisor.run());
-        Ok(Arc::new(Self { config, status, stop, lines }))
+        Arc::new(Self { number, socket, status, stop, say })
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         *self.status.borrow()
     }
 
     /// Waits until the runner answers; false after `limit`.
-    pub async fn ready(&self, limit: Duration) -> bool {
+    pub(crate) async fn ready(&self, limit: Duration) -> bool {
         let mut status = self.status.clone();
         let ready = status.wait_for(|status| status.state == State::Ready);
         matches!(tokio::time::timeout(limit, ready).await, Ok(Ok(_)))
     }
 
-    /// Waits until the status is another one than `seen`. For those who show it.
-    pub async fn changed(&self, seen: Status) -> Status {
-        let mut status = self.status.clone();
-        let changed = status.wait_for(|status| *status != seen).await.map(|status| *status);
-        changed.unwrap_or(seen)
+    /// Begins to end the runner for good.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Whether it has ended for good and all of it is reaped.
+    pub(crate) fn is_over(&self) -> bool {
+        // The supervisor drops its sender then.
+        self.status.has_changed().is_err()
     }
 
     /// Ends the runner for good, and reaps all of it.
-    pub async fn shutdown(&self) {
-        self.stop.send_replace(true);
+    pub(crate) async fn shutdown(&self) {
+        self.stop();
         let mut status = self.status.clone();
         // The supervisor drops its sender when all is reaped.
         while status.changed().await.is_ok() {}
     }
 
     pub(crate) fn socket(&self) -> &Path {
-        &self.config.socket
+        &self.socket
     }
 
-    pub(crate) fn say(&self, text: String) {
-        Say(self.lines.clone()).say(text);
+    pub(crate) fn say(&self, text: &str) {
+        self.say.say(text);
     }
 }
 
-/// The supervisor's own lines, among the runner's.
-struct Say(mpsc::Sender<Line>);
+/// Our own lines about a runner, among its own.
+#[derive(Clone)]
+struct Say {
+    number: u32,
+    lines: mpsc::Sender<Line>,
+}
 
 impl Say {
-    fn say(&self, text: String) {
+    fn say(&self, text: &str) {
+        let text = format!("runner {}: {text}", self.number);
         tracing::info!("{text}");
         // Who reads too slowly misses a line: the log above has it.
-        let _ = self.0.try_send(Line { at: now(), stream: Stream::Stderr, text });
+        let _ = self.lines.try_send(Line { at: now(), stream: Stream::Stderr, text });
     }
 }
 
 struct Supervisor {
-    config: RunnerConfig,
-    hierarchies: Hierarchies,
-    spawner: Spawner,
+    ground: Ground,
+    number: u32,
+    socket: PathBuf,
     status: watch::Sender<Status>,
     stopped: watch::Receiver<bool>,
     say: Say,
@@ -142,11 +180,15 @@ impl Supervisor {
                 break;
             }
             delay = next_delay(delay, begin.elapsed());
-            self.say.say(format!("runner {generation} ended: {end}; the next one starts in {} ms", delay.as_millis()));
+            self.say
+                .say(&format!("process {generation} ended: {end}; the next one starts in {} ms", delay.as_millis()));
             let stopped = self.stopped.wait_for(|stopped| *stopped);
             let _ = tokio::time::timeout(delay, stopped).await;
         }
-        self.hierarchies.remove_empty(&format!("headstart/{}", headstart_sandbox::tag(&self.config.run_dir)));
+        if let Some(folder) = self.socket.parent() {
+            // What is left is removed with the run folder's other leftovers.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
     fn tell(&self, pid: u32, generation: u32, state: State) {
@@ -155,18 +197,20 @@ impl Supervisor {
 
     /// One runner's life: how it ended.
     async fn live(&mut self, generation: u32) -> Result<(End, String)> {
-        let (config, hierarchies) = (self.config.clone(), self.hierarchies.clone());
-        let prepare = move || {
-            let cgroup = boxed::cgroup(&config, &hierarchies)?;
-            Ok((boxed::launch(&config, &cgroup)?, cgroup))
-        };
+        let Ground { config, hierarchies, spawner, lines, started } = self.ground.clone();
         // What is left in the group (of a bridge that was killed, say) would share the new one's limits.
-        Cgroup::leftover(&self.hierarchies, &self.config.run_dir, "runner").destroy(END_LIMIT).await?;
-        let (Started { process, stdout, stderr }, cgroup) = self.spawner.start(prepare).await?;
-        tokio::spawn(forward(stdout, Stream::Stdout, self.say.0.clone()));
-        let (sender, lines) = mpsc::channel(64);
+        Cgroup::leftover(&hierarchies, &config.run_dir, &group(self.number)).destroy(END_LIMIT).await?;
+        let number = self.number;
+        let prepare = move || {
+            let cgroup = boxed::cgroup(&config, number, &hierarchies)?;
+            Ok((boxed::launch(&config, number, &cgroup)?, cgroup))
+        };
+        let (Started { process, stdout, stderr }, cgroup) = spawner.start(prepare).await?;
+        started.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(forward(stdout, Stream::Stdout, lines.clone()));
+        let (sender, words) = mpsc::channel(64);
         tokio::spawn(forward(stderr, Stream::Stderr, sender));
-        let last_words = tokio::spawn(listen(lines, self.say.0.clone()));
+        let last_words = tokio::spawn(listen(words, lines));
         let mut stopped = self.stopped.clone();
         let end = tokio::select! {
             end = exit_of(&process, &cgroup) => end,
@@ -183,9 +227,9 @@ impl Supervisor {
 
     /// Listens to a runner's heart until there is a reason to end it.
     async fn watch(&mut self, generation: u32, cgroup: &Cgroup) -> (End, String) {
-        let socket = &self.config.socket;
+        let socket = self.socket.clone();
         let begin = Instant::now();
-        while !ping(socket, BEAT).await {
+        while !ping(&socket, BEAT).await {
             if begin.elapsed() > START_LIMIT {
                 return (End::Exited, format!("no answer in {} s", START_LIMIT.as_secs()));
             }
@@ -199,7 +243,7 @@ impl Supervisor {
         let mut missed = 0;
         loop {
             let beat = Instant::now();
-            if ping(socket, BEAT).await {
+            if ping(&socket, BEAT).await {
                 missed = 0;
                 heard = Instant::now();
                 self.heard = now();

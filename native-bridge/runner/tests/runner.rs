@@ -2,7 +2,7 @@
 //! packages.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use headstart_runner::{End, Relay, Runner, RunnerConfig, State, Status};
+use headstart_runner::{End, Relay, RunnerConfig, Runners, RunnersConfig, State, Status};
 use headstart_sandbox::Line;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,11 +13,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(10);
+const SLOTS: u16 = 2;
+const TENANT: &str = "acme";
 
 struct Node {
     folder: PathBuf,
-    runner: Arc<Runner>,
-    relay: tokio::task::JoinHandle<()>,
+    runners: Arc<Runners>,
+    relays: Vec<tokio::task::JoinHandle<()>>,
     host: Host,
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -39,7 +41,6 @@ fn config(folder: &Path) -> RunnerConfig {
         run_dir: folder.to_path_buf(),
         config_file: fixture.join("runner.capnp"),
         dir: fixture,
-        socket: folder.join("runner/runner.sock"),
         data_limit: 0,
         memory_limit: 0,
     }
@@ -69,14 +70,21 @@ impl Node {
             }
         });
         let begin = Instant::now();
-        let runner = Runner::start(config(&folder), sender).unwrap();
-        let listener = UnixListener::bind(folder.join("relay.sock")).unwrap();
-        let relay = tokio::spawn({
-            let runner = Arc::clone(&runner);
-            async move { drop(Relay::serve(listener, runner).await) }
+        let config = RunnersConfig { runner: config(&folder), slots: SLOTS, spares: 1 };
+        let runners = Runners::start(config, sender).unwrap();
+        let relays = (0..SLOTS).map(|slot| {
+            let listener = UnixListener::bind(folder.join(format!("relay-{slot}.sock"))).unwrap();
+            let runners = Arc::clone(&runners);
+            tokio::spawn(async move { drop(Relay::serve(listener, runners, slot).await) })
         });
-        assert!(runner.ready(LIMIT).await, "{:?}", lines.lock().unwrap());
+        let relays = relays.collect();
+        let spare = || runners.all().iter().any(|runner| runner.slot.is_none() && runner.status.state == State::Ready);
+        while !spare() {
+            assert!(begin.elapsed() < LIMIT, "{:?}", lines.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         println!("{name}: runner ready in {:?}", begin.elapsed());
+        runners.assign(0, TENANT).await.unwrap();
         let host = Command::new(workerd())
             .args(["serve", "--experimental"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/host.capnp"))
@@ -84,7 +92,7 @@ impl Node {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let node = Self { folder, runner, relay, host: Host(host), lines };
+        let node = Self { folder, runners, relays, host: Host(host), lines };
         let end = Instant::now() + LIMIT;
         while UnixStream::connect(node.folder.join("host.sock")).await.is_err() {
             assert!(Instant::now() < end);
@@ -110,11 +118,16 @@ impl Node {
 
     async fn until(&self, what: impl Fn(Status) -> bool) -> Duration {
         let begin = Instant::now();
-        let mut status = self.runner.status();
-        while !what(status) {
-            status = tokio::time::timeout(LIMIT, self.runner.changed(status)).await.unwrap();
+        while !what(self.status()) {
+            assert!(begin.elapsed() < LIMIT, "{:?}", self.status());
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         begin.elapsed()
+    }
+
+    /// Of the runner of [`TENANT`].
+    fn status(&self) -> Status {
+        self.runners.of(TENANT).unwrap()
     }
 
     fn said(&self, part: &str) -> bool {
@@ -123,9 +136,10 @@ impl Node {
 
     async fn end(self) {
         drop(self.host);
-        self.relay.abort();
-        self.runner.shutdown().await;
-        assert_eq!(self.runner.status().state, State::Dead);
+        self.relays.iter().for_each(tokio::task::JoinHandle::abort);
+        self.runners.shutdown().await;
+        assert!(self.runners.all().is_empty());
+        assert_eq!(std::fs::read_dir(self.folder.join("runner")).unwrap().count(), 0);
         let group = format!("headstart/{}", headstart_sandbox::tag(&self.folder));
         assert!(!Path::new("/sys/fs/cgroup/memory").join(&group).exists());
         std::fs::remove_dir_all(&self.folder).unwrap();
@@ -158,7 +172,7 @@ async fn the_host_reaches_the_runner_and_is_called_back() {
 async fn the_box_has_no_network_and_no_root() {
     let node = Node::start("box").await;
     assert_eq!(node.call("/RUNNER/network").await, (200, "nothing".into()));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.runner.status().pid)).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.status().pid)).unwrap();
     for line in [
         "Uid:\t65534\t65534\t65534\t65534",
         "CapEff:\t0000000000000000",
@@ -168,7 +182,7 @@ async fn the_box_has_no_network_and_no_root() {
     ] {
         assert!(status.contains(line), "{line}\n{status}");
     }
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.runner.status().pid)).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.status().pid)).unwrap();
     assert!(limits.lines().any(|line| line.starts_with("Max data size") && line.contains("1073741824")), "{limits}");
     assert!(limits.lines().any(|line| line.starts_with("Max core file size        0 ")), "{limits}");
     node.end().await;
@@ -177,7 +191,7 @@ async fn the_box_has_no_network_and_no_root() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_runner_is_replaced() {
     let node = Node::start("kill").await;
-    let Status { pid, generation, .. } = node.runner.status();
+    let Status { pid, generation, .. } = node.status();
     assert_eq!(node.call("/RUNNER/add/1").await.0, 200);
     Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     node.until(|status| {
@@ -189,14 +203,14 @@ async fn a_killed_runner_is_replaced() {
     assert!(replaced < Duration::from_secs(3));
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
     assert!(node.said("signal 9"), "{:?}", node.lines.lock().unwrap());
-    assert_eq!(node.runner.status().last_end, End::Exited);
+    assert_eq!(node.status().last_end, End::Exited);
     node.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_runner_is_replaced_and_its_calls_fail() {
     let node = Node::start("stall").await;
-    let generation = node.runner.status().generation;
+    let generation = node.status().generation;
     let begin = Instant::now();
     let (status, text) = node.call("/RUNNER/spin").await;
     println!("stall ended after {:?}: {text}", begin.elapsed());
@@ -205,7 +219,7 @@ async fn a_stalled_runner_is_replaced_and_its_calls_fail() {
     node.until(|status| status.generation == generation + 1 && status.state == State::Ready).await;
     assert_eq!(node.call("/RUNNER/add/3").await, (200, "3".into()));
     assert!(node.said("stalled: no answer"), "{:?}", node.lines.lock().unwrap());
-    let Status { last_end, last_heard, .. } = node.runner.status();
+    let Status { last_end, last_heard, .. } = node.status();
     assert_eq!(last_end, End::Stalled);
     assert!(last_heard > 0 && last_heard < headstart_base::now());
     node.end().await;
@@ -214,14 +228,14 @@ async fn a_stalled_runner_is_replaced_and_its_calls_fail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_runner_is_no_stall() {
     let node = Node::start("stop").await;
-    let Status { pid, generation, .. } = node.runner.status();
+    let Status { pid, generation, .. } = node.status();
     Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let expected = Status { pid, generation, state: State::Ready, last_end: End::None, last_heard: 0 };
-    assert_eq!(node.runner.status(), expected);
+    assert_eq!(node.status(), expected);
     Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
-    assert_eq!(node.runner.status().generation, generation);
+    assert_eq!(node.status().generation, generation);
     node.end().await;
 }
 
@@ -234,7 +248,7 @@ async fn what_breaks_the_relays_bounds_ends_that_connection_only() {
     assert_eq!(node.call("/RUNNER/give/3000000").await.0, 500);
     assert!(node.said("more than 2097152"), "{:?}", node.lines.lock().unwrap());
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
-    assert_eq!(node.runner.status().generation, 1);
+    assert_eq!(node.status().generation, 1);
     node.end().await;
 }
 
@@ -242,7 +256,7 @@ async fn what_breaks_the_relays_bounds_ends_that_connection_only() {
 async fn requests_that_are_no_rpc_are_answered() {
     let node = Node::start("http").await;
     let ask = async |request: &[u8]| {
-        let mut stream = UnixStream::connect(node.folder.join("relay.sock")).await.unwrap();
+        let mut stream = UnixStream::connect(node.folder.join("relay-0.sock")).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
         tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().ok();
@@ -255,5 +269,62 @@ async fn requests_that_are_no_rpc_are_answered() {
     let answer = ask(b"CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
+    node.end().await;
+}
+
+fn alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_serves_two_tenants() {
+    let node = Node::start("tenants").await;
+    let pid_of = |tenant: &str| node.runners.of(tenant).map_or(0, |status| status.pid);
+    node.runners.assign(1, "other").await.unwrap();
+    assert_eq!(node.call("/OTHER/add/1").await, (200, "1".into()));
+    let mut seen = vec![pid_of(TENANT), pid_of("other")];
+    // A slot changes hands: what the host says at once after that reaches the next tenant's process.
+    for tenant in ["a", "b", "c", "a", "b"] {
+        let before = *seen.last().unwrap();
+        node.runners.assign(1, tenant).await.unwrap();
+        assert_eq!(node.call("/OTHER/add/1").await, (200, "1".into()), "{tenant}");
+        let pid = pid_of(tenant);
+        assert!(pid != 0 && !seen.contains(&pid), "{tenant}: {pid} of {seen:?}");
+        seen.push(pid);
+        let begin = Instant::now();
+        while alive(before) {
+            assert!(begin.elapsed() < LIMIT);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(node.call("/RUNNER/add/1").await, (200, "1".into()));
+    assert_eq!(node.status().pid, seen[0]);
+    // A tenant's own runner follows it into another slot.
+    node.runners.assign(1, TENANT).await.unwrap();
+    assert_eq!(node.call("/OTHER/add/2").await, (200, "2".into()));
+    assert_eq!(node.status().pid, seen[0]);
+    assert_eq!(node.call("/RUNNER/add/1").await.0, 500, "the slot is nobody's");
+    node.runners.release(TENANT);
+    assert!(node.runners.of(TENANT).is_none());
+    assert_eq!(node.call("/OTHER/add/1").await.0, 500);
+    assert!(node.runners.assign(2, TENANT).await.is_err());
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spare_one_is_ready_again_soon_after_one_was_taken() {
+    let node = Node::start("spare").await;
+    let spare = || node.runners.all().into_iter().find(|runner| runner.slot.is_none());
+    assert!(spare().is_none());
+    let begin = Instant::now();
+    while spare().is_none_or(|runner| runner.status.state != State::Ready) {
+        assert!(begin.elapsed() < LIMIT);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("a spare one after {:?}", begin.elapsed());
+    let pid = spare().unwrap().status.pid;
+    node.runners.assign(1, "other").await.unwrap();
+    assert_eq!(node.runners.of("other").unwrap().pid, pid);
+    assert_eq!(node.call("/OTHER/add/1").await, (200, "1".into()));
     node.end().await;
 }

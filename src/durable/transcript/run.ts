@@ -224,7 +224,7 @@ export class Run implements ScriptPort {
 			mayRestart: () => !this.#ended && mayRestart(this.#state),
 			blame: async () => {
 				if (turn === undefined) return undefined;
-				return turns.blame(turn, await this.#bridge.runner());
+				return turns.blame(turn, await this.#bridge.runner(deployed?.tenant ?? ""));
 			},
 			restart: () => {
 				turn?.again();

@@ -22,7 +22,8 @@ node.get("/healthz", async ({ env, json }) => {
 	const health = await bridge(env, "/healthz");
 	const body = (await health.json()) as { status: string };
 	if (body.status === "ok") {
-		await Promise.all([warmUp(env), loadTenants(env)]);
+		await loadTenants(env);
+		await warmUp(env);
 		await Promise.all(expected().map((tenant) => refill(env, tenant)));
 	}
 	return json(env.DEVELOPMENT === "1" ? body : { status: body.status }, health.ok ? 200 : 503);

@@ -12,10 +12,11 @@ import type { CORE_PLUGIN, ParsedWorkerOptions, Plugin } from "miniflare";
  * type = "unix-socket"
  * [unsafe.bindings.dev]
  * plugin = { package = "headstart-dev-plugin", name = "headstart-dev-plugin" }
- * options = { socket = "relay.sock", capnpConnectHost = "runner" }
+ * options = { socket = "relay-*.sock", count = 8, capnpConnectHost = "runner" }
  * ```
  *
- * `socket` is relative to the node's run directory: `HEADSTART_RUN`, which `headstart dev` sets, or `/run/headstart`.
+ * With a `count` these are as many bindings, RUNNER_0, RUNNER_1, …, with their number in the place of the asterisk. `socket` is
+ * relative to the node's run directory: `HEADSTART_RUN`, which `headstart dev` sets, or `/run/headstart`.
  */
 const PLUGIN_NAME = "headstart-dev-plugin";
 
@@ -35,12 +36,14 @@ function ownBindings(worker: ParsedWorkerOptions): [string, SocketOptions][] {
 			throw new TypeError(`binding ${name}: options.socket must name a unix socket`);
 		}
 		const host = options.capnpConnectHost;
-		own.push([
-			name,
-			typeof host === "string"
-				? { socket: options.socket, capnpConnectHost: host }
-				: { socket: options.socket },
-		]);
+		const connect = typeof host === "string" ? { capnpConnectHost: host } : {};
+		const { socket, count } = options;
+		if (typeof count !== "number") {
+			own.push([name, { socket, ...connect }]);
+			continue;
+		}
+		for (let number = 0; number < count; number++)
+			own.push([`${name}_${number}`, { socket: socket.replace("*", String(number)), ...connect }]);
 	}
 	return own;
 }
