@@ -38,8 +38,18 @@ interface Bridge {
   liveObjects @5 () -> (count :UInt32);
   # How many capabilities this stream holds beside the bootstrap. For tests of disposal.
 
-  runner @6 () -> (status :RunnerStatus);
+  runner @6 (tenant :Text) -> (status :RunnerStatus);
+  # Of a tenant's runner. generation 0: it has none.
+
+  assignRunner @7 (slot :UInt16, tenant :Text) -> (error :Error);
+  # Makes a slot (RUN/relay-<slot>.sock) a tenant's: from now on it leads to the runner that the tenant has, or to one that has
+  # run nothing. The runner of the tenant whose slot it was is ended: no process runs scripts of two. Idempotent.
+
+  runners @8 () -> (assigned :List(AssignedRunner));
+  # Whose the slots are.
 }
+
+struct AssignedRunner { slot @0 :UInt16; tenant @1 :Text; }
 
 struct NodeInfo {
   version @0 :Text;

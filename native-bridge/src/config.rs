@@ -78,6 +78,12 @@ pub(crate) struct Runner {
     /// Of its cgroup; 0: the default.
     #[serde(default)]
     pub(crate) memory_limit: u64,
+    /// How many tenants may have a runner at one time: as many as the host has bindings for.
+    #[serde(default = "defaults::slots")]
+    pub(crate) slots: u16,
+    /// Runners kept ready for tenants without one.
+    #[serde(default = "defaults::spares")]
+    pub(crate) spares: u16,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,6 +114,12 @@ mod defaults {
 
     pub(super) fn grace_ms() -> u32 {
         5000
+    }
+    pub(super) fn slots() -> u16 {
+        8
+    }
+    pub(super) fn spares() -> u16 {
+        1
     }
     pub(super) fn runsc() -> PathBuf {
         PathBuf::from("runsc")
@@ -167,8 +179,9 @@ impl Config {
         self.run_dir.join("bridge.sock")
     }
 
-    pub(crate) fn relay_socket(&self) -> PathBuf {
-        self.run_dir.join("relay.sock")
+    /// The host's way to the runner in a slot.
+    pub(crate) fn relay_socket(&self, slot: u16) -> PathBuf {
+        self.run_dir.join(format!("relay-{slot}.sock"))
     }
 
     pub(crate) fn instances_dir(&self) -> PathBuf {

@@ -28,7 +28,9 @@ pub(crate) struct Metrics {
     memory_limit: Gauge,
     pool_ready: Gauge,
     pool_misses: Gauge,
-    runner_generation: Gauge,
+    runners_assigned: Gauge,
+    runner_processes: Gauge,
+    runner_breaches: Gauge,
 }
 
 /// Values that are read when somebody asks.
@@ -37,7 +39,18 @@ pub(crate) struct Sampled {
     pub(crate) memory_limit: u64,
     pub(crate) pool_ready: usize,
     pub(crate) pool_misses: u64,
-    pub(crate) runner_generation: u32,
+    pub(crate) runners: Runners,
+}
+
+/// Values of the runners.
+#[derive(Default)]
+pub(crate) struct Runners {
+    /// Tenants that have one.
+    pub(crate) assigned: usize,
+    /// Processes that were started.
+    pub(crate) started: u32,
+    /// Connections that broke the relay's bounds.
+    pub(crate) breaches: u64,
 }
 
 impl Metrics {
@@ -62,7 +75,9 @@ impl Metrics {
             memory_limit: Gauge::default(),
             pool_ready: Gauge::default(),
             pool_misses: Gauge::default(),
-            runner_generation: Gauge::default(),
+            runners_assigned: Gauge::default(),
+            runner_processes: Gauge::default(),
+            runner_breaches: Gauge::default(),
             registry: Registry::default(),
         };
         let m = &metrics;
@@ -87,7 +102,9 @@ impl Metrics {
         registry.register("memory_limit_bytes", "The node's limit of segments", m.memory_limit.clone());
         registry.register("pool_ready_segments", "Segments that are ready", m.pool_ready.clone());
         registry.register("pool_misses", "Segments that were not ready", m.pool_misses.clone());
-        registry.register("runner_generation", "Runners there have been", m.runner_generation.clone());
+        registry.register("runners_assigned", "Tenants that have a runner", m.runners_assigned.clone());
+        registry.register("runner_processes", "Runners' processes there have been", m.runner_processes.clone());
+        registry.register("runner_breaches", "Connections to runners that broke bounds", m.runner_breaches.clone());
         Self { registry, ..metrics }
     }
 
@@ -97,7 +114,9 @@ impl Metrics {
         self.memory_limit.set(i64::try_from(sampled.memory_limit).unwrap_or(i64::MAX));
         self.pool_ready.set(i64::try_from(sampled.pool_ready).unwrap_or(i64::MAX));
         self.pool_misses.set(i64::try_from(sampled.pool_misses).unwrap_or(i64::MAX));
-        self.runner_generation.set(i64::from(sampled.runner_generation));
+        self.runners_assigned.set(i64::try_from(sampled.runners.assigned).unwrap_or(i64::MAX));
+        self.runner_processes.set(i64::from(sampled.runners.started));
+        self.runner_breaches.set(i64::try_from(sampled.runners.breaches).unwrap_or(i64::MAX));
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             tracing::error!(%error, "metrics cannot be encoded");

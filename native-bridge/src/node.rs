@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use headstart_base::{Error, ErrorCode, Nanos, Result};
 use headstart_memory::Pool;
 use headstart_net::Client;
-use headstart_runner::Runner;
+use headstart_runner::Runners;
 use headstart_sandbox::Sandboxes;
 use tokio::runtime::Handle;
 
@@ -32,7 +32,7 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
-    pub(crate) runner: Option<Arc<Runner>>,
+    pub(crate) runners: Option<Arc<Runners>>,
     /// The data runtime: fetches, applications' sockets, bodies.
     pub(crate) data: Handle,
     draining: AtomicBool,
@@ -46,7 +46,7 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
-    pub(crate) runner: Option<Arc<Runner>>,
+    pub(crate) runners: Option<Arc<Runners>>,
     pub(crate) data: Handle,
 }
 
@@ -61,7 +61,7 @@ impl Node {
             pool: parts.pool,
             client: parts.client,
             sandboxes: parts.sandboxes,
-            runner: parts.runner,
+            runners: parts.runners,
             data: parts.data,
             draining: AtomicBool::new(false),
             last_stream: AtomicU64::new(0),
@@ -107,6 +107,9 @@ impl Node {
     pub(crate) fn find_instance(&self, id: &str) -> Result<Arc<Instance>> {
         let found = lock(&self.instances).get(id).cloned();
         found.ok_or_else(|| Error::new(ErrorCode::UnknownInstance, format!("there is no instance {id:.40}")))
+        if let Some(runners) = &self.runners {
+            runners.release(tenant);
+        }
     }
 
     pub(crate) fn forget(&self, id: &str) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_memory::{Budget, Class, Pool};
 use headstart_net::{Client, ClientConfig};
-use headstart_runner::{Relay, Runner, RunnerConfig};
+use headstart_runner::{Relay, RunnerConfig, Runners, RunnersConfig};
 use headstart_sandbox::{Line, SandboxConfig, Sandboxes};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
@@ -64,7 +64,7 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
     };
     reap_leftovers(&config)?;
     let node = make(config, &data).await?;
-    let relay = begin_relay(&node)?;
+    let relays = begin_relays(&node)?;
     let (streams, upgraded) = mpsc::channel(STREAMS);
     let serving = data.spawn(http::serve(Arc::clone(&node), listener, streams));
     let control = tokio::task::spawn_local(control::serve(Arc::clone(&node), upgraded));
@@ -83,15 +83,16 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
     // The last events are fetched; now the streams end.
     control.abort();
     serving.abort();
-    if let Some(relay) = relay {
+    for relay in relays {
         relay.abort();
     }
     node.sandboxes.shutdown().await;
-    if let Some(runner) = &node.runner {
-        runner.shutdown().await;
+    let slots = node.runners.as_ref().map_or(0, |runners| runners.slots());
+    if let Some(runners) = &node.runners {
+        runners.shutdown().await;
     }
-    for path in [socket, node.config.relay_socket()] {
-        // Either may never have been.
+    for path in (0..slots).map(|slot| node.config.relay_socket(slot)).chain([socket]) {
+        // It may have been removed before.
         let _ = std::fs::remove_file(path);
     }
     tracing::info!("ended");
@@ -124,11 +125,16 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(cannot)
 }
 
-/// Removes what a previous life left: instances' folders and half-received bundles. (`Sandboxes::new` does the sandboxes.)
+/// Removes what a previous life left: the folders of instances and runners, and half-received bundles. (`Sandboxes::new` does the
+/// sandboxes, and the runners' processes.)
 fn reap_leftovers(config: &Config) -> Result<()> {
     let cannot = |error| io("cannot reap a previous life's leftovers", &error);
-    for entry in std::fs::read_dir(config.instances_dir()).map_err(cannot)? {
-        std::fs::remove_dir_all(entry.map_err(cannot)?.path()).map_err(cannot)?;
+    for folder in [config.instances_dir(), config.run_dir.join("runner")] {
+        for entry in std::fs::read_dir(folder).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            removed.map_err(cannot)?;
+        }
     }
     for entry in std::fs::read_dir(config.bundles_dir()).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
@@ -165,14 +171,14 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     };
     let sandboxes = data.spawn(Sandboxes::new(sandboxes)).await;
     let sandboxes = sandboxes.map_err(|error| Error::new(ErrorCode::Internal, format!("the sandboxes: {error}")))??;
-    let runner = {
+    let runners = {
         let _runtime = data.enter();
-        begin_runner(&config)?
+        begin_runners(&config)?
     };
-    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, runner, data: data.clone() }))
+    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, runners, data: data.clone() }))
 }
 
-fn begin_runner(config: &Config) -> Result<Option<Arc<Runner>>> {
+fn begin_runners(config: &Config) -> Result<Option<Arc<Runners>>> {
     let Some(wanted) = &config.runner else { return Ok(None) };
     let Some(dir) = wanted.config_file.parent() else {
         return Err(Error::new(ErrorCode::InvalidArgument, "the runner's config_file has no folder"));
@@ -183,30 +189,33 @@ fn begin_runner(config: &Config) -> Result<Option<Arc<Runner>>> {
             logs::logs().line("runner", "", "", line.at, line.stream, &line.text);
         }
     });
-    let config = RunnerConfig {
+    let runner = RunnerConfig {
         workerd: wanted.workerd.clone(),
         bwrap: config.bwrap.clone(),
         run_dir: config.run_dir.clone(),
         config_file: wanted.config_file.clone(),
         dir: dir.to_owned(),
-        socket: config.run_dir.join("runner").join("runner.sock"),
         data_limit: wanted.data_limit,
         memory_limit: wanted.memory_limit,
     };
-    Runner::start(config, sender).map(Some)
+    Runners::start(RunnersConfig { runner, slots: wanted.slots, spares: wanted.spares }, sender).map(Some)
 }
 
-fn begin_relay(node: &Arc<Node>) -> Result<Option<tokio::task::JoinHandle<()>>> {
-    let Some(runner) = node.runner.clone() else { return Ok(None) };
-    let listener: UnixListener = {
-        let _runtime = node.data.enter();
-        http::bind(&node.config.relay_socket())?
+fn begin_relays(node: &Arc<Node>) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+    let Some(runners) = &node.runners else { return Ok(Vec::new()) };
+    let begin = |slot| {
+        let listener: UnixListener = {
+            let _runtime = node.data.enter();
+            http::bind(&node.config.relay_socket(slot))?
+        };
+        let runners = Arc::clone(runners);
+        Ok(node.data.spawn(async move {
+            if let Err(error) = Relay::serve(listener, runners, slot).await {
+                tracing::error!(%error, slot, "a relay ends");
+            }
+        }))
     };
-    Ok(Some(node.data.spawn(async move {
-        if let Err(error) = Relay::serve(listener, runner).await {
-            tracing::error!(%error, "the relay ends");
-        }
-    })))
+    (0..runners.slots()).map(begin).collect()
 }
 
 /// Refuses what is new, waits for what runs, and reaps all.

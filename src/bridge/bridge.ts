@@ -4,6 +4,7 @@
  */
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import {
+	type AssignedRunner,
 	BridgeClient,
 	type Event,
 	type Function as FunctionSpec,
@@ -85,8 +86,19 @@ export class Bridge {
 		return (await within(this.#root.liveObjects())).count;
 	}
 
-	async runner(): Promise<RunnerStatus> {
-		return (await within(this.#root.runner())).status;
+	/** Of a tenant's runner. */
+	async runner(tenant: string): Promise<RunnerStatus> {
+		return (await within(this.#root.runner({ tenant }))).status;
+	}
+
+	/** Makes a slot a tenant's; whose it was loses its runner. */
+	async assignRunner(slot: number, tenant: string): Promise<void> {
+		await checked(this.#root.assignRunner({ slot, tenant }));
+	}
+
+	/** Whose the slots are. */
+	async runners(): Promise<AssignedRunner[]> {
+		return (await within(this.#root.runners())).assigned;
 	}
 
 	[Symbol.dispose](): void {

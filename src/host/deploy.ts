@@ -2,6 +2,8 @@
 import * as v from "valibot";
 import { Bridge } from "../bridge/bridge.ts";
 import { functions } from "../durable/node.ts";
+import { MAX_FUNCTIONS } from "../durable/registry.ts";
+import { TenantRunner } from "../durable/runners.ts";
 import { parseLoad } from "../durable/transcript/validate.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import { boundMemory } from "../isolates/wasm/memory.ts";
@@ -88,22 +90,25 @@ export async function deploy(
 	{ manifest, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
 	await checkBundle(env, tenant, bundle);
-	const script = initscript && (await loadScript(env, initscript, manifest.initscript?.limits.memory));
-	const deployed: DeployedFunction = {
-		tenant,
-		digest: await functionDigest(tenant, manifest, bundle, script?.module),
-		manifest,
-		bundle,
-		deployedAt: Date.now(),
-		...(script && { script }),
-	};
 	const bridge = Bridge.connect(env.BRIDGE);
+	let deployed: DeployedFunction;
 	try {
+		const runner = new TenantRunner(env, tenant, async () => bridge);
+		const script = initscript && (await loadScript(runner, initscript, manifest.initscript?.limits.memory));
+		deployed = {
+			tenant,
+			digest: await functionDigest(tenant, manifest, bundle, script?.module),
+			manifest,
+			bundle,
+			deployedAt: Date.now(),
+			...(script && { script }),
+		};
 		await bridge.putFunction(functionSpec(deployed));
 	} finally {
 		bridge[Symbol.dispose]();
 	}
-	await registry(env).put(deployed);
+	if (!(await registry(env).put(deployed)))
+		throw new HeadstartError("tooMany", `a tenant has at most ${MAX_FUNCTIONS} functions`);
 	functions.put(deployed);
 	return deployed;
 }
@@ -115,7 +120,7 @@ async function checkBundle(env: Env, tenant: string, bundle: string): Promise<vo
 }
 
 async function loadScript(
-	env: Env,
+	runner: TenantRunner,
 	{ format, bytes, sourceMap }: NonNullable<Deployment["initscript"]>,
 	memoryBytes: number | undefined,
 ): Promise<DeployedScript> {
@@ -130,12 +135,12 @@ async function loadScript(
 			: { digest, format, source: new TextDecoder().decode(bytes) };
 	let loaded: unknown;
 	try {
-		loaded = await env.RUNNER.load(module, memoryBytes);
-	} catch (error) {
-		throw new HeadstartError(
-			"runnerLost",
-			`the runner did not take the initscript: ${HeadstartError.from(error).message}`,
-		);
+		await runner.claim();
+		loaded = await runner.load(module, memoryBytes);
+	} catch (thrown) {
+		const error = HeadstartError.from(thrown, "runnerLost");
+		if (error.code === "tooMany") throw error;
+		throw new HeadstartError("runnerLost", `the runner did not take the initscript: ${error.message}`);
 	}
 	const refused = parseLoad(loaded);
 	if (refused !== undefined) throw new HeadstartError(refused.code, `initscript: ${refused.message}`);

@@ -1,6 +1,7 @@
 /** Adding, changing and removing tenants, and having them in memory. */
 import { dropTenant, putTenant, type Usage, usage } from "../bridge/tenants.ts";
 import { functions, pool, tenants } from "../durable/node.ts";
+import { dropRunner } from "../durable/runners.ts";
 import { transcript } from "../durable/spares.ts";
 import { type KnownTenant, sha256 } from "../durable/tenants.ts";
 import type { Env } from "../shared/env.ts";
@@ -86,6 +87,7 @@ export async function removeTenant(env: Env, name: string): Promise<void> {
 	pool.endLiveOf(name);
 	try {
 		await remove(env, name);
+	dropRunner(env, name);
 	} catch (error) {
 		// It can be tried again: the registry has it still.
 		await load(env);

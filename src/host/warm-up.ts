@@ -1,8 +1,12 @@
 import { Bridge } from "../bridge/bridge.ts";
 import { functions } from "../durable/node.ts";
+import { adoptRunners, TenantRunner } from "../durable/runners.ts";
 import type { Env } from "../shared/env.ts";
 import { type DeployedFunction, functionSpec } from "../shared/function.ts";
 import { registry } from "./functions.ts";
+
+/** For how many tenants a node that has just started readies runners; the others' first starts do that. */
+const READY_TENANTS = 4;
 
 let warm = false;
 
@@ -17,9 +21,17 @@ export async function warmUp(env: Env): Promise<void> {
 	for (const it of all) if (functions.named(it.tenant, it.manifest.name) === undefined) functions.put(it);
 	const bridge = Bridge.connect(env.BRIDGE);
 	try {
+		await adoptRunners(env, bridge);
+		const scripted = all.filter(({ script }) => script !== undefined);
+		const ready = [...new Set(scripted.map(({ tenant }) => tenant))].slice(0, READY_TENANTS);
 		await Promise.allSettled([
 			...all.map((it) => bridge.putFunction(functionSpec(it))),
-			...all.flatMap(({ script }) => (script === undefined ? [] : [env.RUNNER.load(script.module)])),
+			...ready.map(async (tenant) => {
+				const runner = new TenantRunner(env, tenant, async () => bridge);
+				await runner.claim();
+				const own = scripted.filter((it) => it.tenant === tenant);
+				await Promise.all(own.flatMap(({ script }) => (script ? [runner.load(script.module)] : [])));
+			}),
 		]);
 	} finally {
 		bridge[Symbol.dispose]();

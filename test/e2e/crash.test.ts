@@ -27,7 +27,7 @@ function kill(pid: number | undefined): void {
 }
 
 async function runnerPid(): Promise<number> {
-	const [pid] = await runners(node().node.bridge.pid ?? 0);
+	const [pid] = await runners(node().node.run);
 	if (pid === undefined) throw new Error("there is no runner");
 	return pid;
 }

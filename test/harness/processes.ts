@@ -1,5 +1,7 @@
 /** Processes of a node, found by their parents. */
 import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { askSocket } from "../../src/cli/node/wait.ts";
 
 export interface Descendant {
 	pid: number;
@@ -26,10 +28,26 @@ export async function descendants(pid: number): Promise<Descendant[]> {
 	);
 }
 
-/** The workerd processes that hold initscripts, below a bridge. */
-export async function runners(bridge: number): Promise<number[]> {
-	return (await descendants(bridge))
-		.filter(({ command }) => /workerd\0serve/.test(command) && !/bwrap/.test(command.split("\0")[0] ?? ""))
+/** A workerd process that holds initscripts, as the bridge knows it. */
+export interface RunnerProcess {
+	/** 0: it is being replaced. */
+	pid: number;
+	/** Empty: a spare one. */
+	tenant: string;
+	slot: number | null;
+}
+
+/** A node's runners, the spare ones last. */
+export async function runnerProcesses(run: string): Promise<RunnerProcess[]> {
+	const { body } = await askSocket(join(run, "bridge.sock"), "/inventory");
+	return (JSON.parse(body) as { runners: RunnerProcess[] }).runners;
+}
+
+/** The process ids of tenants' runners. */
+export async function runners(run: string, tenant?: string): Promise<number[]> {
+	const all = await runnerProcesses(run);
+	return all
+		.filter((it) => it.pid > 0 && (tenant === undefined ? it.slot !== null : it.tenant === tenant))
 		.map(({ pid }) => pid);
 }
 

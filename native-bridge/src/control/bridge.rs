@@ -23,6 +23,15 @@ impl Server {
         Self { stream }
     }
 
+    async fn assign(&self, slot: u16, tenant: &str) -> Result<()> {
+        let node = &self.stream.node;
+        let tenant = node.tenants.find(tenant)?;
+        match &node.runners {
+            Some(runners) => runners.assign(slot, &tenant.name).await,
+            None => Err(Error::new(ErrorCode::InvalidArgument, "this node runs no initscripts")),
+        }
+    }
+
     fn attach(&self, id: &str) -> Result<Arc<Instance>> {
         let instance = self.stream.node.find_instance(id)?;
         instance.attach(self.stream.id);
@@ -126,13 +135,13 @@ impl bridge::Server for Server {
 
     async fn runner(
         self: Rc<Self>,
-        _: bridge::RunnerParams,
+        params: bridge::RunnerParams,
         mut results: bridge::RunnerResults,
     ) -> std::result::Result<(), capnp::Error> {
+        let tenant = params.get()?.get_tenant()?.to_str()?;
         let mut answer = results.get().init_status();
-        match &self.stream.node.runner {
-            Some(runner) => {
-                let status = runner.status();
+        match self.stream.node.runners.as_ref().and_then(|runners| runners.of(tenant)) {
+            Some(status) => {
                 answer.set_pid(status.pid);
                 answer.set_generation(status.generation);
                 answer.set_state(match status.state {
@@ -151,6 +160,33 @@ impl bridge::Server for Server {
                 answer.set_last_heard_millis(u32::try_from(silence).unwrap_or(u32::MAX));
             }
             None => answer.set_state(runner_status::State::Dead),
+        }
+        Ok(())
+    }
+
+    async fn assign_runner(
+        self: Rc<Self>,
+        params: bridge::AssignRunnerParams,
+        mut results: bridge::AssignRunnerResults,
+    ) -> std::result::Result<(), capnp::Error> {
+        let params = params.get()?;
+        let assigned = self.assign(params.get_slot(), params.get_tenant()?.to_str()?).await;
+        encode::error(results.get().init_error(), assigned.err().as_ref());
+        Ok(())
+    }
+
+    async fn runners(
+        self: Rc<Self>,
+        _: bridge::RunnersParams,
+        mut results: bridge::RunnersResults,
+    ) -> std::result::Result<(), capnp::Error> {
+        let known = self.stream.node.runners.as_ref().map_or_else(Vec::new, |runners| runners.all());
+        let assigned: Vec<_> = known.iter().filter_map(|it| Some((it.slot?, &it.tenant))).collect();
+        let mut answer = results.get().init_assigned(assigned.len() as u32);
+        for (index, (slot, tenant)) in (0..).zip(assigned) {
+            let mut it = answer.reborrow().get(index);
+            it.set_slot(slot);
+            it.set_tenant(tenant);
         }
         Ok(())
     }

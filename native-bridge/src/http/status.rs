@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{Body, Cut, json as answer, with_type};
 use crate::logs;
-use crate::metrics::Sampled;
+use crate::metrics::{Runners, Sampled};
 use crate::node::{Node, VERSION};
 
 /// Lines on their way to a reader.
@@ -21,11 +21,11 @@ const LINES: usize = 256;
 
 pub(super) fn health(node: &Arc<Node>) -> Response<Body> {
     let status = if node.is_draining() { "draining" } else { "ok" };
-    answer(StatusCode::OK, &json!({ "status": status, "runner": runner(node), "version": VERSION }))
+    answer(StatusCode::OK, &json!({ "status": status, "runners": runners(node), "version": VERSION }))
 }
 
-fn runner(node: &Node) -> Value {
-    node.runner.as_ref().map_or(Value::Null, |runner| json!(runner.status()))
+fn runners(node: &Node) -> Value {
+    node.runners.as_ref().map_or(Value::Null, |runners| json!(runners.all()))
 }
 
 pub(super) fn metrics(node: &Arc<Node>) -> Response<Body> {
@@ -36,7 +36,11 @@ pub(super) fn metrics(node: &Arc<Node>) -> Response<Body> {
         memory_limit: budget.limit(),
         pool_ready: pool.classes.iter().map(|(_, ready, _)| ready).sum(),
         pool_misses: pool.misses,
-        runner_generation: node.runner.as_ref().map_or(0, |runner| runner.status().generation),
+        runners: node.runners.as_ref().map_or_else(Runners::default, |runners| Runners {
+            assigned: runners.all().iter().filter(|runner| runner.slot.is_some()).count(),
+            started: runners.started(),
+            breaches: runners.breaches(),
+        }),
     });
     with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
 }
@@ -68,7 +72,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
             "sockets": sockets,
             "sandboxes": node.sandboxes.inventory(),
             "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "hits": pool.hits, "misses": pool.misses },
-            "runner": runner(node),
+            "runners": runners(node),
         }),
     )
 }

@@ -105,9 +105,9 @@ test("without a bridge nothing is owned, and without a node there is nothing", a
 
 test("the inventory may nest as it likes", () => {
 	const owned = parseInventory({
-		runner: { pid: 7 },
+		runners: [{ pid: 7, cgroup: "headstart/x/runner-1" }],
 		sandboxes: [{ id: "i-a", pids: [1, 2], cgroup: "headstart/x/i-a" }],
 	});
 	expect([...owned.pids]).toEqual([7, 1, 2]);
-	expect(owned.cgroups.has("headstart/x/i-a")).toBe(true);
+	expect([...owned.cgroups]).toEqual(["headstart/x/runner-1", "headstart/x/i-a"]);
 });

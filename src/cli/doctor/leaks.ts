@@ -32,8 +32,6 @@ export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 	const where = { run: await resolved(run), state: await resolved(state) };
 	const tag = nodeTag(where.run);
 	const { bridge, owned } = await inventory(where.run);
-	// A bridge that runs has its runner in a group of its own.
-	if (bridge !== undefined) owned.cgroups.add(`headstart/${tag}/runner`);
 	const found = await Promise.all([
 		namespaces(tag, owned),
 		links(tag, owned),

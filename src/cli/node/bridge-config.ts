@@ -2,13 +2,16 @@ import { join } from "node:path";
 import { findProgram } from "../find-program.ts";
 import { inRoot, workerd } from "../paths.ts";
 
+/** How many tenants may have a runner at one time, each a process of its own: as many as the host has bindings for. wrangler.toml says the same. */
+export const RUNNER_SLOTS = 8;
+
 /** `RUN/bridge.json`, what native-bridge is told at its start; what is not here has its defaults (native-bridge/src/config.rs). */
 export interface BridgeConfig {
 	run_dir: string;
 	state_dir: string;
 	/** Secrets in the clear, of an earlier version: taken in and removed. */
 	secrets_file: string;
-	runner: { workerd: string; config_file: string };
+	runner: { workerd: string; config_file: string; slots: number };
 	runsc?: string;
 	bwrap?: string;
 	memory?: BridgeMemory;
@@ -38,7 +41,7 @@ export function bridgeConfig(
 		run_dir: run,
 		state_dir: state,
 		secrets_file: join(state, "secrets.toml"),
-		runner: { workerd, config_file: inRoot("dist/runner/config.capnp") },
+		runner: { workerd, config_file: inRoot("dist/runner/config.capnp"), slots: RUNNER_SLOTS },
 		...(runsc === undefined ? {} : { runsc }),
 		...(bwrap === undefined ? {} : { bwrap }),
 		...(memory === undefined ? {} : { memory }),

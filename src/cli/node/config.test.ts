@@ -11,7 +11,7 @@ import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, hostConfig } from "./config.ts
 const config = hostConfig({
 	listen: "127.0.0.1:8787",
 	bridgeSocket: '/run/a "b"\\/bridge.sock',
-	relaySocket: "/run/relay.sock",
+	relaySockets: ["/run/relay-0.sock", "/run/relay-1.sock"],
 	objects: "/state/objects",
 	bundle: "worker.js",
 	access: { kind: "tokens", operatorTokenHash: "00ff" },
@@ -26,6 +26,7 @@ test("workerd takes the configuration", async () => {
 		const compile = ["compile", "--config-only", join(folder, "host.capnp")];
 		const { stdout } = await promisify(execFile)(workerd, compile, { encoding: "buffer" });
 		expect(stdout.includes("00ff")).toBe(true);
+		expect(stdout.includes("unix:/run/relay-1.sock") && stdout.includes("RUNNER_1")).toBe(true);
 		expect(stdout.includes('unix:/run/a "b"\\/bridge.sock')).toBe(true);
 	} finally {
 		await rm(folder, { recursive: true });

@@ -4,9 +4,9 @@ import { type Access, accessBindings } from "./access.ts";
 export interface HostConfig {
 	/** Address of the HTTP API, "127.0.0.1:8787". */
 	listen: string;
-	/** The bridge's socket and its relay to the runner. */
+	/** The bridge's socket, and its relays to the runners, by slot. */
 	bridgeSocket: string;
-	relaySocket: string;
+	relaySockets: readonly string[];
 	/** Where Durable Objects are kept. */
 	objects: string;
 	/** The bundled host, relative to the configuration file. */
@@ -38,8 +38,7 @@ const config :Workerd.Config = (
       compatibilityFlags = [${COMPATIBILITY_FLAGS.map(text).join(", ")}],
       bindings = [
         (name = "BRIDGE", service = "bridge"),
-        (name = "RUNNER", service = "runner"),
-        (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
+${config.relaySockets.map((_, slot) => `        (name = "RUNNER_${slot}", service = "runner-${slot}"),\n`).join("")}        (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
         (name = "REGISTRY", durableObjectNamespace = "Registry"),
         (name = "LOG", durableObjectNamespace = "Log"),
 ${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.recordInputs) })
@@ -53,8 +52,7 @@ ${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.re
       durableObjectStorage = (localDisk = "objects"),
     )),
     (name = "bridge", external = (address = ${text(`unix:${config.bridgeSocket}`)}, http = ())),
-    (name = "runner", external = (address = ${text(`unix:${config.relaySocket}`)}, http = (capnpConnectHost = "runner"))),
-    (name = "objects", disk = (path = ${text(config.objects)}, writable = true)),
+${config.relaySockets.map(runnerService).join("")}    (name = "objects", disk = (path = ${text(config.objects)}, writable = true)),
   ],
   sockets = [(name = "http", address = ${text(config.listen)}, service = "host", http = ())],
 );
@@ -63,6 +61,12 @@ ${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.re
 
 /** The binding that makes the host record its transcripts' inputs (src/shared/env.ts). */
 export function recordBindings(recordInputs: boolean): Record<string, string> {
+/** The way to the runner in a slot. */
+function runnerService(socket: string, slot: number): string {
+	const address = text(`unix:${socket}`);
+	return `    (name = "runner-${slot}", external = (address = ${address}, http = (capnpConnectHost = "runner"))),\n`;
+}
+
 	return recordInputs ? { RECORD_INPUTS: "1" } : {};
 }
 

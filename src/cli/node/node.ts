@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { inRoot, program, workerd } from "../paths.ts";
 import { type Access, operatorTokenFile, tokenAccess } from "./access.ts";
-import { type AllowPrivate, type BridgeMemory, bridgeConfig } from "./bridge-config.ts";
+import { type AllowPrivate, type BridgeMemory, bridgeConfig, RUNNER_SLOTS } from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
 import { type DevStore, keepCredentials, SERVICES, startDevStore } from "./dev-store.ts";
@@ -161,7 +161,7 @@ async function startHost(
 		hostConfig({
 			listen: `127.0.0.1:${port}`,
 			bridgeSocket: join(run, "bridge.sock"),
-			relaySocket: join(run, "relay.sock"),
+			relaySockets: Array.from({ length: RUNNER_SLOTS }, (_, slot) => join(run, `relay-${slot}.sock`)),
 			objects: join(state, "objects"),
 			bundle: "worker.js",
 			access,

@@ -18,8 +18,10 @@ const GRACE_MS = 1000;
 const RUNNER_BACK_MS = 3000;
 const RUNNER_ASK_MS = 25;
 
-/** The runner's binding: its entrypoint, and HTTP for its heartbeat. */
-export type RunnerBinding = RunnerService & Pick<Fetcher, "fetch">;
+/** The tenant's runner: its entrypoint, and whether it answers now. */
+export interface RunnerBinding extends Pick<RunnerService, "run" | "load"> {
+	answers(): Promise<boolean>;
+}
 
 export interface ScriptRunSpec {
 	script: DeployedScript;
@@ -112,9 +114,7 @@ async function loaded(runner: RunnerBinding, { module }: DeployedScript): Promis
 async function runnerBack(runner: RunnerBinding): Promise<void> {
 	for (const until = Date.now() + RUNNER_BACK_MS; Date.now() < until; ) {
 		await new Promise((resolve) => setTimeout(resolve, RUNNER_ASK_MS));
-		const answer = await runner.fetch("http://runner/ping").catch(() => undefined);
-		await answer?.body?.cancel();
-		if (answer?.ok) return;
+		if (await runner.answers().catch(() => false)) return;
 	}
 }
 

@@ -93,6 +93,11 @@ export class Turn {
 
 const byTenant = new Map<string, Turns>();
 
+/** A tenant has no runner any more. */
+export function forgetTurns(tenant: string): void {
+	byTenant.delete(tenant);
+}
+
 /** Those of a tenant's runner. */
 export function turnsOf(tenant: string): Turns {
 	const turns = byTenant.get(tenant) ?? new Turns();
