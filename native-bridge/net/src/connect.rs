@@ -60,7 +60,8 @@ impl Connector {
         match addresses.iter().find(|address| !self.reach.allows(address.ip(), host)) {
             None => Ok(addresses),
             Some(address) => {
-                let message = format!("{endpoint} ({address}) is not for functions: it is in the node's own network");
+                let why = self.reach.refusal(address.ip());
+                let message = format!("{endpoint} ({address}) is not for functions: {why}");
                 Err(Error::new(ErrorCode::EgressDenied, message))
             }
         }

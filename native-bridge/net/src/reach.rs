@@ -86,8 +86,7 @@ impl Network {
 }
 
 impl Reach {
-    /// Whether `ip` may be connected to. `named`: a host that the tenant wrote, or one that a secret of its own names; `None` for
-    /// a store.
+    /// Whether `ip` may be connected to. `host` is what the tenant's address says; `None` for a store.
     pub(crate) fn allows(&self, ip: IpAddr, host: Option<&str>) -> bool {
         let ip = ip.to_canonical();
         match kind(ip) {
@@ -98,6 +97,17 @@ impl Reach {
                 Self::Spelled => host.is_none_or(|host| host == "localhost" || host.parse::<IpAddr>().is_ok()),
                 Self::Networks(networks) => networks.iter().any(|network| network.contains(ip)),
             },
+        }
+    }
+}
+
+impl Reach {
+    /// Why it is not allowed.
+    pub(crate) fn refusal(&self, ip: IpAddr) -> &'static str {
+        match (kind(ip.to_canonical()), self) {
+            (Kind::Private, Self::Spelled) => "a name must not lead into the node's own networks; spell the address",
+            (Kind::Private, _) => "it is in the node's own networks, of which --allow-private says what may be reached",
+            _ => "it is no service's, but a metadata service's, link-local or multicast",
         }
     }
 }
