@@ -396,3 +396,26 @@ async fn nobody_there() {
     let error = client().send("t", &s3, None, &request, deadline, &mut Sink::default(), &mut |_| {}).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::UnknownSecret);
 }
+
+#[tokio::test]
+async fn a_claim_of_a_task_is_never_repeated() {
+    let url = "{\"QueueUrl\":\"http://h/1/jobs\"}";
+    let found = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{url}", url.len());
+    let whole = "{\"QueueName\":\"jobs\"}".len();
+    let server = Server::start(vec![
+        vec![Step::Read(whole), send(&found)],
+        vec![Step::Read(0), Step::Reset],
+        vec![Step::Read(0), send("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"), Step::Hold],
+    ])
+    .await;
+    let store = Store::new(&server.to().to_string(), "r", "a", "s").unwrap();
+    let queue = Address::parse("sqs://jobs").unwrap();
+    let claim = headstart_net::Request::parse(&queue, b"ReceiveMessage\n\n{}").unwrap();
+    let client = client();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut sink = Sink::default();
+    let lost = client.send("t", &queue, Some(&store), &claim, deadline, &mut sink, &mut |_| {}).await.unwrap_err();
+    assert_eq!((lost.code, server.asked()), (ErrorCode::ConnectionReset, 2), "the URL, and one claim");
+    let busy = client.send("t", &queue, Some(&store), &claim, deadline, &mut sink, &mut |_| {}).await.unwrap();
+    assert_eq!((busy.head.status, busy.attempts, server.asked()), (503, 1, 3), "the URL is known now");
+}
