@@ -20,6 +20,7 @@ const miniflare = { compatibilityDate: "2026-11-01", compatibilityFlags: ["nodej
 const durableObjects = {
 	REGISTRY: { className: "Registry", useSQLite: true },
 	LOG: { className: "Log", useSQLite: true },
+	SERVICES: { className: "Services", useSQLite: true },
 };
 const bridge = { external: { address: `unix:${socketPath(directory)}`, http: {} } };
 

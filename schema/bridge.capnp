@@ -84,6 +84,8 @@ struct Function {
   secrets @10 :List(Pair);         # scheme → name in the node's secrets file
   marks @11 :List(Text);           # a line of the app's output that begins with one of these is a mark on the timeline
   network @12 :Bool;               # whether the app itself may reach the egress list (its own client, no bridge)
+  share @13 :List(Text);           # requests whose replies runs of its initscript share: "GET s3://models/*"
+  shareTtlMillis @14 :UInt32;      # how old a shared reply may be; 0: only those that ask at one time share
 }
 
 struct Pair { name @0 :Text; value @1 :Text; }
@@ -218,6 +220,7 @@ struct Event {
     connReady @25 :ConnReady;      # what the script transferred can be got from now on, or why not
     connTaken @26 :ConnTaken;      # GetConn of the application
     connClosed @27 :ConnClosed;    # a connection that the bridge carried for the application has ended
+    rpcShared @28 :RpcShared;      # in the place of rpcSent: another run of the function has asked for it
   }
 }
 
@@ -228,6 +231,8 @@ struct Exited { status @0 :Int32; signal @1 :UInt32; error @2 :Error; }
 struct RpcAccepted { rpc @0 :MsgId; content @1 :Text; idempotent @2 :Bool; }
 # content: canonical "VERB address/path", what divergence and the trace compare.
 struct RpcSent { rpc @0 :MsgId; reused @1 :Bool; attempt @2 :UInt16; }
+struct RpcShared { rpc @0 :MsgId; ageNanos @1 :UInt64; }
+# ageNanos: how long ago it was asked for.
 struct RpcDone { rpc @0 :MsgId; reply @1 :Reply; error @2 :Error; }
 struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; connection @5 :Bool; }
 # connection: a GetConn; content is then the address.

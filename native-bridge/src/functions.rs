@@ -8,6 +8,7 @@ use headstart_base::{Error, ErrorCode, Result};
 use headstart_net::{Address, Egress, Request, Scheme, Store};
 use headstart_sandbox::Isolation;
 
+use crate::shared::Share;
 use crate::sync::lock;
 
 /// Functions that are kept at most: the host puts one again when it is unknown.
@@ -35,6 +36,8 @@ pub(crate) struct Function {
     pub(crate) marks: Vec<String>,
     /// Whether the application itself may reach the egress list.
     pub(crate) network: bool,
+    /// What runs of its initscript share.
+    pub(crate) share: Option<Share>,
 }
 
 /// Bounds of an instance; see `Limits` in schema/bridge.capnp. None is 0: where the host says nothing, a default holds.

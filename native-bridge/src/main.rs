@@ -15,6 +15,8 @@ mod metrics;
 mod node;
 mod run;
 mod secrets;
+mod services;
+mod shared;
 mod sync;
 mod tenants;
 

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) rpcs: Family<Outcome, Counter>,
     pub(crate) calls: Family<Outcome, Counter>,
     pub(crate) received_bytes: Counter,
+    pub(crate) shared_rpcs: Counter,
     pub(crate) served: Family<Outcome, Counter>,
     pub(crate) invocations: Family<Outcome, Counter>,
     pub(crate) answer_bytes: Counter,
@@ -67,6 +68,7 @@ impl Metrics {
             rpcs: Family::default(),
             calls: Family::default(),
             received_bytes: Counter::default(),
+            shared_rpcs: Counter::default(),
             served: Family::default(),
             invocations: Family::default(),
             answer_bytes: Counter::default(),
@@ -88,6 +90,7 @@ impl Metrics {
         registry.register("app_packets", "Requests on the applications' sockets", m.app_packets.clone());
         registry.register("rpcs", "RPCs of initscripts, by outcome", m.rpcs.clone());
         registry.register("calls", "Calls that applications asked for, by outcome", m.calls.clone());
+        registry.register("shared_rpcs", "RPCs that had another run's reply", m.shared_rpcs.clone());
         registry.register("received", "Bytes of bodies", m.received_bytes.clone());
         registry.register("served", "Messages given to applications, by outcome", m.served.clone());
         registry.register("invocations", "Invocations, by outcome", m.invocations.clone());

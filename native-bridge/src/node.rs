@@ -17,10 +17,15 @@ use crate::functions::Functions;
 use crate::instance::{Instance, Stage, StreamId};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
+use crate::services::Services;
+use crate::shared::Shared;
 use crate::sync::lock;
 use crate::tenants::Tenants;
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Shared replies that nobody waits for have at most this part of the node's memory.
+const SHARED_PART: u64 = 4;
 
 pub(crate) struct Node {
     pub(crate) config: Config,
@@ -29,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) functions: Functions,
     pub(crate) secrets: Secrets,
     pub(crate) tenants: Tenants,
+    pub(crate) services: Services,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
@@ -58,6 +65,8 @@ impl Node {
             functions: Functions::default(),
             secrets: parts.secrets,
             tenants: Tenants::default(),
+            services: Services::default(),
+            shared: Shared::new(config.memory.node_bytes / SHARED_PART),
             pool: parts.pool,
             client: parts.client,
             sandboxes: parts.sandboxes,
@@ -95,6 +104,8 @@ impl Node {
     /// Forgets a tenant with its functions, and ends its instances.
     pub(crate) fn remove_tenant(&self, tenant: &str) {
         self.tenants.remove(tenant);
+        self.services.forget(tenant);
+        self.shared.forget(tenant);
         self.functions.drop_all(tenant);
         for instance in self.instances() {
             if instance.tenant == tenant {

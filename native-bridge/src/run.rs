@@ -224,9 +224,14 @@ async fn drain(node: &Arc<Node>) {
     node.drain();
     let busy = || node.instances().iter().any(|instance| instance.open_invocations() > 0);
     let deadline = tokio::time::Instant::now() + Duration::from_millis(node.config.limits.drain_ms);
-    while busy() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let functions = async {
+        while busy() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let both = async { tokio::join!(functions, node.services.end_all("the node is shutting down")) };
+    // What is not over by then is cut.
+    let _ = tokio::time::timeout_at(deadline, both).await;
     for instance in node.instances() {
         instance.stop("the node is shutting down");
     }

@@ -9,6 +9,7 @@ import { loginCommand } from "./commands/login.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { nodeCommand } from "./commands/node.ts";
 import { secretCommand } from "./commands/secret.ts";
+import { serviceCommand } from "./commands/service.ts";
 import { tenantCommand } from "./commands/tenant.ts";
 import { traceCommand } from "./commands/trace.ts";
 import { describe } from "./errors.ts";
@@ -22,6 +23,7 @@ const commands = [
 	secretCommand,
 	deployCommand,
 	invokeCommand,
+	serviceCommand,
 	traceCommand,
 	logsCommand,
 	benchCommand,

@@ -30,26 +30,38 @@ export interface Invocation {
 	event: Uint8Array<ArrayBuffer> | undefined;
 }
 
-/** Invocations on their way: so the request to an object needs no headers and mostly no body, which takes time. */
-export class HandOver {
-	readonly #waiting = new Map<string, Invocation>();
+/** A service's instance on its way to its object. */
+export interface ServiceStart {
+	/** The service's id. */
+	id: string;
+	deployed: DeployedFunction;
+	/** Of its initscript. */
+	input: Uint8Array<ArrayBuffer>;
+	/** The address that the service had before. */
+	address?: string;
+}
+
+/** What is on its way to an object: so the request to it needs no headers and mostly no body, which takes time. */
+export class HandOver<T> {
+	readonly #waiting = new Map<string, T>();
 	#last = 0;
 
 	/** Its name, to be given to the object. */
-	put(it: Invocation): string {
+	put(it: T): string {
 		const ticket = String(++this.#last);
 		this.#waiting.set(ticket, it);
 		return ticket;
 	}
 
-	take(ticket: string): Invocation | undefined {
+	take(ticket: string): T | undefined {
 		const it = this.#waiting.get(ticket);
 		this.#waiting.delete(ticket);
 		return it;
 	}
 }
 
-export const handOver = new HandOver();
+export const handOver = new HandOver<Invocation>();
+export const serviceStarts = new HandOver<ServiceStart>();
 export const functions = new Functions();
 export const pool = new Pool();
 export const tenants = new Tenants();

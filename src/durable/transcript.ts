@@ -7,11 +7,22 @@ import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import type { DeployedFunction } from "../shared/function.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
-import { bootId, functions, handOver, type Invocation, pool, tenants } from "./node.ts";
+import type { Answer, Serving } from "../shared/service.ts";
+import {
+	bootId,
+	functions,
+	handOver,
+	type Invocation,
+	pool,
+	type ServiceStart,
+	serviceStarts,
+	tenants,
+} from "./node.ts";
 import { TenantRunner } from "./runners.ts";
 import { invoke, takeSpare } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run, type RunListener } from "./transcript/run.ts";
+import { becomeReady, reason } from "./transcript/serving.ts";
 import { serverTiming } from "./transcript/timing.ts";
 
 const INSTANCE_HEADER = "x-headstart-instance";
@@ -35,6 +46,8 @@ export class Transcript extends DurableObject<Env> {
 	#run: Run | undefined;
 	#deployed: DeployedFunction | undefined;
 	#keep = false;
+	/** The service whose instance it is. */
+	#service: string | undefined;
 	#resting: ReturnType<typeof setTimeout> | null = null;
 
 	constructor(ctx: DurableObjectState, env: Env) {
@@ -46,13 +59,77 @@ export class Transcript extends DurableObject<Env> {
 	async prepare(tenant: string): Promise<void> {
 		if (this.#run !== undefined) return;
 		const bridge = await this.#connected();
-		const run = await this.#create(bridge, tenant, {
-			reconnect: () => this.#connected(),
-			answered: (error) => this.#answered(run, error),
-			exited: () => this.#leavePool(),
-			ended: () => this.#ended(run),
-		});
+		const run = await this.#create(
+			bridge,
+			tenant,
+			this.#listener(() => run),
+		);
 		this.#run = run;
+	}
+
+	/** Becomes an instance of a service. Answers when that is ready. */
+	async serve(ticket: string): Promise<Answer<Serving>> {
+		try {
+			const start = started(ticket);
+			const { deployed, id, input } = start;
+			await this.prepare(deployed.tenant);
+			const run = this.#run;
+			if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
+			this.#begin(run, deployed, id);
+			const record = this.env.RECORD_INPUTS === "1";
+			run.assign({ deployed, mode: "normal", receivedAt: 0n, record, service: true });
+			run.startScript(new TenantRunner(this.env, deployed.tenant, () => this.#connected()), input);
+			await run.start();
+			this.#log(deployed.tenant, run);
+			try {
+				return { ok: await becomeReady(this.env, run, start) };
+			} catch (thrown) {
+				run.stop(HeadstartError.from(thrown).code);
+				throw thrown;
+			}
+		} catch (thrown) {
+			if (this.#run === undefined) pool.addIdle(this.#name);
+			return { error: HeadstartError.from(thrown).value() };
+		}
+	}
+
+	/** Takes a service's instance over that outlived its host. Says whether it was there. */
+	async adopt(ticket: string, instance: string, startedAt: number): Promise<boolean> {
+		try {
+			const { deployed, id } = started(ticket);
+			const begin = { deployed, mode: "normal" as const, receivedAt: 0n, service: true, startedAt };
+			const run = await Run.adopt(
+				await this.#connected(),
+				instance,
+				this.#listener(() => run),
+				begin,
+			);
+			this.#run = run;
+			this.#begin(run, deployed, id);
+			return true;
+		} catch (thrown) {
+			pool.addIdle(this.#name);
+			const { code } = HeadstartError.from(thrown);
+			if (code !== "unknownInstance" && code !== "instanceClosed") console.error("not taken over", thrown);
+			return false;
+		}
+	}
+
+	#listener(run: () => Run): RunListener {
+		return {
+			reconnect: () => this.#connected(),
+			answered: (error) => this.#answered(run(), error),
+			exited: () => this.#leavePool(),
+			ended: () => this.#ended(run()),
+		};
+	}
+
+	/** The instance is a service's from now on. */
+	#begin(run: Run, deployed: DeployedFunction, service: string): void {
+		this.#deployed = deployed;
+		this.#service = service;
+		this.#keep = false;
+		pool.setLive(deployed.tenant, run.id, this.#name);
 	}
 
 	/** A bridge that was restarted has forgotten its tenants. */
@@ -238,8 +315,10 @@ export class Transcript extends DurableObject<Env> {
 		pool.removeSpare(this.#name);
 		this.#leavePool();
 		const deployed = this.#deployed;
+		if (this.#service !== undefined) this.#served(this.#service, run);
 		this.#run = undefined;
 		this.#deployed = undefined;
+		this.#service = undefined;
 		if (deployed === undefined) {
 			pool.addIdle(this.#name);
 			return;
@@ -247,6 +326,14 @@ export class Transcript extends DurableObject<Env> {
 		this.#finish(deployed.tenant, run.record).catch((error: unknown) =>
 			console.error("the log did not take a record", error),
 		);
+	}
+
+	/** Tells the services that an instance of theirs has ended. */
+	#served(service: string, run: Run): void {
+		const error = reason(run);
+		this.env.SERVICES.getByName("services")
+			.ended(service, { instance: run.id, ...(error && { error }) })
+			.catch((thrown: unknown) => console.error("the end of a service's instance was not told", thrown));
 	}
 
 	/** The instance cannot serve another invocation. */
@@ -287,4 +374,11 @@ export class Transcript extends DurableObject<Env> {
 		this.#bridge = bridge;
 		return bridge;
 	}
+}
+
+/** The service's start that is on its way under this name. */
+function started(ticket: string): ServiceStart {
+	const start = serviceStarts.take(ticket);
+	if (start === undefined) throw new HeadstartError("internal", "an object was asked for no service");
+	return start;
 }

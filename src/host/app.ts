@@ -8,6 +8,7 @@ import { functionRoutes } from "./routes/functions.ts";
 import { instances } from "./routes/instances.ts";
 import { node } from "./routes/node.ts";
 import { secrets } from "./routes/secrets.ts";
+import { serviceRoutes } from "./routes/services.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
 
 /** The HTTP API (docs/api.md) but for invocations, which worker.ts sees first. */
@@ -16,6 +17,7 @@ export const app = new Hono<HostEnv>();
 app.use(guard);
 app.use("/v1/*", authenticate);
 app.route("/v1/functions", functionRoutes);
+app.route("/v1/services", serviceRoutes);
 app.route("/v1/bundles", bundles);
 app.route("/v1/instances", instances);
 app.route("/v1/secrets", secrets);

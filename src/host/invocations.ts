@@ -42,6 +42,11 @@ export async function invokeFunction(
 	const mode = modeOf(query.get("mode"), query.get("only"));
 	const cold = mode !== "normal" || isSet(query.get("cold")) || isSet(headers.get("x-headstart-cold"));
 	const deployed = functions.named(tenant, name) ?? (await loadFunction(env, tenant, name));
+	if (deployed.manifest.service !== undefined) {
+		throw new HeadstartError("invalidArgument", `${name} is a service: it is not invoked`, {
+			hint: `Start it: POST /v1/services/${name}/instances, or \`headstart service start ${name}\`.`,
+		});
+	}
 	const length = headers.get("content-length");
 	checkLength(length, deployed.manifest.app.limits.event);
 	const small = length !== null && Number(length) <= SMALL_EVENT_BYTES;

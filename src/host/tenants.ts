@@ -8,6 +8,7 @@ import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import { DEFAULT_TENANT, isTenantName, type Quota, type Tenant } from "../shared/tenant.ts";
 import { registry } from "./functions.ts";
+import { services } from "./services.ts";
 import { newToken } from "./token.ts";
 
 const MAX_TENANTS = 1000;
@@ -111,6 +112,7 @@ async function clear(env: Env, name: string): Promise<void> {
 async function remove(env: Env, name: string): Promise<void> {
 	functions.dropAll(name);
 	await dropTenant(env.BRIDGE, name);
+	await services(env).drop(name);
 	await env.LOG.getByName("log").drop(name);
 	await registry(env).deleteTenant(name);
 }

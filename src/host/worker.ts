@@ -8,6 +8,7 @@ import { invocationOf, invokeFunction } from "./invocations.ts";
 
 export { Log } from "../durable/log.ts";
 export { Registry } from "../durable/registry.ts";
+export { Services } from "../durable/services.ts";
 export { Transcript } from "../durable/transcript.ts";
 
 export default {

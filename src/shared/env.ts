@@ -1,5 +1,6 @@
 import type { Log } from "../durable/log.ts";
 import type { Registry } from "../durable/registry.ts";
+import type { Services } from "../durable/services.ts";
 import type { Transcript } from "../durable/transcript.ts";
 import type { RunnerService } from "../isolates/protocol.ts";
 
@@ -15,6 +16,7 @@ export interface Env {
 	TRANSCRIPT: DurableObjectNamespace<Transcript>;
 	REGISTRY: DurableObjectNamespace<Registry>;
 	LOG: DurableObjectNamespace<Log>;
+	SERVICES: DurableObjectNamespace<Services>;
 	/** "1": a request without a token is the operator's, for the tenant "default". */
 	DEVELOPMENT?: string;
 	/** Hex SHA-256 of the operator's token. */

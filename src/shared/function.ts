@@ -83,6 +83,8 @@ export function functionSpec({ tenant, digest, manifest, bundle }: DeployedFunct
 		secrets: pairs(secrets),
 		marks: app.marks,
 		network: app.network,
+		share: manifest.initscript?.share?.allow ?? [],
+		shareTtlMillis: manifest.initscript?.share?.ttl ?? 0,
 	};
 }
 

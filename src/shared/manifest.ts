@@ -107,16 +107,60 @@ const scriptLimits = v.strictObject({
 	rpc_timeout: duration("1ms", "10m", "30s"),
 });
 
+/** What identical requests of an initscript's runs may share (docs/initscripts.md, "Sharing"). */
+const share = v.strictObject({
+	/** Requests that only read, as in [egress]: "GET s3://models/*". */
+	allow: v.pipe(v.array(shortText), v.minLength(1), v.maxLength(256)),
+	/** How old a reply may be. 0s: only those that ask while it is being fetched share it. */
+	ttl: duration("0s", "1h", "0s"),
+});
+
 const initscript = v.strictObject({
 	main: shortText,
 	on_failure: v.optional(v.picklist(["fallback", "fail"]), "fallback"),
 	limits: v.optional(scriptLimits, {}),
+	share: v.optional(share),
+});
+
+const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535, "a port is at most 65535"));
+
+/** What shows that a service is ready; one of the three. */
+const ready = v.pipe(
+	v.strictObject({
+		/** It accepts a connection there. */
+		port: v.optional(port),
+		/** There is such a file in its sandbox. */
+		file: v.optional(v.pipe(shortText, v.regex(/^\/./, "an absolute path was expected"))),
+		/** It has sent its initscript a message with this id. */
+		message: v.optional(v.pipe(shortText, v.minLength(1))),
+	}),
+	v.check((rule) => Object.keys(rule).length === 1, "one of port, file and message was expected"),
+);
+
+const SIGNALS = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM"] as const;
+
+/** A program that runs until it is stopped (docs/services.md). */
+const service = v.strictObject({
+	/** The port of the application that the service's address leads to. */
+	port: v.optional(port),
+	/** Without it: its port, if it has one. */
+	ready: v.optional(ready),
+	ready_timeout: duration("1ms", "10m", "30s"),
+	restart: v.optional(v.picklist(["never", "on-failure", "always"]), "on-failure"),
+	/** In a row, until it is given up. */
+	max_restarts: count(1000, 5),
+	/** Before the first restart; twice as long before each one that follows it. */
+	backoff: duration("1ms", "30s", "100ms"),
+	stop_signal: v.optional(v.picklist(SIGNALS), "SIGTERM"),
+	/** How long it may take to end by itself. */
+	stop_grace: duration("0s", "10m", "10s"),
 });
 
 const manifestSchema = v.strictObject({
 	name,
 	app,
 	initscript: v.optional(initscript),
+	service: v.optional(service),
 	egress: v.optional(
 		v.strictObject({ allow: v.optional(v.pipe(v.array(shortText), v.maxLength(256)), []) }),
 		{},

@@ -20,7 +20,7 @@ export interface TraceEvent {
 	sent?: number;
 	/** The HTTP status of a reply; the exit status of the sandbox. */
 	status?: number;
-	/** How long the application waited for it, or how long a call took, ns. */
+	/** How long the application waited for it, how long a call took, or how long ago a shared reply was asked for, ns. */
 	nanos?: number;
 	/** Whether an RPC found its connection open. */
 	reused?: boolean;
@@ -29,7 +29,8 @@ export interface TraceEvent {
 	error?: ErrorValue;
 }
 
-export type InstanceState = "running" | "warm" | "ended" | "failed" | "interrupted";
+/** `serving`: of a service, from its start on. */
+export type InstanceState = "running" | "serving" | "warm" | "ended" | "failed" | "interrupted";
 
 /** What was fetched, sent or handed over by one side, and never claimed by the other. `content` of a connection: its address. */
 export interface Unclaimed {

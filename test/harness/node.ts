@@ -126,7 +126,7 @@ export class TestNode {
 	ended(id: string): Promise<InstanceRecord> {
 		return until(`the end of ${id}`, REAPED, async () => {
 			const record = await this.record(id);
-			return record.state === "running" || record.state === "warm" ? undefined : record;
+			return ["running", "serving", "warm"].includes(record.state) ? undefined : record;
 		});
 	}
 

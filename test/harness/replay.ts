@@ -9,7 +9,7 @@ export class Replays {
 	async check(node: TestNode): Promise<string[]> {
 		const found: string[] = [];
 		for (const { id, state } of await node.instances()) {
-			if (state === "running" || state === "warm" || this.#done.has(id)) continue;
+			if (state === "running" || state === "serving" || state === "warm" || this.#done.has(id)) continue;
 			this.#done.add(id);
 			const { recording, unclaimed } = await node.record(id);
 			if (recording !== undefined) found.push(...check(recording, unclaimed).map((it) => `${id}: ${it}`));

@@ -2,6 +2,8 @@
 //!
 //! The outer result is a malformed message (an exception, for that is a bug of the host), the inner one an expected error.
 
+use std::time::Duration;
+
 use headstart_base::bridge_capnp::{function, message, op, pair};
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_net::Egress;
@@ -10,6 +12,7 @@ use headstart_sandbox::Isolation;
 use crate::functions::{Function, Limits};
 use crate::instance::ops::Op;
 use crate::node::{Node, is_name};
+use crate::shared::Share;
 
 type Decoded<T> = capnp::Result<Result<T>>;
 
@@ -96,6 +99,15 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         Ok(egress) => egress,
         Err(error) => return Ok(Err(error)),
     };
+    let share = match Egress::parse(&texts(wire.get_share()?)?) {
+        Ok(rules) => rules,
+        Err(Error { code, message }) => {
+            return Ok(Err(Error::new(code, format!("[initscript.share] allow: {message}"))));
+        }
+    };
+    let share = wire
+        .has_share()
+        .then(|| Share { rules: share, ttl: Duration::from_millis(wire.get_share_ttl_millis().into()) });
     let secrets = pairs(wire.get_secrets()?)?;
     let mut stores = Vec::new();
     for (scheme, name) in &secrets {
@@ -138,6 +150,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         stores,
         marks: texts(wire.get_marks()?)?.into_iter().filter(|mark| !mark.is_empty()).collect(),
         network: wire.get_network(),
+        share,
     }))
 }
 

@@ -58,6 +58,11 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             sent.set_reused(*reused);
             sent.set_attempt(*attempt);
         }
+        Kind::RpcShared { rpc, age } => {
+            let mut shared = wire.init_rpc_shared();
+            shared.set_rpc(*rpc);
+            shared.set_age_nanos(*age);
+        }
         Kind::RpcFirstByte(rpc) => wire.set_rpc_first_byte(*rpc),
         Kind::RpcDone { rpc, outcome } => {
             let mut done = wire.init_rpc_done();

@@ -3,6 +3,7 @@
 mod bundles;
 mod invoke;
 mod secrets;
+mod services;
 mod status;
 mod tenants;
 
@@ -136,6 +137,9 @@ async fn dispatch(
         ("PUT", ["secrets", tenant, name]) => secrets::put(node, tenant, name, request).await,
         ("DELETE", ["secrets", tenant, name]) => secrets::remove(node, tenant, name).await,
         ("GET", ["healthz"]) => Ok(status::health(node)),
+        ("GET", ["services"]) => Ok(services::list(node)),
+        ("PUT", ["services", id]) => services::put(node, id, request).await,
+        ("DELETE", ["services", id]) => services::remove(node, id).await,
         ("GET", ["metrics"]) => Ok(status::metrics(node)),
         ("GET", ["inventory"]) => Ok(status::inventory(node)),
         ("GET", ["logs"]) => Ok(status::logs(request.uri().query().unwrap_or(""))),

@@ -71,6 +71,8 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
             "instances": instances,
             "sockets": sockets,
             "sandboxes": node.sandboxes.inventory(),
+            "services": node.services.list(),
+            "shared": { "used": node.shared.held(), "flights": node.shared.list() },
             "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "hits": pool.hits, "misses": pool.misses },
             "runners": runners(node),
         }),
@@ -91,6 +93,7 @@ pub(super) fn logs(query: &str) -> Response<Body> {
     let follow = value("follow").is_some_and(|value| value == "1" || value == "true");
     let (kept, mut live) = logs::logs().follow();
     let wanted = move |entry: &logs::Entry| {
+    let owner = tenant.clone();
         (instance.is_empty() || entry.instance == instance) && (tenant.is_empty() || entry.tenant == tenant)
     };
     if !follow {

@@ -60,6 +60,12 @@ pub(crate) enum Kind {
         reused: bool,
         attempt: u16,
     },
+    /// It waits for what another run of the function has asked for, or has its reply.
+    RpcShared {
+        rpc: u64,
+        /// How long ago that was.
+        age: Nanos,
+    },
     RpcFirstByte(u64),
     RpcDone {
         rpc: u64,
@@ -146,6 +152,7 @@ impl Kind {
                 | Self::Log { .. }
                 | Self::RpcAccepted { .. }
                 | Self::RpcSent { .. }
+                | Self::RpcShared { .. }
                 | Self::RpcFirstByte(_)
                 | Self::Noted(_)
                 | Self::Published(_)

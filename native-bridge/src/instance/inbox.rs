@@ -39,6 +39,10 @@ impl Inbox {
         self.messages.len()
     }
 
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.messages.contains_key(&id)
+    }
+
     /// Gives the memory back.
     pub(super) fn clear(&mut self) {
         self.messages.clear();

@@ -115,7 +115,11 @@ impl Instance {
         }
         let (sender, mut lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
-        self.lock().sandbox_pid = Some(sandbox.pid());
+        {
+            let mut state = self.lock();
+            state.sandbox_pid = Some(sandbox.pid());
+            state.inside = Some(sandbox.inside());
+        }
         self.events.push(Kind::SandboxCreated(sandbox.pid()));
         let instance = Arc::clone(self);
         self.spawn(async move {

@@ -1,6 +1,6 @@
 //! An instance's segments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
@@ -8,6 +8,7 @@ use headstart_memory::{Budget, Outbox, Pool, Segment, Writer};
 use tokio::sync::Notify;
 
 use crate::instance::body::Place;
+use crate::shared::Shared;
 use crate::sync::lock;
 
 /// Bodies up to this size share a segment.
@@ -28,6 +29,8 @@ pub(crate) struct Memory {
     table: Mutex<Table>,
     /// Told when there is news.
     announced: Notify,
+    /// Gives shared replies up when memory is short, and the tenant.
+    relief: Option<(Arc<Shared>, String)>,
 }
 
 #[derive(Default)]
@@ -37,6 +40,8 @@ struct Table {
     segments: BTreeMap<u32, Entry>,
     /// Freed segments that the application has not unmapped: they count until it does, or it could hold any amount.
     held: Vec<Arc<Segment>>,
+    /// Whose segments are or were among them.
+    owners: BTreeSet<String>,
     /// The segment that small bodies go to now.
     heap: Option<u32>,
     /// How many there have been, the largest number at one time.
@@ -113,7 +118,14 @@ impl Memory {
             pool: Arc::clone(pool),
             table: Mutex::default(),
             announced: Notify::new(),
+            relief: None,
         }
+    }
+
+    /// When memory is short, shared replies that nobody uses are given up.
+    pub(crate) fn relieved_by(mut self, shared: &Arc<Shared>, tenant: &str) -> Self {
+        self.relief = Some((Arc::clone(shared), tenant.to_owned()));
+        self
     }
 
     /// Sets the bounds: of replies and messages, and of events and outboxes.
@@ -155,12 +167,48 @@ impl Memory {
 
     /// Takes a segment; when memory is full, looks first whether the application has unmapped what it freed.
     fn take(&self, bytes: usize, budget: &Arc<Budget>) -> Result<Arc<Segment>> {
-        self.pool.take(&self.owner, bytes, budget).or_else(|full| {
-            if self.sweep() == 0 {
-                return Err(full);
-            }
-            self.pool.take(&self.owner, bytes, budget)
-        })
+        let mut full = match self.pool.take(&self.owner, bytes, budget) {
+            Err(full) => full,
+            taken => return taken,
+        };
+        let mut swept = self.sweep() > 0;
+        while swept || self.relieve(full.code) {
+            swept = false;
+            full = match self.pool.take(&self.owner, bytes, budget) {
+                Err(full) => full,
+                taken => return taken,
+            };
+        }
+        Err(full)
+    }
+
+    /// Has a shared reply given up, where that may help.
+    fn relieve(&self, full: ErrorCode) -> bool {
+        let Some((shared, tenant)) = &self.relief else { return false };
+        match full {
+            ErrorCode::NodeMemoryFull => shared.evict(None),
+            ErrorCode::QuotaExceeded => shared.evict(Some(tenant)),
+            _ => false,
+        }
+    }
+
+    /// Another's segment becomes one of this instance's, with a body in it. Its memory counts there.
+    pub(crate) fn adopt(&self, segment: Arc<Segment>, owner: String) -> Result<u32> {
+        let mut table = lock(&self.table);
+        let number = table.add(segment)?;
+        table.owners.insert(owner);
+        table.entered(number);
+        Ok(number)
+    }
+
+    /// Whose segments it has adopted.
+    pub(crate) fn owners(&self) -> Vec<String> {
+        lock(&self.table).owners.iter().cloned().collect()
+    }
+
+    /// Whether nobody else holds any of its segments.
+    pub(crate) fn is_alone(&self) -> bool {
+        lock(&self.table).segments.values().all(|entry| Arc::strong_count(&entry.segment) == 1)
     }
 
     /// Gives freed segments back that the application has unmapped. How many.
@@ -274,6 +322,7 @@ impl Memory {
         table.heap = None;
         let segments = (std::mem::take(&mut table.segments), std::mem::take(&mut table.held));
         let made = table.made;
+        table.owners.clear();
         // Unmapping takes time, and needs no lock.
         drop(table);
         drop(segments);

@@ -14,8 +14,10 @@ pub(crate) mod memory;
 pub(crate) mod messages;
 pub(crate) mod ops;
 mod output;
+pub(crate) mod ready;
 mod rpc;
-mod sink;
+mod sharing;
+pub(crate) mod sink;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -23,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use headstart_base::{ErrorCode, Nanos};
 use headstart_memory::{Charge, StartGuard};
-use headstart_sandbox::Reservation;
+use headstart_sandbox::{Inside, Reservation};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -100,6 +102,8 @@ pub(crate) struct State {
     counted: Option<(Counted, Option<Charge>)>,
     started_at: Nanos,
     sandbox_pid: Option<u32>,
+    /// The way to the application from outside.
+    inside: Option<Inside>,
     /// Why the bridge itself ended the application, told as its exit's error.
     killed_for: Option<headstart_base::Error>,
     conns: Conns,
@@ -139,7 +143,7 @@ impl Instance {
     ) -> Arc<Self> {
         let state = State { lease: Some(lease), reservation: Some(reservation), ..State::default() };
         Arc::new(Self {
-            memory: Arc::new(Memory::new(&id, &node.pool, &account.memory)),
+            memory: Arc::new(Memory::new(&id, &node.pool, &account.memory).relieved_by(&node.shared, &account.name)),
             id,
             tenant: account.name.clone(),
             account,

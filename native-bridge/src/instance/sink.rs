@@ -32,7 +32,7 @@ const HEADERS: [&str; 8] = [
 /// Bytes of a header's value that are told.
 const HEADER_BYTES: usize = 1024;
 
-pub(super) struct Sink {
+pub(crate) struct Sink {
     memory: Arc<Memory>,
     body: Arc<Body>,
     region: Option<Region>,
@@ -40,12 +40,12 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(memory: &Arc<Memory>, body: &Arc<Body>) -> Self {
+    pub(crate) fn new(memory: &Arc<Memory>, body: &Arc<Body>) -> Self {
         Self { memory: Arc::clone(memory), body: Arc::clone(body), region: None, known: true }
     }
 
     /// What came in, once all of it has.
-    pub(super) fn finish(mut self, done: &Done) -> Result<Finished> {
+    pub(crate) fn finish(mut self, done: &Done) -> Result<Finished> {
         let mut place = self.region.as_ref().map_or(Place::default(), Region::place);
         let inlined = match &self.region {
             Some(_) if done.length <= INLINE => Some(Bytes::from(self.memory.read(place, done.length)?)),

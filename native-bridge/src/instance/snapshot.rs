@@ -14,6 +14,7 @@ impl Instance {
             .map(|(number, bytes, bodies)| json!({ "segment": number, "bytes": bytes, "bodies": bodies }))
             .collect();
         let (results, traffic) = self.memory.used();
+        let shared: Vec<Value> = self.memory.owners().iter().map(|owner| json!({ "id": owner })).collect();
         let state = self.lock();
         let rpcs: Vec<Value> = state
             .rpcs
@@ -50,6 +51,7 @@ impl Instance {
             "leased": state.lease.is_some(),
             "sandboxPid": state.sandbox_pid,
             "segments": segments,
+            "shared": shared,
             "memory": { "results": results, "traffic": traffic },
             "rpcs": rpcs,
             "messages": messages,

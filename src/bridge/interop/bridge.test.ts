@@ -128,6 +128,8 @@ test("expected failures are typed", async () => {
 		secrets: [],
 		marks: [],
 		network: false,
+		share: [],
+		shareTtlMillis: 0,
 	};
 	expect(await refusal(bridge.putFunction(function_))).toMatch(
 		/sandboxUnsupported|unknownBundle|invalidArgument/,

@@ -56,6 +56,8 @@ const imgrec: FunctionSpec = {
 	secrets: [{ name: "s3", value: "dev-store" }],
 	marks: [],
 	network: true,
+	share: ["GET s3://models/*"],
+	shareTtlMillis: 60_000,
 };
 
 test("what is written reads as Cap'n Proto's own tool reads it", () => {
@@ -66,6 +68,8 @@ test("what is written reads as Cap'n Proto's own tool reads it", () => {
 	expect(json).toMatchObject({
 		name: "imgrec",
 		network: true,
+		share: ["GET s3://models/*"],
+		shareTtlMillis: 60_000,
 		env: imgrec.env,
 		egress: imgrec.egress,
 		command: imgrec.command,

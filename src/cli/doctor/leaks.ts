@@ -199,12 +199,12 @@ async function processes(
 	return leaks;
 }
 
-/** Segments of instances (memfds "headstart:<id>") that are open in a process though their instance has ended. */
+/** Segments of instances and of shared replies (memfds "headstart:<id>") that are open in a process though nobody has them any more. */
 async function memfds(pid: number, isBridge: boolean, owned: Owned): Promise<Leak[]> {
 	const open = await Promise.all(
 		(await names(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")),
 	);
-	const ids = open.flatMap((target) => /^\/memfd:headstart:(i-[a-z0-9]+)/.exec(target)?.[1] ?? []);
+	const ids = open.flatMap((target) => /^\/memfd:headstart:(i-[a-z0-9]+|shared-\d+)/.exec(target)?.[1] ?? []);
 	return [...new Set(ids)]
 		.filter((id) => !owned.instances.has(id))
 		.map((id) => ({

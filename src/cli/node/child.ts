@@ -25,6 +25,8 @@ export class Supervised {
 	readonly #program: Program;
 	readonly #sink: Sink;
 	#child: ChildProcess;
+	/** Told after each restart. */
+	onRestart: (() => void) | undefined;
 	#stopped = false;
 	#pause = BACK_OFF.first;
 	#timer: NodeJS.Timeout | undefined;
@@ -75,6 +77,7 @@ export class Supervised {
 		this.#timer = setTimeout(() => {
 			this.#restarts++;
 			this.#child = this.#start();
+			this.onRestart?.();
 		}, this.#pause);
 		this.#pause = Math.min(this.#pause * 4, BACK_OFF.most);
 	}

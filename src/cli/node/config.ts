@@ -25,7 +25,7 @@ export const COMPATIBILITY_FLAGS = ["request_signal_passthrough"];
 /**
  * workerd's configuration of the host (`workerd serve`). The same bindings as in wrangler.toml.
  *
- * Objects that hold a stream to the bridge must not be evicted: an idle one would lose it.
+ * Objects that hold a stream to the bridge must not be evicted: an idle one would lose it. Nor one that waits to restart a service.
  */
 export function hostConfig(config: HostConfig): string {
 	return `using Workerd = import "/workerd/workerd.capnp";
@@ -41,6 +41,7 @@ const config :Workerd.Config = (
 ${config.relaySockets.map((_, slot) => `        (name = "RUNNER_${slot}", service = "runner-${slot}"),\n`).join("")}        (name = "TRANSCRIPT", durableObjectNamespace = "Transcript"),
         (name = "REGISTRY", durableObjectNamespace = "Registry"),
         (name = "LOG", durableObjectNamespace = "Log"),
+        (name = "SERVICES", durableObjectNamespace = "Services"),
 ${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.recordInputs) })
 	.map(([name, value]) => `        (name = ${text(name)}, text = ${text(value)}),\n`)
 	.join("")}      ],
@@ -48,6 +49,7 @@ ${Object.entries({ ...accessBindings(config.access), ...recordBindings(config.re
         (className = "Transcript", uniqueKey = "headstart-Transcript", enableSql = true, preventEviction = true),
         (className = "Registry", uniqueKey = "headstart-Registry", enableSql = true),
         (className = "Log", uniqueKey = "headstart-Log", enableSql = true),
+        (className = "Services", uniqueKey = "headstart-Services", enableSql = true, preventEviction = true),
       ],
       durableObjectStorage = (localDisk = "objects"),
     )),
@@ -59,14 +61,14 @@ ${config.relaySockets.map(runnerService).join("")}    (name = "objects", disk = 
 `;
 }
 
-/** The binding that makes the host record its transcripts' inputs (src/shared/env.ts). */
-export function recordBindings(recordInputs: boolean): Record<string, string> {
 /** The way to the runner in a slot. */
 function runnerService(socket: string, slot: number): string {
 	const address = text(`unix:${socket}`);
 	return `    (name = "runner-${slot}", external = (address = ${address}, http = (capnpConnectHost = "runner"))),\n`;
 }
 
+/** The binding that makes the host record its transcripts' inputs (src/shared/env.ts). */
+export function recordBindings(recordInputs: boolean): Record<string, string> {
 	return recordInputs ? { RECORD_INPUTS: "1" } : {};
 }
 

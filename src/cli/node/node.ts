@@ -103,17 +103,24 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		if (store) await keepCredentials(join(run, "bridge.sock"), store);
 		const settings = { port, run, state, access, recordInputs: options.recordInputs ?? false };
 		host = await (options.host ?? startHost)(settings, options.sink);
-		await until("the host", READY, async () => {
-			const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
-			await answer.arrayBuffer();
-			return answer.ok || undefined;
-		});
+		await healthy(url);
+		// Whoever asks for its health makes it take over what the last one has left.
+		host.onRestart = () => void healthy(url).catch(({ message }: Error) => options.sink("node", message));
 		const operatorToken = options.development ? undefined : operatorTokenFile(state);
 		return { url, run, state, operatorToken, store, bridge, host, stop };
 	} catch (error) {
 		await stop();
 		throw error;
 	}
+}
+
+/** Resolves when the host answers, and is ready for starts. */
+async function healthy(url: string): Promise<void> {
+	await until("the host", READY, async () => {
+		const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
+		await answer.arrayBuffer();
+		return answer.ok || undefined;
+	});
 }
 
 async function startBridge(run: string, state: string, options: NodeOptions): Promise<Supervised> {

@@ -74,10 +74,16 @@ function rpcs(events: readonly TraceEvent[]): Span[] {
 				name: accepted.content ?? accepted.id ?? "RPC",
 				begin: accepted.at,
 				end: done?.at ?? ending(events),
-				note: outcome(done),
+				note: `${outcome(done)}${shared(events, accepted.id)}`,
 				...(accepted.id === undefined ? {} : { id: accepted.id }),
 			};
 		});
+}
+
+/** What is said of a reply that another run of the function had asked for. */
+function shared(events: readonly TraceEvent[], rpc: string | undefined): string {
+	const event = events.find(({ kind, id }) => kind === "rpcShared" && id === rpc);
+	return event === undefined ? "" : `, shared (asked for ${((event.nanos ?? 0) / 1e6).toFixed(0)} ms before)`;
 }
 
 function outcome(done: TraceEvent | undefined): string {

@@ -37,6 +37,8 @@ export function traceEvent(event: Event): TraceEvent {
 			const { rpc, reused, attempt } = event.rpcSent;
 			return { ...base, id: String(rpc), reused, attempts: attempt };
 		}
+		case "rpcShared":
+			return { ...base, id: String(event.rpcShared.rpc), nanos: Number(event.rpcShared.ageNanos) };
 		case "rpcFirstByte":
 			return { ...base, id: String(event.rpcFirstByte) };
 		case "rpcDone": {

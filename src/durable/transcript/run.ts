@@ -31,6 +31,9 @@ const MAX_LOGGED_LINES = 2000;
 /** Bytes of one read of a reply: the bridge's own bound. */
 const MAX_READ = 1 << 20;
 
+/** What is noted when the script ends, before how it did. */
+const SCRIPT_ENDED = "initscript ended: ";
+
 /** What its owner hears of a run. */
 export interface RunListener {
 	/** The answer to the invocation under way is complete, or it failed. */
@@ -50,6 +53,8 @@ export interface Begin {
 	receivedAt: bigint;
 	/** Whether all inputs are recorded, for tests. */
 	record?: boolean;
+	/** Whether it is a service's: it has no invocations. */
+	service?: boolean;
 }
 
 export class Run implements ScriptPort {
@@ -98,12 +103,35 @@ export class Run implements ScriptPort {
 	#ended = false;
 	#settled: (() => void)[] = [];
 
-	private constructor(bridge: Bridge, instance: Instance, id: string, listener: RunListener) {
+	readonly #gone = Promise.withResolvers<void>();
+	private constructor(bridge: Bridge, instance: Instance, id: string, listener: RunListener, fresh = true) {
 		this.#bridge = bridge;
 		this.#instance = instance;
 		this.id = id;
 		this.#listener = listener;
-		void this.#pump();
+		if (fresh) void this.#pump();
+	}
+
+	/**
+	 * An instance that outlived its host, taken over by the next one: with all that it has told. Its initscript is gone with the
+	 * runner's call, so what the application asks for from now on it does by itself.
+	 */
+	static async adopt(
+		bridge: Bridge,
+		id: string,
+		listener: RunListener,
+		begin: Begin & { startedAt: number },
+	): Promise<Run> {
+		const instance = await bridge.attach(id);
+		const run = new Run(bridge, instance, id, listener, false);
+		run.assign(begin);
+		run.#startedAt = begin.startedAt;
+		run.#state = { ...run.#state, script: "none" };
+		run.#held = undefined;
+		await run.#catchUp();
+		run.#submit([{ which: "scriptEnded" }]);
+		void run.#pump();
+		return run;
 	}
 
 	/** A spare: an instance with no function in it, whose events are already waited for. */
@@ -177,7 +205,8 @@ export class Run implements ScriptPort {
 		const scripted = script !== undefined && (begin.mode === "normal" || begin.mode === "initscriptOnly");
 		this.#begin = begin;
 		this.#startedAt = Date.now();
-		this.#invocations = 1;
+		if (begin.service) this.#phase = "serving";
+		else this.#invocations = 1;
 		const rules = {
 			script: scripted,
 			app: begin.mode !== "initscriptOnly",
@@ -240,7 +269,7 @@ export class Run implements ScriptPort {
 			if (this.#ended) return;
 			this.#script = end;
 			this.ops(end.ops);
-			this.#note(`initscript ended: ${end.end}`);
+			this.#note(`${SCRIPT_ENDED}${end.end}`);
 			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
 			const { scriptError } = this.#state;
 			// One that was run again and did something else has failed, whatever it says of itself.
@@ -282,6 +311,11 @@ export class Run implements ScriptPort {
 	}
 
 	/** Resolves when no RPC is in flight. */
+	/** Resolves when all is reaped, or out of reach. */
+	get gone(): Promise<void> {
+		return this.#gone.promise;
+	}
+
 	async settled(): Promise<void> {
 		while (!this.#ended && [...this.#state.rpcs.values()].some(({ phase }) => phase === "sent")) {
 			await new Promise<void>((resolve) => this.#settled.push(resolve));
@@ -354,6 +388,25 @@ export class Run implements ScriptPort {
 	}
 
 	async #pump(): Promise<void> {
+	/** Puts the events of before into the timeline. Of these only claims that nobody has answered are still to be decided. */
+	async #catchUp(): Promise<void> {
+		const open = new Map<bigint, Event>();
+		for (;;) {
+			const events = await this.#instance.events(this.#seq, 0).result;
+			for (const event of events) {
+				this.#seq = event.seq;
+				if (this.#events.length < MAX_EVENTS) this.#events.push(traceEvent(event));
+				if (event.which === "claimed") open.set(event.claimed.id, event);
+				if (event.which === "noted" && event.noted.startsWith(SCRIPT_ENDED))
+					this.#script = { ops: [], end: event.noted.slice(SCRIPT_ENDED.length) };
+				if (event.which === "served") open.delete(event.served.id);
+				if (event.which === "ended") throw new HeadstartError("instanceClosed", event.ended.reason);
+			}
+			if (events.length === 0) break;
+		}
+		for (const event of open.values()) this.#reduce({ input: "event", now: Date.now(), event });
+	}
+
 		while (!this.#ended) {
 			try {
 				for (const event of await this.#instance.events(this.#seq, MAX_EVENT_WAIT_MS).result)
@@ -506,6 +559,7 @@ export class Run implements ScriptPort {
 async function piece(
 	body: Uint8Array | undefined,
 	offset: number,
+		this.#gone.resolve();
 	length: number,
 	fetch: () => Promise<Uint8Array>,
 ): Promise<Outcome<Uint8Array>> {

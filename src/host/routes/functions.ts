@@ -8,6 +8,7 @@ import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
 import { loadFunction, registry } from "../functions.ts";
 import { limitedBody } from "../limited-body.ts";
+import { services } from "../services.ts";
 
 /** A deployment with an initscript of 64 MB in base64. */
 const MAX_DEPLOYMENT_BYTES = 96 << 20;
@@ -47,5 +48,6 @@ functionRoutes.delete("/:name", async ({ req, env, body, var: { access }, execut
 		throw new HeadstartError("unknownFunction", `no function is named ${name}`);
 	}
 	if (known !== undefined) executionCtx.waitUntil(retire(env, known.digest, "the function was removed"));
+	executionCtx.waitUntil(services(env).stopAll(tenant, name));
 	return body(null, 204);
 });

@@ -8,6 +8,7 @@ import { HeadstartError } from "../../shared/error.ts";
 import type { InstanceRecord, InstanceSummary } from "../../shared/record.ts";
 import { tenantOf } from "../access.ts";
 import type { HostEnv } from "../env.ts";
+import { services } from "../services.ts";
 
 const MAX_LISTED = 500;
 
@@ -30,7 +31,7 @@ instances.get("/", async ({ req, env, json, var: { access } }) => {
 
 instances.get("/:id", async ({ req, env, json, var: { access } }) => {
 	const tenant = tenantOf(access);
-	const id = req.param("id");
+	const id = await instanceOf(env, tenant, req.param("id"));
 	const name = pool.live(tenant, id);
 	await noteOrphans(env);
 	const live = name === undefined ? undefined : await transcript(env, name).record();
@@ -48,6 +49,12 @@ instances.delete("/:id", async ({ req, env, body, var: { access } }) => {
 	await transcript(env, name).stop("it was asked to");
 	return body(null, 202);
 });
+
+/** The instance that is meant: of a service the one that serves, or served last. */
+async function instanceOf(env: Env, tenant: string, id: string): Promise<string> {
+	if (!id.startsWith("s-")) return id;
+	return (await services(env).get(tenant, id))?.instance ?? id;
+}
 
 function log(env: Env): DurableObjectStub<Log> {
 	return env.LOG.getByName("log");

@@ -5,6 +5,7 @@ import { HeadstartError } from "../../shared/error.ts";
 import { checkOperator, tenantOf } from "../access.ts";
 import type { HostEnv } from "../env.ts";
 import { authenticate } from "../guard.ts";
+import { resumeServices } from "../services.ts";
 import { loadTenants } from "../tenants.ts";
 import { warmUp } from "../warm-up.ts";
 
@@ -24,6 +25,7 @@ node.get("/healthz", async ({ env, json }) => {
 	if (body.status === "ok") {
 		await loadTenants(env);
 		await warmUp(env);
+		await resumeServices(env);
 		await Promise.all(expected().map((tenant) => refill(env, tenant)));
 	}
 	return json(env.DEVELOPMENT === "1" ? body : { status: body.status }, health.ok ? 200 : 503);

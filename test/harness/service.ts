@@ -1,0 +1,154 @@
+import { once } from "node:events";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parse, stringify, type TomlTable } from "smol-toml";
+import { deploy } from "../../src/cli/deploy/deploy.ts";
+import { until } from "../../src/cli/node/wait.ts";
+import { isOver, type ServiceInstance, type ServiceState } from "../../src/shared/service.ts";
+import type { TestNode } from "./node.ts";
+import type { Isolation } from "./probe.ts";
+
+const folderOfService = join(import.meta.dirname, "../functions/service");
+
+export interface ServiceVariant {
+	name: string;
+	isolation: Isolation;
+	/** Changes of its [service]. */
+	service?: TomlTable;
+	app?: TomlTable;
+}
+
+/** Deploys test/functions/service under another name, changed. */
+export async function deployService(
+	{ client }: Pick<TestNode, "client">,
+	variant: ServiceVariant,
+): Promise<void> {
+	const folder = await mkdtemp(join(tmpdir(), "hst-service-"));
+	try {
+		await cp(folderOfService, folder, { recursive: true });
+		const path = join(folder, "headstart.toml");
+		const manifest = parse(await readFile(path, "utf8"));
+		const changed = {
+			...manifest,
+			name: variant.name,
+			app: { ...(manifest.app as TomlTable), ...variant.app, isolation: variant.isolation },
+			service: { ...(manifest.service as TomlTable), ...variant.service },
+		};
+		await writeFile(path, stringify(changed));
+		await deploy(folder, client);
+	} finally {
+		await rm(folder, { recursive: true });
+	}
+}
+
+/** What a service's start answered. */
+export interface Started {
+	status: number;
+	service: ServiceInstance;
+	error: { code?: string; message?: string };
+}
+
+export async function startService(
+	{ client }: Pick<TestNode, "client">,
+	name: string,
+	settings: object = {},
+	query = "",
+): Promise<Started> {
+	const answer = await client.send(`/v1/services/${name}/instances${query}`, {
+		method: "POST",
+		body: JSON.stringify(settings),
+	});
+	const body = (await answer.json()) as ServiceInstance & { code?: string; message?: string };
+	return { status: answer.status, service: body, error: body };
+}
+
+export function getService(
+	{ client }: Pick<TestNode, "client">,
+	name: string,
+	id: string,
+): Promise<ServiceInstance> {
+	return client.json<ServiceInstance>(`/v1/services/${name}/instances/${id}`);
+}
+
+/** The service once it is in a state. */
+export function serviceIn(
+	node: Pick<TestNode, "client">,
+	name: string,
+	id: string,
+	state: ServiceState,
+	within = 20_000,
+): Promise<ServiceInstance> {
+	return until(`${id} ${state}`, within, async () => {
+		const now = await getService(node, name, id);
+		return now.state === state ? now : undefined;
+	});
+}
+
+export async function stopService(
+	{ client }: Pick<TestNode, "client">,
+	name: string,
+	id: string,
+): Promise<ServiceInstance> {
+	const answer = await client.ask(`/v1/services/${name}/instances/${id}`, { method: "DELETE" });
+	return (await answer.json()) as ServiceInstance;
+}
+
+/** Ends all that runs of the tenant's services. */
+export async function stopServices(node: Pick<TestNode, "client">): Promise<void> {
+	const { services } = await node.client.json<{ services: { name: string; instances: ServiceInstance[] }[] }>(
+		"/v1/services",
+	);
+	for (const { name, instances } of services) {
+		for (const { id, state } of instances) if (!isOver(state)) await stopService(node, name, id);
+	}
+}
+
+/** A connection to a service, on which a line is answered by a line. */
+export class Line {
+	readonly #socket: Socket;
+	readonly #lines: AsyncIterator<string>;
+	/** Resolves when the other end closes it, or breaks. */
+	readonly closed: Promise<unknown>;
+
+	private constructor(socket: Socket) {
+		this.#socket = socket;
+		this.closed = once(socket, "close");
+		socket.on("error", () => undefined);
+		this.#lines = createInterface(socket)[Symbol.asyncIterator]();
+	}
+
+	static async to(address: string | undefined): Promise<Line> {
+		const [host = "", port = "0"] = (address ?? "").split(":");
+		const socket = connect({ host, port: Number(port) });
+		await once(socket, "connect");
+		return new Line(socket);
+	}
+
+	/** The answer to a line; undefined when there is none. */
+	async ask(line: string): Promise<string | undefined> {
+		this.#socket.write(`${line}\n`);
+		return this.next();
+	}
+
+	async next(): Promise<string | undefined> {
+		const { value, done } = await this.#lines.next();
+		return done ? undefined : value;
+	}
+
+	end(): void {
+		this.#socket.destroy();
+	}
+}
+
+/** The answer to one line on a connection of its own. */
+export async function ask(address: string | undefined, line: string): Promise<string | undefined> {
+	const connection = await Line.to(address);
+	try {
+		return await connection.ask(line);
+	} finally {
+		connection.end();
+	}
+}
