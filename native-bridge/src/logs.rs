@@ -1,6 +1,6 @@
 //! Structured log lines of the bridge, the runner and the applications: to stderr, and kept for `/logs`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::sync::lock;
 
-/// How many bytes of lines are kept.
+/// How many bytes of lines are kept. When there are more, those who have most lose their oldest.
 const KEPT_BYTES: usize = 8 << 20;
 /// How far a reader that follows may lag behind.
 const LAG: usize = 4096;
@@ -31,8 +31,46 @@ pub(crate) struct Logs {
 
 #[derive(Default)]
 struct Kept {
-    lines: VecDeque<Arc<Entry>>,
+    /// By tenant, each line with its number.
+    lines: HashMap<String, Lines>,
     bytes: usize,
+    last: u64,
+    /// How often those who follow a tenant's lines were cut off.
+    cuts: HashMap<String, u64>,
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: VecDeque<(u64, Arc<Entry>)>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.last += 1;
+        let number = self.last;
+        self.bytes += entry.json.len();
+        let lines = self.lines.entry(entry.tenant.clone()).or_default();
+        lines.bytes += entry.json.len();
+        lines.lines.push_back((number, entry));
+        while self.bytes > KEPT_BYTES {
+            let Some(most) = self.lines.values_mut().max_by_key(|lines| lines.bytes) else { break };
+            let Some((_, oldest)) = most.lines.pop_front() else { break };
+            most.bytes -= oldest.json.len();
+            self.bytes -= oldest.json.len();
+        }
+    }
+
+    /// All lines in the order in which they came.
+    fn all(&self) -> Vec<Arc<Entry>> {
+        let mut all: Vec<_> = self.lines.values().flat_map(|lines| lines.lines.iter()).collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+
+    fn forget(&mut self, tenant: &str) {
+        self.bytes -= self.lines.remove(tenant).map_or(0, |lines| lines.bytes);
+    }
 }
 
 /// The process's logs. (There is one stderr, so there is one of these.)
@@ -60,20 +98,31 @@ impl Logs {
     /// What is kept, and what will come.
     pub(crate) fn follow(&self) -> (Vec<Arc<Entry>>, broadcast::Receiver<Arc<Entry>>) {
         let kept = lock(&self.kept);
-        (kept.lines.iter().cloned().collect(), self.live.subscribe())
+        (kept.all(), self.live.subscribe())
+    }
+
+    /// Forgets a tenant's lines, and cuts off who follows them.
+    pub(crate) fn forget(&self, tenant: &str) {
+        lock(&self.kept).forget(tenant);
+        self.cut(tenant);
+    }
+
+    /// Ends what follows a tenant's lines: whoever asked for that may not see them any more.
+    pub(crate) fn cut(&self, tenant: &str) {
+        *lock(&self.kept).cuts.entry(tenant.to_owned()).or_default() += 1;
+        // Without a text, only to wake those who follow.
+        let woken = Entry { tenant: tenant.to_owned(), instance: String::new(), json: String::new() };
+        let _ = self.live.send(Arc::new(woken));
+    }
+
+    /// How often a tenant's followers were cut off.
+    pub(crate) fn cuts(&self, tenant: &str) -> u64 {
+        lock(&self.kept).cuts.get(tenant).copied().unwrap_or(0)
     }
 
     fn keep(&self, entry: Entry) {
         let entry = Arc::new(entry);
-        let mut kept = lock(&self.kept);
-        kept.bytes += entry.json.len();
-        kept.lines.push_back(Arc::clone(&entry));
-        while kept.bytes > KEPT_BYTES {
-            match kept.lines.pop_front() {
-                Some(oldest) => kept.bytes -= oldest.json.len(),
-                None => break,
-            }
-        }
+        lock(&self.kept).push(Arc::clone(&entry));
         // Nobody may be listening.
         let _ = self.live.send(entry);
     }
@@ -108,4 +157,30 @@ impl Write for Tee {
 /// A stderr that is closed or full is no reason to stop.
 fn write_stderr(line: &[u8]) {
     let _ = std::io::stderr().write_all(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(tenant: &str, json: &str) -> Arc<Entry> {
+        Arc::new(Entry { tenant: tenant.to_owned(), instance: String::new(), json: json.to_owned() })
+    }
+
+    #[test]
+    fn who_floods_loses_its_own_lines() {
+        let mut kept = Kept::default();
+        kept.push(entry("quiet", "first"));
+        let line = "x".repeat(KEPT_BYTES / 100);
+        for _ in 0..300 {
+            kept.push(entry("loud", &line));
+        }
+        kept.push(entry("quiet", "last"));
+        let all = kept.all();
+        assert_eq!((all[0].json.as_str(), all[all.len() - 1].json.as_str()), ("first", "last"));
+        assert!(kept.bytes <= KEPT_BYTES && all.len() > 90, "{} {}", kept.bytes, all.len());
+        kept.forget("loud");
+        assert_eq!((kept.bytes, kept.all().len()), (9, 2));
+        kept.forget("nobody");
+    }
 }

@@ -113,6 +113,7 @@ impl Node {
             }
         }
         self.client.forget(tenant);
+        crate::logs::logs().forget(tenant);
     }
 
     pub(crate) fn find_instance(&self, id: &str) -> Result<Arc<Instance>> {

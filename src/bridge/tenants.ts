@@ -25,6 +25,11 @@ export async function dropTenant(bridge: Fetcher, name: string): Promise<void> {
 	await ask(bridge, `/tenants/${name}`, { method: "DELETE" });
 }
 
+/** Ends what follows a tenant's log lines. */
+export async function cutTenant(bridge: Fetcher, name: string): Promise<void> {
+	await ask(bridge, `/tenants/${name}/cut`, { method: "POST" });
+}
+
 /** What each tenant uses that the bridge has heard of. */
 export async function usage(bridge: Fetcher): Promise<Map<string, Usage>> {
 	const answer = await ask(bridge, "/tenants");

@@ -4,7 +4,7 @@ import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { DeployedFunction } from "../shared/function.ts";
 import { parseManifest } from "../shared/manifest.ts";
-import { Registry } from "./registry.ts";
+import { MAX_FUNCTIONS, Registry } from "./registry.ts";
 import type { KnownTenant } from "./tenants.ts";
 
 const { REGISTRY } = env as unknown as { REGISTRY: DurableObjectNamespace<Registry> };
@@ -52,6 +52,15 @@ test("another version takes the place of the first; what nobody has any more goe
 	expect(await registry.delete("t", "a")).toBe(true);
 	expect(await registry.delete("t", "a")).toBe(false);
 	expect(await registry.list("t")).toEqual([]);
+});
+
+test("a tenant has so many functions and no more; another version of one is none more", async () => {
+	const registry = REGISTRY.getByName("full");
+	for (let n = 0; n < MAX_FUNCTIONS; n++) expect(await registry.put(deployed(`f${n}`))).toBe(true);
+	expect(await registry.put(deployed("more"))).toBe(false);
+	expect(await registry.put(deployed("f0"))).toBe(true);
+	expect(await registry.put({ ...deployed("more"), tenant: "u" })).toBe(true);
+	expect(await registry.list("t")).toHaveLength(MAX_FUNCTIONS);
 });
 
 test("what one tenant has, another has not; a removed tenant has nothing", async () => {

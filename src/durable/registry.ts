@@ -6,7 +6,7 @@ import { TenantTable } from "./tenant-table.ts";
 import type { KnownTenant } from "./tenants.ts";
 
 /** Of one tenant. */
-const MAX_FUNCTIONS = 256;
+export const MAX_FUNCTIONS = 256;
 
 /** SQLite values hold at most 2 MB. */
 const CHUNK_BYTES = 1 << 20;
@@ -45,11 +45,14 @@ export class Registry extends DurableObject<unknown> {
 		this.#adopt();
 	}
 
-	/** Keeps a function in the place of its older version. It is on the disk when this returns. */
-	async put(it: DeployedFunction): Promise<void> {
+	/**
+	 * Keeps a function in the place of its older version. It is on the disk when this returns. False: the tenant has as many as
+	 * it may have.
+	 */
+	async put(it: DeployedFunction): Promise<boolean> {
+		if (!this.#hasRoom(it.tenant, it.manifest.name)) return false;
 		const { script, ...kept } = it;
 		this.#storage.transactionSync(() => {
-			this.#checkRoom(it.tenant, it.manifest.name);
 			this.#sql.exec(
 				"INSERT OR REPLACE INTO deployments (tenant, name, body, module, format) VALUES (?, ?, ?, ?, ?)",
 				it.tenant,
@@ -67,6 +70,7 @@ export class Registry extends DurableObject<unknown> {
 			this.#collect();
 		});
 		await this.#storage.sync();
+		return true;
 	}
 
 	get(tenant: string, name: string): DeployedFunction | undefined {
@@ -138,7 +142,7 @@ export class Registry extends DurableObject<unknown> {
 		await this.#storage.sync();
 	}
 
-	#checkRoom(tenant: string, name: string): void {
+	#hasRoom(tenant: string, name: string): boolean {
 		const { count } = this.#sql
 			.exec<{ count: number }>(
 				"SELECT count(*) AS count FROM deployments WHERE tenant = ? AND name <> ?",
@@ -146,7 +150,7 @@ export class Registry extends DurableObject<unknown> {
 				name,
 			)
 			.one();
-		if (count >= MAX_FUNCTIONS) throw new Error(`a tenant has at most ${MAX_FUNCTIONS} functions`);
+		return count < MAX_FUNCTIONS;
 	}
 
 	/** Takes over what was deployed before there were tenants. */

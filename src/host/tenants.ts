@@ -1,5 +1,5 @@
 /** Adding, changing and removing tenants, and having them in memory. */
-import { dropTenant, putTenant, type Usage, usage } from "../bridge/tenants.ts";
+import { cutTenant, dropTenant, putTenant, type Usage, usage } from "../bridge/tenants.ts";
 import { functions, pool, tenants } from "../durable/node.ts";
 import { dropRunner } from "../durable/runners.ts";
 import { transcript } from "../durable/spares.ts";
@@ -70,6 +70,7 @@ export async function setQuota(env: Env, name: string, quota: Quota): Promise<Te
 /** Gives a tenant another token. The old one is worth nothing from now on, and what was begun with it ends. */
 export async function renewToken(env: Env, name: string): Promise<string> {
 	const token = await keep(env, withoutHash(tenants.get(name)));
+	await cutTenant(env.BRIDGE, name);
 	await Promise.all(
 		pool.liveOf(name).map((it) => transcript(env, it).stop("its tenant's token was replaced")),
 	);

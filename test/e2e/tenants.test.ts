@@ -385,13 +385,16 @@ describe("a tenant whose token", () => {
 	test("is renewed: the old one is worth nothing, what it began ends, the rest stays", async () => {
 		await useTenant("renewed");
 		const old = of("renewed");
+		await run("renewed", { app: [["fail", "begun"]] });
 		const running = run("renewed", { app: [["sleep", 20]] });
 		await until("the instance", 5_000, async () => (await used("renewed"))?.instances === 1 || undefined);
+		const followed = await old.client.ask("/v1/logs?follow=1");
 		const { token } = await node().operator.json<{ token: string }>("/v1/tenants/renewed/token", {
 			method: "POST",
 		});
 		expect((await running).status).toBeGreaterThanOrEqual(400);
 		expect(await code(old.client, "/v1/functions")).toBe("401 unauthorized");
+		expect(await followed.text()).toContain("begun");
 		clients.set("renewed", node().of(token));
 		expect((await run("renewed", download)).steps).toMatchObject([{ bytes: 13 }]);
 	});
@@ -399,6 +402,7 @@ describe("a tenant whose token", () => {
 	test("is removed: all of it goes, and another of the name begins with nothing", async () => {
 		await useTenant("gone");
 		const before = of("gone");
+		await run("gone", { app: [["fail", "a line that goes"]] });
 		await run("gone", echo, "");
 		const running = run("gone", { app: [["sleep", 20]] });
 		await until("the instances", 5_000, async () => (await used("gone"))?.instances === 2 || undefined);
@@ -410,6 +414,7 @@ describe("a tenant whose token", () => {
 		expect(await client.json("/v1/functions")).toEqual({ functions: [] });
 		expect(await client.json("/v1/instances")).toEqual({ instances: [] });
 		expect(await client.json("/v1/secrets")).toEqual({ secrets: [] });
+		expect(await (await client.ask("/v1/logs")).text()).toBe("");
 		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
 		await unused("gone");
 	});

@@ -132,6 +132,7 @@ async fn dispatch(
         ("PUT", ["bundles", digest]) => bundles::put(node, digest, request).await,
         ("GET", ["tenants"]) => Ok(tenants::list(node)),
         ("PUT", ["tenants", name]) => tenants::put(node, name, request).await,
+        ("POST", ["tenants", name, "cut"]) => tenants::cut(name),
         ("DELETE", ["tenants", name]) => tenants::remove(node, name).await,
         ("GET", ["secrets", tenant]) => secrets::list(node, tenant).await,
         ("PUT", ["secrets", tenant, name]) => secrets::put(node, tenant, name, request).await,

@@ -91,7 +91,9 @@ pub(super) fn logs(query: &str) -> Response<Body> {
     let instance = value("instance").unwrap_or_default();
     let tenant = value("tenant").unwrap_or_default();
     let follow = value("follow").is_some_and(|value| value == "1" || value == "true");
+    let cuts = logs::logs().cuts(&tenant);
     let (kept, mut live) = logs::logs().follow();
+    let owner = tenant.clone();
     let wanted = move |entry: &logs::Entry| {
     let owner = tenant.clone();
         (instance.is_empty() || entry.instance == instance) && (tenant.is_empty() || entry.tenant == tenant)
@@ -112,6 +114,9 @@ pub(super) fn logs(query: &str) -> Response<Body> {
                 () = sender.closed() => return,
                 received = live.recv() => received,
             };
+            if logs::logs().cuts(&owner) != cuts {
+                return;
+            }
             let line = match received {
                 Ok(entry) if wanted(&entry) => entry.json.clone(),
                 Ok(_) => continue,

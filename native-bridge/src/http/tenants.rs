@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::secrets::{blocking, no_content, small_body};
 use super::{Body, json as answer};
+use crate::logs::logs;
 use crate::node::{Node, is_name};
 use crate::tenants::Quota;
 
@@ -37,6 +38,12 @@ pub(super) async fn put(node: &Arc<Node>, name: &str, request: Request<Incoming>
         .map_err(|error| Error::new(ErrorCode::InvalidArgument, format!("the quota is malformed: {error}")))?;
     node.tenants.put(checked(name)?, quota)?;
     node.client.limit_connections(name, quota.connections.unwrap_or(u64::MAX));
+    Ok(no_content())
+}
+
+/// Ends what follows the tenant's lines: its token was replaced.
+pub(super) fn cut(name: &str) -> Result<Response<Body>> {
+    logs().cut(checked(name)?);
     Ok(no_content())
 }
 

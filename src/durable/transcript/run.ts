@@ -90,6 +90,7 @@ export class Run implements ScriptPort {
 	#since = 0;
 	#seq = 0n;
 	#nextWaiter = 0;
+	readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 	#loggedLines = 0;
 	/** How many batches the bridge has not acknowledged. */
 	#unacknowledged = 0;
@@ -102,8 +103,8 @@ export class Run implements ScriptPort {
 	#exited = false;
 	#ended = false;
 	#settled: (() => void)[] = [];
-
 	readonly #gone = Promise.withResolvers<void>();
+
 	private constructor(bridge: Bridge, instance: Instance, id: string, listener: RunListener, fresh = true) {
 		this.#bridge = bridge;
 		this.#instance = instance;
@@ -258,7 +259,7 @@ export class Run implements ScriptPort {
 			restart: () => {
 				turn?.again();
 				this.#reduce({ input: "restart", now: Date.now() });
-				this.#note("initscript started again");
+				this.#note("initscript restarted");
 			},
 		});
 		// One that runs from the start on needs no note of its own: the host's thread has better things to do then.
@@ -310,12 +311,12 @@ export class Run implements ScriptPort {
 		this.stop("the caller went away");
 	}
 
-	/** Resolves when no RPC is in flight. */
 	/** Resolves when all is reaped, or out of reach. */
 	get gone(): Promise<void> {
 		return this.#gone.promise;
 	}
 
+	/** Resolves when no RPC is in flight. */
 	async settled(): Promise<void> {
 		while (!this.#ended && [...this.#state.rpcs.values()].some(({ phase }) => phase === "sent")) {
 			await new Promise<void>((resolve) => this.#settled.push(resolve));
@@ -387,7 +388,6 @@ export class Run implements ScriptPort {
 		}
 	}
 
-	async #pump(): Promise<void> {
 	/** Puts the events of before into the timeline. Of these only claims that nobody has answered are still to be decided. */
 	async #catchUp(): Promise<void> {
 		const open = new Map<bigint, Event>();
@@ -407,6 +407,7 @@ export class Run implements ScriptPort {
 		for (const event of open.values()) this.#reduce({ input: "event", now: Date.now(), event });
 	}
 
+	async #pump(): Promise<void> {
 		while (!this.#ended) {
 			try {
 				for (const event of await this.#instance.events(this.#seq, MAX_EVENT_WAIT_MS).result)
@@ -488,10 +489,10 @@ export class Run implements ScriptPort {
 					this.#waiters.conn.delete(it.waiter);
 					break;
 				case "timer":
-					setTimeout(() => this.#reduce({ input: "timer", now: Date.now(), claim: it.claim }), it.ms);
+					this.#later(it.ms, () => ({ input: "timer", now: Date.now(), claim: it.claim }));
 					break;
 				case "waitTimer":
-					setTimeout(() => this.#reduce({ input: "waitTimer", now: Date.now(), waiter: it.waiter }), it.ms);
+					this.#later(it.ms, () => ({ input: "waitTimer", now: Date.now(), waiter: it.waiter }));
 					break;
 				case "fail":
 					this.#fail(it.error);
@@ -499,6 +500,15 @@ export class Run implements ScriptPort {
 			}
 		}
 		return ops;
+	}
+
+	/** An input that comes after so many milliseconds, unless the run has ended by then. */
+	#later(ms: number, input: () => Input): void {
+		const timer = setTimeout(() => {
+			this.#timers.delete(timer);
+			this.#reduce(input());
+		}, ms);
+		this.#timers.add(timer);
 	}
 
 	/** Stamps a line on the timeline. */
@@ -545,8 +555,11 @@ export class Run implements ScriptPort {
 		if (this.#state.rules.script) this.#script ??= { ops: [], end: "cut short by the instance's end" };
 		this.#phase = state;
 		this.#endedAt = Date.now();
+		for (const timer of this.#timers) clearTimeout(timer);
+		this.#timers.clear();
 		this.#instance[Symbol.dispose]();
 		this.#wakeSettled();
+		this.#gone.resolve();
 		this.#listener.ended();
 	}
 
@@ -559,7 +572,6 @@ export class Run implements ScriptPort {
 async function piece(
 	body: Uint8Array | undefined,
 	offset: number,
-		this.#gone.resolve();
 	length: number,
 	fetch: () => Promise<Uint8Array>,
 ): Promise<Outcome<Uint8Array>> {
