@@ -107,6 +107,9 @@ impl Node {
         self.services.forget(tenant);
         self.shared.forget(tenant);
         self.functions.drop_all(tenant);
+        if let Some(runners) = &self.runners {
+            runners.release(tenant);
+        }
         for instance in self.instances() {
             if instance.tenant == tenant {
                 instance.stop("its tenant was removed");
@@ -119,9 +122,6 @@ impl Node {
     pub(crate) fn find_instance(&self, id: &str) -> Result<Arc<Instance>> {
         let found = lock(&self.instances).get(id).cloned();
         found.ok_or_else(|| Error::new(ErrorCode::UnknownInstance, format!("there is no instance {id:.40}")))
-        if let Some(runners) = &self.runners {
-            runners.release(tenant);
-        }
     }
 
     pub(crate) fn forget(&self, id: &str) {

@@ -87,9 +87,9 @@ export async function removeTenant(env: Env, name: string): Promise<void> {
 	const objects = [...pool.liveOf(name), ...pool.takeSpares(name)];
 	await Promise.allSettled(objects.map((it) => transcript(env, it).stop("its tenant was removed")));
 	pool.endLiveOf(name);
+	dropRunner(env, name);
 	try {
 		await remove(env, name);
-	dropRunner(env, name);
 	} catch (error) {
 		// It can be tried again: the registry has it still.
 		await load(env);
@@ -112,8 +112,8 @@ async function clear(env: Env, name: string): Promise<void> {
 /** Ends and removes all that is a tenant's. */
 async function remove(env: Env, name: string): Promise<void> {
 	functions.dropAll(name);
-	await dropTenant(env.BRIDGE, name);
 	await services(env).drop(name);
+	await dropTenant(env.BRIDGE, name);
 	await env.LOG.getByName("log").drop(name);
 	await registry(env).deleteTenant(name);
 }

@@ -95,7 +95,6 @@ pub(super) fn logs(query: &str) -> Response<Body> {
     let (kept, mut live) = logs::logs().follow();
     let owner = tenant.clone();
     let wanted = move |entry: &logs::Entry| {
-    let owner = tenant.clone();
         (instance.is_empty() || entry.instance == instance) && (tenant.is_empty() || entry.tenant == tenant)
     };
     if !follow {
