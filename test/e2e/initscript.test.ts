@@ -5,11 +5,30 @@ import { useNode } from "../harness/suite.ts";
 const isolations: Isolation[] = ["bubblewrap", "gvisor"];
 const big = Buffer.alloc(3 << 20, "big ");
 
+/** Gives its RPC less time than the store takes. */
+const LATE = String.raw`
+import { connect, deadline, log, recvRpcReply, sendReply, sendRpc } from "headstart";
+
+export default async function main(): Promise<void> {
+	deadline(300);
+	const inputs = connect("s3://inputs");
+	sendRpc(inputs, 1n, "GET /a\n\n");
+	sendReply("late", 1n);
+	await recvRpcReply(inputs, 1n).catch((error) => log(error.code));
+}
+`;
+
 const node = useNode(async (node) => {
 	for (const isolation of isolations) await deployProbe(node, { name: isolation, isolation });
 	await deployProbe(node, { name: "strict", isolation: "bubblewrap", onFailure: "fail" });
 	await deployProbe(node, { name: "narrow", isolation: "bubblewrap", scriptLimits: { results: "1MiB" } });
 	await deployProbe(node, { name: "hasty", isolation: "bubblewrap", scriptLimits: { deadline: "300ms" } });
+	await deployProbe(node, {
+		name: "punctual",
+		isolation: "bubblewrap",
+		main: "late.ts",
+		files: { "late.ts": LATE },
+	});
 	await node.put("inputs", "a", "contents of a");
 	await node.put("inputs", "b", "contents of b");
 	await node.put("inputs", "big", big);
@@ -140,6 +159,17 @@ describe("an initscript that", () => {
 		expect(status).toBe(200);
 		expect(steps).toMatchObject([gotA, { error: expect.any(String) }]);
 	});
+});
+
+test("a deadline ends an RPC, the call that waits for it, and the message that carries it", async () => {
+	await node().resetStore();
+	await node().fault({ request: "GET inputs/a", kind: "slow", ms: 2_500 });
+	const { steps, instance } = await invoke(node(), "punctual", { app: [["receive", "late"]] });
+	expect(steps).toEqual([{ error: "rpcTimeout" }]);
+	const { events, scriptLines } = await node().ended(instance);
+	await node().resetStore();
+	expect(events.find(({ kind }) => kind === "rpcDone")).toMatchObject({ error: { code: "rpcTimeout" } });
+	expect(scriptLines).toMatchObject([{ text: expect.stringMatching(/^(deadline|rpcTimeout)$/) }]);
 });
 
 describe("a store that", () => {
