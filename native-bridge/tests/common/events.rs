@@ -22,6 +22,7 @@ pub enum Seen {
     Exited { status: i32, error: ErrorCode },
     Accepted { rpc: u64, content: String },
     Sent { rpc: u64, reused: bool },
+    Shared(u64),
     FirstByte(u64),
     Done { rpc: u64, status: u16, length: u64, inlined: Vec<u8>, segment: u32, attempts: u16, error: ErrorCode },
     Claimed { claim: u64, id: u64, content: String, diverges: String },
@@ -77,6 +78,7 @@ fn seen(event: event::Reader<'_>) -> Seen {
             let sent = sent.unwrap();
             Seen::Sent { rpc: sent.get_rpc(), reused: sent.get_reused() }
         }
+        event::RpcShared(shared) => Seen::Shared(shared.unwrap().get_rpc()),
         event::RpcFirstByte(rpc) => Seen::FirstByte(rpc),
         event::RpcDone(done) => {
             let done = done.unwrap();

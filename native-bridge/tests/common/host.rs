@@ -102,8 +102,12 @@ impl Host {
     }
 
     pub async fn create(&self) -> (instance::Client, String) {
+        self.create_for("default").await
+    }
+
+    pub async fn create_for(&self, tenant: &str) -> (instance::Client, String) {
         let mut request = self.bridge.create_instance_request();
-        request.get().set_tenant("default");
+        request.get().set_tenant(tenant);
         let answer = request.send().promise.await.unwrap();
         let answer = answer.get().unwrap();
         assert_ok(answer.get_error().unwrap());
