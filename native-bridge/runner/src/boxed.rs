@@ -112,8 +112,10 @@ mod tests {
     fn our_own_cpu_time_advances() {
         let begin = super::cpu_ticks(std::process::id()).unwrap();
         let start = std::time::Instant::now();
-        while start.elapsed() < std::time::Duration::from_millis(60) {}
-        assert!(super::cpu_ticks(std::process::id()).unwrap() >= begin + 2);
+        // On a busy machine it takes longer.
+        while super::cpu_ticks(std::process::id()).unwrap() < begin + 2 {
+            assert!(start.elapsed() < std::time::Duration::from_secs(10));
+        }
         assert_eq!(super::cpu_ticks(u32::MAX), None);
     }
 }

@@ -4,6 +4,7 @@
 mod boxed;
 mod config;
 mod frames;
+mod ledger;
 mod meter;
 mod relay;
 mod runners;

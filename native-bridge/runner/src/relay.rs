@@ -5,7 +5,7 @@
 //! connection with a line in the log; the calls on it fail at both ends.
 
 use crate::frames::{FrameLimits, Frames};
-use crate::meter::{Meter, MeterLimits};
+use crate::meter::{Meter, MeterLimits, Rate};
 use crate::runners::Runners;
 use crate::socket::connect;
 use crate::supervisor::Runner;
@@ -30,7 +30,17 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(900);
 
 const TO_HOST: FrameLimits = FrameLimits { bytes: 2 << 20, segments: 64 };
 const TO_RUNNER: FrameLimits = FrameLimits { bytes: 128 << 20, segments: 512 };
-const METER: MeterLimits = MeterLimits { calls: 256, questions: 4096, messages_per_second: 20_000.0, burst: 20_000.0 };
+const METER: MeterLimits = MeterLimits {
+    calls: 256,
+    call_bytes: 16 << 20,
+    questions: 4096,
+    exports: 4096,
+    other_bytes: 64 << 10,
+    messages: Rate { per_second: 8_000.0, burst: 20_000.0 },
+    bytes: Rate { per_second: (32 << 20) as f64, burst: (64 << 20) as f64 },
+};
+/// How often is looked whether a message may pass that has to wait.
+const WAIT_STEP: Duration = Duration::from_millis(2);
 
 /// The host's way to the runner in a slot, bounded.
 pub struct Relay;
@@ -196,16 +206,23 @@ async fn relay(host: &mut UnixStream, early: &[u8], mut runner: UnixStream, begi
     let (host_in, host_out) = host.split();
     let (runner_in, runner_out) = runner.split();
     tokio::select! {
-        end = pass(host_in, runner_out, Frames::new(TO_RUNNER, early), |message| meter.host_sent(message)) => end,
-        end = pass(runner_in, host_out, Frames::new(TO_HOST, beginning), |message| meter.runner_sent(message)) => end,
+        end = pass(host_in, runner_out, Frames::new(TO_RUNNER, early), |_| true, |message| meter.host_sent(message)) => end,
+        end = pass(
+            runner_in,
+            host_out,
+            Frames::new(TO_HOST, beginning),
+            |length| meter.admits(length),
+            |message| meter.runner_sent(message),
+        ) => end,
     }
 }
 
-/// One direction: whole messages, all that a read has brought in one write.
+/// One direction: whole messages, all that a read has brought in one write, as far as they are admitted.
 async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut frames: Frames,
+    admits: impl Fn(usize) -> bool,
     check: impl Fn(&[u8]) -> Result<()>,
 ) -> Result<()> {
     loop {
@@ -213,6 +230,15 @@ async fn pass(
         let checked = loop {
             match frames.next() {
                 Ok(Some(message)) => {
+                    while !admits(message.len()) {
+                        if !whole.is_empty() {
+                            write(&mut to, frames.bytes(std::mem::take(&mut whole))).await?;
+                        }
+                        tokio::time::sleep(WAIT_STEP).await;
+                    }
+                    if whole.is_empty() {
+                        whole.start = message.start;
+                    }
                     if let Err(error) = check(frames.bytes(message.clone())) {
                         break Err(error);
                     }
@@ -304,11 +330,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_messages_runs_out_of_tokens() {
+    async fn a_flood_of_messages_is_slowed_down_and_the_other_direction_is_not() {
+        let (mut host, mut runner, end) = relayed();
         let finish = written(|message| message.init_finish().set_question_id(3));
-        let (received, error) = after(&finish.repeat(60_000)).await;
-        assert!(error.message.contains("messages a second"), "{error}");
-        assert_eq!(received.len() % finish.len(), 0);
+        let flood = finish.repeat(100_000);
+        let begin = std::time::Instant::now();
+        let writer = tokio::spawn(async move {
+            // The relay ends with the test.
+            let _ = runner.write_all(&flood).await;
+            runner
+        });
+        let mut received = vec![0; finish.len() * 24_000];
+        host.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, finish.repeat(24_000));
+        assert!(begin.elapsed() > Duration::from_millis(450), "{:?}", begin.elapsed());
+        host.write_all(&call(1)).await.unwrap();
+        drop(host);
+        let mut runner = writer.await.unwrap();
+        let mut asked = vec![0; call(1).len()];
+        runner.read_exact(&mut asked).await.unwrap();
+        assert_eq!(asked, call(1));
+        drop(end.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_does_not_hold_the_other_direction_up() {
+        let (mut host, mut runner, _end) = relayed();
+        let large = written(|message| {
+            let content = vec![9_u8; 9 << 20];
+            message.init_call().init_params().get_content().set_as::<capnp::data::Owned>(content.as_slice()).unwrap()
+        });
+        let (mut from_host, mut to_relay) = host.split();
+        // The relay takes one message whole, and then no more.
+        let stuck = async { to_relay.write_all(&large.repeat(2)).await.map(|()| "was taken") };
+        let answered = async {
+            for id in 0..200 {
+                runner.write_all(&call(id)).await?;
+                from_host.read_exact(&mut vec![0; call(id).len()]).await?;
+            }
+            Ok("answered")
+        };
+        let first: std::io::Result<&str> = tokio::select! { end = stuck => end, end = answered => end };
+        assert_eq!(first.unwrap(), "answered");
     }
 
     #[tokio::test]
