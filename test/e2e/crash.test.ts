@@ -78,7 +78,7 @@ test("an initscript whose runner died is run again by the next one, and fetches 
 	expect(await node().requests()).toEqual({ "GET inputs/a": 1 });
 	const { script, events, scriptLines } = await node().ended(instance);
 	expect({ script, scriptLines }).toEqual({ script: { end: "exit 0" }, scriptLines: [] });
-	expect(events.map(({ text }) => text)).toContain("initscript started again");
+	expect(events.map(({ text }) => text)).toContain("initscript restarted");
 });
 
 test.each(["probe", "guarded"])("a killed application of %s is an appExited", async (name) => {
