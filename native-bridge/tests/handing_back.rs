@@ -18,6 +18,7 @@ use common::host::{
 use common::lines::Lines;
 use headstart_base::ErrorCode;
 use headstart_base::app_capnp::{AppOp, FLAG_INLINE};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 fn message(id: u64, bytes: &[u8]) -> Ask {
     Ask { id, flags: FLAG_INLINE, payload: bytes.to_vec(), ..Ask::default() }
@@ -239,7 +240,23 @@ fn what_is_no_connection_is_refused_and_closed() {
     });
 }
 
-/// close(2) of a socket that lingers blocks until what was written is sent.
+/// One end of a socketpair in which a socket lies whose close(2) takes as long as nobody reads what was written to it; and who
+/// does not.
+fn lingering(listener: &TcpListener) -> (OwnedFd, TcpStream) {
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    while (&tcp).write(&[0; 65536]).is_ok() {}
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
+    nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let files = [tcp.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&files)];
+    let bytes = [std::io::IoSlice::new(b"x")];
+    sendmsg::<()>(near.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+    (far.into(), accepted)
+}
+
 #[test]
 fn sockets_that_linger_hold_nobody_up() {
     let bridge = Bridge::start();
@@ -248,25 +265,17 @@ fn sockets_that_linger_hold_nobody_up() {
         let (_mine, mine) = started(&host, &bridge, "bubblewrap", &[]).await;
         let (_other, other) = started(&host, &bridge, "bubblewrap", &[]).await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut held, mut apps) = (Vec::new(), Vec::new());
+        let mut held = Vec::new();
         for index in 0..6 {
-            let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            // Accepted, and never read.
-            held.push(listener.accept().unwrap());
-            tcp.set_nonblocking(true).unwrap();
-            while (&tcp).write(&[0; 65536]).is_ok() {}
-            let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
-            nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+            let (file, unread) = lingering(&listener);
             let mut app = App::connect(&bridge.app_socket(&mine));
             if index % 2 == 0 {
                 // While the first waits the second comes, which ends the connection: nobody receives the third.
                 app.send(AppOp::RecvMsg, &Ask { id: 1, deadline: 100, ..Ask::default() });
                 app.send_raw(&[1], &[]);
             }
-            app.send_with(AppOp::Hello, &Ask::default(), &[tcp.as_raw_fd()]);
-            // The bridge has the last descriptor now. Closing ours does not block: theirs is another.
-            drop(tcp);
-            apps.push(app);
+            app.send_with(AppOp::Hello, &Ask::default(), &[file.as_raw_fd()]);
+            held.push((app, unread));
         }
         pause(300).await;
         let mut app = App::connect(&bridge.app_socket(&other));
@@ -274,6 +283,26 @@ fn sockets_that_linger_hold_nobody_up() {
         let told = beside(move || app.ask(AppOp::Hello, &Ask::default())).await;
         assert_eq!(told.error, ErrorCode::Ok);
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        drop((held, apps));
+        drop(held);
+    });
+}
+
+#[test]
+fn an_application_that_has_too_much_closed_ends() {
+    let bridge = Bridge::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = started(&host, &bridge, "bubblewrap", &[]).await;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let (file, unread) = lingering(&listener);
+            let mut app = App::connect(&bridge.app_socket(&id));
+            app.send_with(AppOp::Hello, &Ask::default(), &[file.as_raw_fd(); 253]);
+            held.push((app, unread));
+        }
+        let Seen::Ended { reason, .. } = Events::of(&instance).ended().await else { panic!() };
+        assert!(reason.contains("wait to be closed"), "{reason}");
+        drop(held);
     });
 }

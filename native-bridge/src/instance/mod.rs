@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::functions::Function;
 use crate::instance::body::{Body, Place};
-use crate::instance::conns::Conns;
+use crate::instance::conns::{Closing, Conns};
 use crate::instance::event::EventLog;
 use crate::instance::inbox::Inbox;
 use crate::instance::invocations::Invocations;
@@ -79,8 +79,8 @@ pub(crate) struct Instance {
     pub(crate) stage: watch::Sender<Stage>,
     /// Told when the initscript's first RPC has left, or the script has ended.
     script_ahead: Notify,
-    /// Held by who closes what the application sent.
-    closing_files: tokio::sync::Mutex<()>,
+    /// What the application sent and waits to be closed.
+    closing_files: Closing,
     state: Mutex<State>,
 }
 
@@ -153,7 +153,7 @@ impl Instance {
             tasks: TaskTracker::new(),
             stage: watch::Sender::new(Stage::Spare),
             script_ahead: Notify::new(),
-            closing_files: tokio::sync::Mutex::default(),
+            closing_files: Closing::default(),
             state: Mutex::new(state),
         })
     }

@@ -24,6 +24,7 @@ use crate::instance::conns::own::Opened;
 use crate::instance::{Instance, error};
 
 pub(crate) use carried::How;
+pub(super) use foreign::Closing;
 pub(crate) use gifts::Giving;
 pub(crate) use offers::Handed;
 pub(crate) use own::Own;
