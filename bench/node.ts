@@ -22,6 +22,8 @@ export interface BenchNodeOptions {
 	/** What the store has. */
 	objects: Objects;
 	memory?: BridgeMemory;
+	/** Whether the node asks for no tokens; it does not, unless this is false. */
+	development?: boolean;
 }
 
 /** How many of the node's last lines are shown when something fails. */
@@ -47,7 +49,7 @@ export async function withNode<T>(
 			run: join(folder, "run"),
 			state: join(folder, "state"),
 			port: 0,
-			development: true,
+			development: options.development ?? true,
 			devStore: options.devStore,
 			storeDir,
 			...(options.memory && { memory: options.memory }),

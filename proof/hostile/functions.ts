@@ -86,6 +86,29 @@ export async function invoke(client: NodeClient, name: string, event: unknown = 
 	};
 }
 
+/** Runs a function's initscript alone, to its end. */
+export async function runScript(client: NodeClient, name: string): Promise<Outcome> {
+	const answer = await client.send(`/v1/functions/${name}/invocations?only=initscript`, {
+		method: "POST",
+		body: "{}",
+		signal: AbortSignal.timeout(PATIENCE),
+	});
+	const text = await answer.text();
+	const run = (parse(text) ?? {}) as {
+		code?: string;
+		message?: string;
+		error?: { code: string; message: string };
+	};
+	const { code = "", message = "" } = run.error ?? run;
+	return {
+		status: answer.status,
+		code,
+		message,
+		answer: run,
+		instance: answer.headers.get("x-headstart-instance") ?? "",
+	};
+}
+
 function parse(text: string): unknown {
 	try {
 		return JSON.parse(text);

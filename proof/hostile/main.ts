@@ -1,5 +1,5 @@
 /** Hostile initscripts, modules and applications, while a neighbour tenant works: docs/proof.md. */
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { type BenchNode, withNode } from "../../bench/node.ts";
 import { progress } from "../../bench/progress.ts";
 import { round } from "../../bench/stats.ts";
@@ -34,9 +34,8 @@ interface CaseReport {
 }
 
 const CASES: readonly Case[] = [...scriptCases, ...moduleCases, ...appCases];
-/** The neighbour's invocations that a case disturbs, and those of the undisturbed measurement. */
-const DISTURBED = 40;
-const UNDISTURBED = 200;
+/** The undisturbed measurement has so many times the invocations that a case disturbs. */
+const UNDISTURBED = 5;
 /** What the neighbour and the attackers fetch, bytes. */
 const SMALL = 10_000;
 const BIG = 2_000_000;
@@ -44,9 +43,17 @@ const BIG = 2_000_000;
 const options = new Command("hostile")
 	.description("Hostile initscripts, modules and applications beside a tenant that works")
 	.option("--only <text>", "the cases whose name has this text")
+	.option("--invocations <n>", "the neighbour's beside each case", count, 40)
 	.option("--json", "print one JSON object")
 	.parse()
-	.opts<{ only?: string; json?: true }>();
+	.opts<{ only?: string; invocations: number; json?: true }>();
+
+function count(text: string): number {
+	const value = Number(text);
+	if (!Number.isSafeInteger(value) || value < 1)
+		throw new InvalidArgumentError("a whole number from 1 was expected");
+	return value;
+}
 
 async function hostile(bench: BenchNode, stop: Stop): Promise<HostileReport> {
 	const wanted = CASES.filter(({ name }) => name.includes(options.only ?? ""));
@@ -55,7 +62,11 @@ async function hostile(bench: BenchNode, stop: Stop): Promise<HostileReport> {
 	const shown = progress(wanted.length + 1);
 	shown.step("the neighbour alone");
 	let alone = 0;
-	const undisturbed = await work(neighbour, SMALL, () => stop.requested || ++alone > UNDISTURBED);
+	const undisturbed = await work(
+		neighbour,
+		SMALL,
+		() => stop.requested || ++alone > UNDISTURBED * options.invocations,
+	);
 	if (undisturbed.errors[0] !== undefined) throw new Error(`undisturbed: ${undisturbed.errors[0]}`);
 	const base = p99(undisturbed.times);
 	const cases: CaseReport[] = [];
@@ -85,11 +96,11 @@ async function one(
 	const outcome = await prepared(stage, it);
 	let over = false;
 	let done = 0;
-	const beside = work(client, SMALL, () => over || ++done > DISTURBED);
+	const beside = work(client, SMALL, () => over || ++done > options.invocations);
 	try {
-		while (done < DISTURBED && outcome.contained) Object.assign(outcome, await attacked(stage, it));
+		while (done < options.invocations && outcome.contained) Object.assign(outcome, await attacked(stage, it));
 	} finally {
-		over = done >= DISTURBED || !outcome.contained;
+		over = done >= options.invocations || !outcome.contained;
 	}
 	const { times, errors } = await beside;
 	const leaks = await left(bench);
@@ -150,7 +161,7 @@ function print({ cases, uncontained, undisturbed_p99_ms }: HostileReport): strin
 const stop = stopOnSignal();
 try {
 	const report = await withNode(
-		{ devStore: "plain", objects: { "inputs/small": SMALL, "inputs/big": BIG } },
+		{ devStore: "plain", development: false, objects: { "inputs/small": SMALL, "inputs/big": BIG } },
 		(bench) => hostile(bench, stop),
 	);
 	process.stdout.write(`${options.json ? JSON.stringify(report) : print(report)}\n`);

@@ -1,6 +1,6 @@
 /** Hostile initscripts in TypeScript: each ends with one of the codes that are said with it, or harmlessly. */
 import { type Case, type Stage, Uncontained } from "../case.ts";
-import { deployHostile, invoke, type Outcome } from "../functions.ts";
+import { deployHostile, type Outcome, runScript } from "../functions.ts";
 
 interface Script {
 	name: string;
@@ -92,11 +92,11 @@ const SCRIPTS: readonly Script[] = [
 		body: `const out = [];
 			const tries = {
 				fetch: () => fetch("http://169.254.169.254/"),
-				socket: async () => { const { connect } = await import("cloudflare:sockets"); await connect("127.0.0.1:22").opened; },
+				socket: async () => { const { connect } = await import("cloudflare" + ":sockets"); await connect("127.0.0.1:22").opened; },
 				websocket: () => new Promise((resolve, reject) => { const ws = new WebSocket("ws://127.0.0.1:1"); ws.onopen = resolve; ws.onerror = reject; }),
 				eval: () => eval("1 + 1"),
 				function: () => new Function("return 1")(),
-				import: () => import("node:fs"),
+				import: () => import("node" + ":fs"),
 				process: () => { if (typeof process === "undefined") throw 0; return process.binding("fs"); },
 				caches: () => caches.default.put("http://x/", new Response("x")),
 				wasm: () => WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])),
@@ -133,7 +133,7 @@ export const scriptCases: readonly Case[] = SCRIPTS.map((script, number) => {
 			await deployHostile(attacker, { name, script: { file: "initscript.js", content } });
 		},
 		async attack({ attacker }: Stage): Promise<string> {
-			const outcome = await invoke(attacker, name, { wait: 0.1 });
+			const outcome = await runScript(attacker, name);
 			const how = ended(outcome, script.ends);
 			if (script.says !== undefined) await said(attacker, outcome, script.says);
 			return how;
@@ -143,7 +143,7 @@ export const scriptCases: readonly Case[] = SCRIPTS.map((script, number) => {
 
 /** In words how a script ended, when it is one of the ways that it may. */
 export function ended({ status, code, message }: Outcome, ends: readonly string[]): string {
-	if (status === 200) {
+	if (status === 200 && code === "") {
 		if (ends.includes("ok")) return "it came to nothing";
 		throw new Uncontained("the script ended as if nothing had been wrong");
 	}
