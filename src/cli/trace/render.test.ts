@@ -114,3 +114,7 @@ test("an empty and a broken-off record can be shown", () => {
 		).not.toThrow();
 	}
 });
+
+test("a span that ends before it begins is drawn as a point", () => {
+	expect(bar(0.9, 0.1, 10)).toBe("         ▏");
+});

@@ -61,7 +61,8 @@ export function bar(begin: number, end: number, columns: number): string {
 	const at = Math.min(Math.max(begin, 0), 1) * columns;
 	const until = Math.min(Math.max(end, 0), 1) * columns;
 	const left = Math.min(Math.floor(at), columns - 1);
-	const eighths = Math.round((until - left) * 8);
+	// What ends before it begins is a point.
+	const eighths = Math.max(0, Math.round((until - left) * 8));
 	const full = Math.min(Math.floor(eighths / 8), columns - left);
 	const rest = full < columns - left ? (EIGHTHS[eighths % 8] ?? "") : "";
 	const drawn = begin === end ? "◆" : "█".repeat(full) + rest || "▏";
