@@ -1,4 +1,5 @@
 /** Hostile initscripts, modules and applications, while a neighbour tenant works: docs/proof.md. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { type BenchNode, withNode } from "../../bench/node.ts";
 import { progress } from "../../bench/progress.ts";
@@ -98,9 +99,13 @@ async function one(
 	let done = 0;
 	const beside = work(client, SMALL, () => over || ++done > options.invocations);
 	try {
-		while (done < options.invocations && outcome.contained) Object.assign(outcome, await attacked(stage, it));
+		while (done < options.invocations && outcome.contained && !stop.requested) {
+			Object.assign(outcome, await attacked(stage, it));
+			// What was refused before is refused at once: the neighbour must have its turn.
+			await sleep(10);
+		}
 	} finally {
-		over = done >= options.invocations || !outcome.contained;
+		over = done >= options.invocations || !outcome.contained || stop.requested;
 	}
 	const { times, errors } = await beside;
 	const leaks = await left(bench);
@@ -144,7 +149,7 @@ async function left({ node }: BenchNode): Promise<string[]> {
 	for (;;) {
 		const leaks = await findLeaks(node.run, node.state);
 		if (leaks.length === 0 || Date.now() > end) return leaks.map(({ kind, name }) => `${kind} ${name}`);
-		await new Promise((resolve) => setTimeout(resolve, 100));
+		await sleep(100);
 	}
 }
 
