@@ -59,8 +59,10 @@ describe.each(functions)("$name", ({ file, name }) => {
 			"error alreadyClaimed",
 		]);
 		expect(await node().requests()).toEqual({ "GET inputs/x": 1, "GET inputs/a%20b/%C3%A9%21.png": 1 });
-		const { script, scriptLines, unclaimed } = await node().ended(instance);
+		const { script, scriptLines, unclaimed, recording } = await node().ended(instance);
 		expect({ end: script?.end, unclaimed }).toEqual({ end: "exit 0", unclaimed: [] });
+		// What the suite replays after each test.
+		expect(recording?.steps.flatMap(({ effects }) => effects)).toContain("scriptEnded");
 		expect(scriptLines).toMatchObject([{ level: "info", text: "done" }]);
 	});
 
