@@ -35,6 +35,9 @@ export interface RunnerProcess {
 	/** Empty: a spare one. */
 	tenant: string;
 	slot: number | null;
+	state: "starting" | "ready" | "stalled" | "dead";
+	/** headstart/<tag>/runner-<number> */
+	cgroup: string;
 }
 
 /** A node's runners, the spare ones last. */
