@@ -30,6 +30,8 @@ const DATA_THREADS: usize = 2;
 /// Control streams that wait to be taken over.
 const STREAMS: usize = 16;
 const LINES: usize = 256;
+/// Why instances end then: the host looks for it.
+const SHUTTING_DOWN: &str = "the node is shutting down";
 /// How long the reaping of all instances may take at the end.
 const REAP: Duration = Duration::from_secs(10);
 
@@ -229,11 +231,11 @@ async fn drain(node: &Arc<Node>) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let both = async { tokio::join!(functions, node.services.end_all("the node is shutting down")) };
+    let both = async { tokio::join!(functions, node.services.end_all(SHUTTING_DOWN)) };
     // What is not over by then is cut.
     let _ = tokio::time::timeout_at(deadline, both).await;
     for instance in node.instances() {
-        instance.stop("the node is shutting down");
+        instance.stop(SHUTTING_DOWN);
     }
     let reaped = async {
         for instance in node.instances() {

@@ -29,6 +29,8 @@ const MOST: usize = 256;
 const MOST_CONNECTIONS: usize = 512;
 /// How long a connection waits for an instance.
 const NEXT_INSTANCE: Duration = Duration::from_secs(10);
+/// How long it may take until an application's end is noticed.
+const NOTICED: Duration = Duration::from_secs(1);
 /// A connection may be silent for as long as its two ends like; keep-alive finds those whose host is gone.
 const SILENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The longest that an application may take to become ready, or to end.
@@ -295,13 +297,22 @@ impl Service {
     /// A connection to the application, of the instance that serves or of the next one.
     async fn reach(&self) -> Result<(Arc<Instance>, TcpStream)> {
         let mut target = self.target.subscribe();
-        let serving = tokio::time::timeout(NEXT_INSTANCE, target.wait_for(Option::is_some)).await;
-        let found = serving.ok().and_then(|found| found.ok()?.clone());
-        let Some(Target { instance, port }) = found else {
-            return Err(Error::new(ErrorCode::NotReady, "no instance serves"));
-        };
-        let stream = instance.dial(port).await?;
-        Ok((instance, stream))
+        let next = tokio::time::Instant::now() + NEXT_INSTANCE;
+        loop {
+            let serving = tokio::time::timeout_at(next, target.wait_for(Option::is_some)).await;
+            let found = serving.ok().and_then(|found| found.ok()?.clone());
+            let Some(Target { instance, port }) = found else {
+                return Err(Error::new(ErrorCode::NotReady, "no instance serves"));
+            };
+            match instance.dial(port).await {
+                Ok(stream) => return Ok((instance, stream)),
+                // Perhaps it has ended just now: then its end is noticed in a moment.
+                Err(error) => match tokio::time::timeout(NOTICED, target.changed()).await {
+                    Ok(_) => {}
+                    Err(_) => return Err(error),
+                },
+            }
+        }
     }
 
     async fn end(&self, reason: &str) {
@@ -311,6 +322,7 @@ impl Service {
             (now.instance.clone(), now.stop_signal, now.stop_grace)
         };
         let Some(instance) = instance else { return };
+        instance.events.push(Kind::Noted(format!("stopping: {reason}")));
         let mut stage = instance.stage.subscribe();
         if instance.stage() == Stage::Started && instance.signal(signal).await.is_ok() {
             // The sender lives as long as the instance.

@@ -16,9 +16,10 @@ import { afterEnd } from "./service/policy.ts";
 import { type KeptService, ServiceTable } from "./service/table.ts";
 import { refill, takeSpare, transcript } from "./spares.ts";
 
-/** How often it is tried to start an instance while the bridge is away, and for how long, milliseconds. */
+/** How often it is tried to start an instance while the bridge is away, milliseconds. */
 const AWAY_MS = 500;
-const LONGEST_AWAY_MS = 60_000;
+/** How long an application may take to end whose manifest is not known any more, milliseconds. */
+const GRACE_MS = 60_000;
 
 /** Where a service's present instance is. */
 interface Present {
@@ -176,32 +177,35 @@ export class Services extends DurableObject<Env> {
 		this.#present.delete(it.id);
 		const { service } = functions.named(it.tenant, it.service)?.manifest ?? {};
 		const readyMs = it.readyAt === undefined ? 0 : Date.now() - it.readyAt;
+		if (error !== undefined && isAway(error) && service !== undefined && service.restart !== "never") {
+			// Not its fault: it is started again as soon as that can be, by the next host if need be.
+			this.#restarting(it, it.row, error);
+			this.#later(it.id, AWAY_MS);
+			return;
+		}
 		const life = { row: it.row, readyMs, ...(error && { error }) };
 		const next = service === undefined ? undefined : afterEnd(service, life);
 		if (next?.next !== "restart") {
 			this.#end(it, next?.state ?? "failed", next === undefined ? error : next.error);
 			return;
 		}
-		const { readyAt: _, error: __, ...rest } = it;
-		this.#table.put({
-			...rest,
-			state: "restarting",
-			row: next.row,
-			restarts: it.restarts + 1,
-			...(error && { error }),
-		});
+		this.#restarting(it, next.row, error);
 		this.#later(it.id, next.waitMs);
 	}
 
-	#later(id: string, ms: number, awayMs = 0): void {
+	#restarting({ readyAt: _, error: __, ...it }: KeptService, row: number, error?: ErrorValue): void {
+		const { restarts } = it;
+		this.#table.put({ ...it, state: "restarting", row, restarts: restarts + 1, ...(error && { error }) });
+	}
+
+	#later(id: string, ms: number): void {
 		this.#timers.set(
 			id,
-			setTimeout(() => this.ctx.waitUntil(this.#restart(id, awayMs)), ms),
+			setTimeout(() => this.ctx.waitUntil(this.#restart(id)), ms),
 		);
 	}
 
-	/** `awayMs`: for how long the bridge has been away. */
-	async #restart(id: string, awayMs = 0): Promise<void> {
+	async #restart(id: string): Promise<void> {
 		this.#timers.delete(id);
 		const it = this.#get(id);
 		if (it?.state !== "restarting") return;
@@ -209,7 +213,7 @@ export class Services extends DurableObject<Env> {
 		const now = this.#get(id);
 		if (now?.state !== "restarting") return;
 		if ("ok" in answer) this.#ready(now, answer.ok);
-		else if (isAway(answer.error) && awayMs < LONGEST_AWAY_MS) this.#later(id, AWAY_MS, awayMs + AWAY_MS);
+		else if (isAway(answer.error)) this.#later(id, AWAY_MS);
 		else this.#next(now, answer.error);
 	}
 
@@ -242,7 +246,7 @@ export class Services extends DurableObject<Env> {
 		this.#timers.delete(it.id);
 		this.#table.put({ ...it, state: "stopping" });
 		const present = this.#present.get(it.id);
-		const graceMs = functions.named(it.tenant, it.service)?.manifest.service?.stop_grace ?? LONGEST_AWAY_MS;
+		const graceMs = functions.named(it.tenant, it.service)?.manifest.service?.stop_grace ?? GRACE_MS;
 		try {
 			if (it.state !== "ready" && present !== undefined)
 				await transcript(this.env, present.object).stop("its service was stopped");

@@ -54,7 +54,8 @@ impl Inside {
             },
             Isolation::Gvisor => {
                 let user = format!("--user={NOBODY}:{NOBODY}");
-                runsc(&live, &["exec", &user], &["/usr/bin/test", "-e", path]).await.is_ok()
+                self.with(|_| Ok(())).await.is_ok()
+                    && runsc(&live, &["exec", &user], &["/usr/bin/test", "-e", path]).await.is_ok()
             }
         }
     }
@@ -75,7 +76,10 @@ impl Inside {
                 }
                 send(&process, signal)
             }
-            Isolation::Gvisor => runsc(&live, &["kill"], &[&signal.to_string()]).await,
+            Isolation::Gvisor => {
+                self.with(|_| Ok(())).await?;
+                runsc(&live, &["kill"], &[&signal.to_string()]).await
+            }
         }
     }
 

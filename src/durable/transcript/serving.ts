@@ -38,8 +38,13 @@ export async function becomeReady(
 	}
 }
 
+/** What the bridge notes before it ends services with itself. */
+const SHUTTING_DOWN = "stopping: the node is shutting down";
+
 /** Why the instance has ended; undefined when the application ended by itself, with status 0, or has not. */
 export function reason({ failure, record }: Run): ErrorValue | undefined {
+	if (record.events.some(({ kind, text }) => kind === "noted" && text === SHUTTING_DOWN))
+		return { code: "nodeDraining", message: "the node was shut down" };
 	return failure ?? record.events.findLast(({ kind }) => kind === "sandboxExited")?.error;
 }
 
