@@ -46,6 +46,8 @@ test.each([
 	[{ name: "x", app: {} }, "app.command is missing"],
 	[{ name: "X", app: { command: ["a"] } }, "name: 1 to 63"],
 	[{ name: "x", app: { command: [] } }, "app.command: the program"],
+	[{ name: "x", app: { command: ["a\0b"] } }, "app.command.0: a NUL"],
+	[{ name: "x", app: { command: ["a"], env: { A: "\0" } } }, "app.env.A: a NUL"],
 	[
 		{ name: "x", app: { command: ["a"], limits: { memory: "12 parsecs" } } },
 		"app.limits.memory: a size from",

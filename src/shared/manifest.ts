@@ -14,7 +14,11 @@ const name = v.pipe(
 		"1 to 63 lower-case letters, digits and inner hyphens are allowed",
 	),
 );
-const shortText = v.pipe(v.string(), v.maxLength(4096, "at most 4096 characters are allowed"));
+const shortText = v.pipe(
+	v.string(),
+	v.maxLength(4096, "at most 4096 characters are allowed"),
+	v.check((text) => !text.includes("\0"), "a NUL is not allowed: no program could be given it"),
+);
 const isolation = v.picklist(["gvisor", "bubblewrap", "wasm", "snapshot"]);
 
 function size(least: string, most: string, fallback: string) {
