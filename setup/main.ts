@@ -3,7 +3,8 @@
 import { demoOptions } from "./demo-options.ts";
 import { setUp } from "./setup.ts";
 import { SetupError } from "./step.ts";
-import { moto, servers } from "./steps/servers.ts";
+import { servers, wasmRust } from "./steps/debian.ts";
+import { moto } from "./steps/moto.ts";
 import { chooseSuites, runSuites } from "./test.ts";
 
 const [verb, ...args] = process.argv.slice(2);
@@ -23,7 +24,7 @@ try {
 		}
 		case "test": {
 			const suites = chooseSuites(args);
-			await setUp(suites.some(({ servers }) => servers) ? [servers, moto] : []);
+			await setUp(suites.some(({ needsMore }) => needsMore) ? [servers, moto, wasmRust] : []);
 			process.exitCode = await runSuites(suites);
 			break;
 		}

@@ -16,8 +16,8 @@ export interface Suite {
 	program: string;
 	args: string[];
 	env?: NodeJS.ProcessEnv;
-	/** Whether it starts servers of other projects (setup/steps/servers.ts). */
-	servers?: true;
+	/** Whether it needs what only tests need: servers of other projects, and Rust for WASM. */
+	needsMore?: true;
 }
 
 /** Rust's tests are built without optimisation, beside the programs of the set-up. */
@@ -31,14 +31,14 @@ const vitest = (name: string, minutes: number, ...args: string[]): Suite => ({
 });
 
 const suites: Suite[] = [
-	vitest("unit", 1),
+	{ ...vitest("unit", 1), needsMore: true },
 	{
 		name: "rust",
 		minutes: 2,
 		program: "cargo",
 		args: ["test", "--workspace", "--locked"],
 		env: cargoEnv,
-		servers: true,
+		needsMore: true,
 	},
 	{
 		name: "python",
@@ -53,7 +53,7 @@ const suites: Suite[] = [
 		args: ["-m", "unittest", "discover", "-s", "clients/conformance"],
 		env: cargoEnv,
 	},
-	{ ...vitest("end to end", 5, "--config", "test/vitest.config.ts"), servers: true },
+	{ ...vitest("end to end", 5, "--config", "test/vitest.config.ts"), needsMore: true },
 ];
 
 /** The suites of these names; all where none is given. Throws {@link SetupError} for a name that none has. */

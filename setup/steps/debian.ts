@@ -6,42 +6,70 @@ import type { Step } from "../step.ts";
 
 const run = promisify(execFile);
 
-/** Debian package → what shows that it is there. */
-const PACKAGES = {
-	capnproto: "/usr/bin/capnp",
-	bubblewrap: "/usr/bin/bwrap",
-	nftables: "/usr/sbin/nft",
-	iproute2: "/usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip",
-	clang: "/usr/bin/clang",
-	lld: "/usr/bin/wasm-ld",
-	// For the clients in C; Rust links with it, too.
-	gcc: "/usr/bin/cc /usr/bin/gcc",
-	"libc6-dev": "/usr/include/stdio.h",
-	// For initscripts in Rust; with Debian's rustc, whatever other one there is.
-	"libstd-rust-dev-wasm32": "/usr/lib/rustlib/wasm32-unknown-unknown",
-	rustc: "/usr/bin/rustc",
-	python3: "/usr/bin/python3",
-	"python3-pip": "/usr/lib/python3/dist-packages/pip /usr/bin/pip3",
-	curl: "/usr/bin/curl",
-	"ca-certificates": "/etc/ssl/certs",
-} as const;
+/** A Debian package, and the paths of which one shows that it is there. */
+type Packages = Readonly<Record<string, string>>;
 
-export const debian: Step = {
-	name: "Debian packages",
-	cost: { downloadMb: 245, diskMb: 1230, minutes: 1 },
-	done: async () => missing().length === 0,
-	check: async () => {
-		const names = missing().join(" ");
-		return lacking(names, `apt-get install --no-install-recommends ${names}`);
+/** A step that installs Debian packages. */
+function packages(name: string, cost: Step["cost"], wanted: Packages): Step {
+	const missing = (): string[] =>
+		Object.entries(wanted).flatMap(([name, paths]) => (paths.split(" ").some(existsSync) ? [] : [name]));
+	return {
+		name,
+		cost,
+		done: async () => missing().length === 0,
+		check: async () => {
+			const names = missing().join(" ");
+			return lacking(names, `apt-get install --no-install-recommends ${names}`);
+		},
+		async run() {
+			const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+			await command(name, "apt-get", ["update", "-q"], { env });
+			const install = ["install", "-y", "-q", "--no-install-recommends", ...missing()];
+			await command(name, "apt-get", install, { env });
+		},
+	};
+}
+
+export const debian: Step = packages(
+	"Debian packages",
+	{ downloadMb: 130, diskMb: 650, minutes: 1 },
+	{
+		capnproto: "/usr/bin/capnp",
+		bubblewrap: "/usr/bin/bwrap",
+		nftables: "/usr/sbin/nft",
+		iproute2: "/usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip",
+		clang: "/usr/bin/clang",
+		lld: "/usr/bin/wasm-ld",
+		// For the clients in C; Rust links with it, too.
+		gcc: "/usr/bin/cc /usr/bin/gcc",
+		"libc6-dev": "/usr/include/stdio.h",
+		python3: "/usr/bin/python3",
+		"python3-pip": "/usr/lib/python3/dist-packages/pip /usr/bin/pip3",
+		curl: "/usr/bin/curl",
+		"ca-certificates": "/etc/ssl/certs",
 	},
-	async run() {
-		const names = missing();
-		const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-		await command(this.name, "apt-get", ["update", "-q"], { env });
-		const install = ["install", "-y", "-q", "--no-install-recommends", ...names];
-		await command(this.name, "apt-get", install, { env });
+);
+
+/** For initscripts in Rust: Debian's compiler, whatever other one there is, has a library for WASM. Only tests need it. */
+export const wasmRust: Step = packages(
+	"Rust for initscripts, for tests",
+	{ downloadMb: 115, diskMb: 580, minutes: 0.5 },
+	{
+		rustc: "/usr/bin/rustc",
+		"libstd-rust-dev-wasm32": "/usr/lib/rustlib/wasm32-unknown-unknown",
 	},
-};
+);
+
+/** The servers that the tests start for themselves on free ports: Redis, memcached, and etcd for gRPC. */
+export const servers: Step = packages(
+	"servers for tests",
+	{ downloadMb: 10, diskMb: 30, minutes: 0.3 },
+	{
+		"redis-server": "/usr/bin/redis-server",
+		memcached: "/usr/bin/memcached",
+		"etcd-server": "/usr/bin/etcd",
+	},
+);
 
 export const gvisor: Step = {
 	name: "gVisor",
@@ -59,12 +87,6 @@ export const gvisor: Step = {
 		await command(this.name, "sh", ["setup/runsc.sh"]);
 	},
 };
-
-function missing(): string[] {
-	return Object.entries(PACKAGES).flatMap(([name, paths]) =>
-		paths.split(" ").some(existsSync) ? [] : [name],
-	);
-}
 
 /** What to do first where we may not install `what` by `how` ourselves: no Debian, or no root. */
 export function lacking(

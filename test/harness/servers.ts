@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, until } from "../../src/cli/node/wait.ts";
 
-/** The set-up's moto (setup/steps/servers.ts). */
+/** The set-up's moto (setup/steps/moto.ts). */
 const MOTO = join(import.meta.dirname, "../../.headstart/moto");
 
 /** A server of another project, on a free port of loopback. */
