@@ -2,6 +2,7 @@
 
 Connects first, so that the platform sees the program early, then imports the module, then takes events and answers them
 with what the handler returns. `--event FILE` calls the handler once, without headstart, and prints its answer.
+`--package FOLDER` makes a folder a package and takes the module from it: for functions that say `from . import storage`.
 
     def handler(event):      # parsed JSON, or bytes if it is none
         return {"ok": True}  # see docs/python.md for what else
@@ -22,11 +23,14 @@ NEXT_TIMEOUT = 60.0
 OUTBOX_BYTES = 256 * 1024
 
 
-USAGE = "usage: python3 -m headstart.runtime MODULE:FUNCTION [--event FILE]"
+USAGE = "usage: python3 -m headstart.runtime [--package FOLDER] MODULE:FUNCTION [--event FILE]"
 
 
 def main(arguments):
     # Not argparse: importing it takes as long as all of this package.
+    folder = None
+    if len(arguments) > 2 and arguments[0] == "--package":
+        _, folder, *arguments = arguments
     if len(arguments) not in (1, 3) or arguments[0].startswith("-") or arguments[1:2] not in ([], ["--event"]):
         print(USAGE, file=sys.stderr)
         return 2
@@ -35,32 +39,40 @@ def main(arguments):
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     if event is not None:
-        return try_out(name, event)
+        return try_out(name, event, folder)
     instance = Instance()
     try:
         instance.connect()
         instance.map_ahead()
-        return serve(instance, name)
+        return serve(instance, name, folder)
     except HeadstartError as error:
         print(f"headstart.runtime: {error} ({error.hint})", file=sys.stderr)
         return 1
 
 
-def load(name):
-    """Imports `module:function`. Raises whatever the module raises, or SystemExit with what is wrong with the name."""
+def load(name, folder=None):
+    """Imports `module:function`, as a part of the package that `folder` is made where it is given.
+
+    Raises whatever the module raises, or SystemExit with what is wrong with the name.
+    """
     module_name, separator, function_name = name.partition(":")
     if not (module_name and separator and function_name):
         raise SystemExit(f"headstart.runtime: {name!r} is not of the form module:function")
+    if folder is not None:
+        # Not at every program's start.
+        from headstart import package
+
+        module_name = f"{package.make(folder)}.{module_name}"
     handler = getattr(importlib.import_module(module_name), function_name, None)
     if not callable(handler):
         raise SystemExit(f"headstart.runtime: {module_name} has no function {function_name}")
-    return handler
+    return handler if folder is None else lambda event: handler(package.event_for(event))
 
 
-def serve(instance, name):
+def serve(instance, name, folder=None):
     """Answers events until there are no more. Returns the exit status."""
     try:
-        handler, failure = load(name), None
+        handler, failure = load(name, folder), None
     except (Exception, SystemExit) as error:
         handler, failure = None, describe(error)
     while True:
@@ -132,10 +144,10 @@ def describe(error):
     return text.encode(errors="replace")[-MAX_PAYLOAD:]
 
 
-def try_out(name, path):
+def try_out(name, path, folder=None):
     with open(path, "rb") as file:
         data = file.read()
-    status, headers, pieces = answer.normalise(load(name)(answer.parse(data)))
+    status, headers, pieces = answer.normalise(load(name, folder)(answer.parse(data)))
     print(status, *(f"{name}: {value}" for name, value in headers), sep="\n", file=sys.stderr)
     for piece in pieces:
         sys.stdout.buffer.write(answer.as_bytes(piece))

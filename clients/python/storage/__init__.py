@@ -17,7 +17,10 @@ from storage._library import Forbidden, NotFound, Storage, StorageError
 _default = Storage()
 
 download = _default.download
+download_file = _default.download_file
 download_stream = _default.download_stream
+list_keys = _default.list_keys
+delete = _default.delete
 upload = _default.upload
 upload_stream = _default.upload_stream
 
@@ -26,8 +29,11 @@ __all__ = [
     "NotFound",
     "Storage",
     "StorageError",
+    "delete",
     "download",
+    "download_file",
     "download_stream",
+    "list_keys",
     "upload",
     "upload_stream",
 ]

@@ -1,15 +1,20 @@
 """The library itself: takes results from the initscript, else asks the bridge, else asks the store."""
 
+import contextlib
 import os
 
 from headstart.client import Instance
 from headstart.errors import BridgeLost, HeadstartError
 from headstart.ids import fnv1a64
+from storage import _listing as listing
 from storage._address import url
 from storage._s3 import Client
 from storage.errors import Forbidden, NotFound, StorageError, from_answer
 
 __all__ = ["Forbidden", "NotFound", "Storage", "StorageError"]
+
+# Bytes that are written to a file at a time.
+PIECE = 1 << 20
 
 
 class Storage:
@@ -20,6 +25,8 @@ class Storage:
 
     def __init__(self, name=fnv1a64, instance=None, client=None):
         self._name, self._instance, self._client = name, instance, client
+        # Buckets that this program changed: what the initscript listed of them may be older than that.
+        self._changed = set()
 
     def download(self, bucket, key, timeout=None):
         """The object's bytes, read-only: a memoryview, of shared memory under headstart."""
@@ -60,8 +67,44 @@ class Storage:
                 raise
             return self._direct().get_stream(bucket, key, timeout)
 
+    def download_file(self, bucket, key, path, timeout=None):
+        """Writes the object to a file, while its bytes come. When that fails there is no such file."""
+        try:
+            try:
+                _save(self.download_stream(bucket, key, timeout), path)
+            except HeadstartError:
+                # What the initscript fetched ended early: once more, and by this program's own call.
+                with open(path, "wb") as file:
+                    file.write(self.download(bucket, key, timeout))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+    def list_keys(self, bucket, prefix="", timeout=None):
+        """All keys that begin with `prefix`, in the store's order, from as many pages as it takes."""
+        keys, token = [], None
+        while True:
+            page, following = listing.parse(self._page(bucket, listing.query(prefix, token), timeout))
+            keys += page
+            if following is None:
+                return keys
+            if following == token:
+                raise StorageError(0, f"LIST s3://{bucket}/{prefix}", "", "the store repeats a page")
+            token = following
+
+    def delete(self, bucket, key, timeout=None):
+        """Removes an object; one that is not there is removed already."""
+        self._changed.add(bucket)
+        instance = self._bridge()
+        if instance is None:
+            self._direct().delete(bucket, key, timeout)
+        else:
+            checked(instance.call("DELETE", url(bucket, key), timeout=timeout), f"DELETE {url(bucket, key)}")
+
     def upload(self, bucket, key, data, timeout=None):
         """Stores bytes. What was fetched ahead of this key is void from now on."""
+        self._changed.add(bucket)
         instance = self._bridge()
         if instance is None:
             self._direct().put(bucket, key, data, timeout)
@@ -71,6 +114,25 @@ class Storage:
     def upload_stream(self, bucket, key, stream, timeout=None):
         """Stores what a binary file has from here to its end. It is read into memory first: S3 wants its length."""
         self.upload(bucket, key, stream.read(), timeout)
+
+    def _page(self, bucket, query, timeout):
+        """One page of a listing, as the store sends it."""
+        instance = self._bridge()
+        if instance is None:
+            return self._direct().list_page(bucket, query, timeout)
+        address = f"{url(bucket, '')}?{query}"
+        content = f"GET {address}"
+        if bucket not in self._changed:
+            with contextlib.suppress(HeadstartError):
+                reply = instance.claim(self._name(content), content, timeout=timeout)
+                if reply.status < 400:
+                    return reply.data
+        try:
+            return checked(instance.call("GET", address, timeout=timeout), content).data
+        except BridgeLost:
+            if not self._has_client():
+                raise
+            return self._direct().list_page(bucket, query, timeout)
 
     def _bridge(self):
         if self._instance is None and not direct() and Instance.available():
@@ -85,6 +147,17 @@ class Storage:
 
     def _has_client(self):
         return self._client is not None or Client.configured()
+
+
+def _save(stream, path):
+    """Writes all that a stream has to a file: from the segment itself, where it is one."""
+    view = getattr(stream, "view", None)
+    with stream, open(path, "wb", buffering=0) as file:
+        while piece := (view or stream.read)(PIECE):
+            with memoryview(piece) as rest:
+                written = 0
+                while written < len(rest):
+                    written += file.write(rest[written:])
 
 
 def direct():

@@ -52,17 +52,25 @@ class Client:
     def put(self, bucket, key, data, timeout=None):
         self._retry("PUT", bucket, key, data, timeout, read=lambda response: response.read_all())
 
-    def _retry(self, verb, bucket, key, body, timeout, read):
-        """Requests an object (GET and PUT are idempotent) until an attempt tells something, and reads the answer."""
+    def delete(self, bucket, key, timeout=None):
+        self._retry("DELETE", bucket, key, b"", timeout, read=lambda response: response.read_all())
+
+    def list_page(self, bucket, query, timeout=None):
+        """One page of a listing; `query` in canonical form."""
+        return self._retry("GET", bucket, "", b"", timeout, read=lambda response: response.read_all(), query=query)
+
+    def _retry(self, verb, bucket, key, body, timeout, read, query=""):
+        """Requests an object (all these verbs are idempotent) until an attempt tells something, and reads the answer."""
         path = f"/{bucket}/{address.encode(key)}"
-        what = f"{verb} s3:/{path}"
+        target = f"{path}?{query}" if query else path
+        what = f"{verb} s3:/{target}"
         payload = hashlib.sha256(body).hexdigest()
         give_up = time.monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout)
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS or time.monotonic() > give_up
             try:
-                headers = self._headers(verb, path, payload)
-                response = self._server.request(verb, path, headers, body, max(give_up - time.monotonic(), 0.001))
+                headers = self._headers(verb, path, query, payload)
+                response = self._server.request(verb, target, headers, body, max(give_up - time.monotonic(), 0.001))
                 if response.status < 300:
                     return read(response)
                 failure = from_answer(response.status, response.read_all(), what)
@@ -74,23 +82,24 @@ class Client:
             time.sleep(min(FIRST_PAUSE * 2 ** (attempt - 1), max(give_up - time.monotonic(), 0)))
         raise AssertionError("the last attempt returns or raises")
 
-    def _headers(self, verb, path, payload):
+    def _headers(self, verb, path, query, payload):
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         headers = {"host": self._host, "x-amz-content-sha256": payload, "x-amz-date": date}
         if self._session_token:
             headers["x-amz-security-token"] = self._session_token
-        signature = authorization(verb, path, headers, payload, date, self._access_key, self._secret_key, self._region)
+        keys = (self._access_key, self._secret_key, self._region)
+        signature = authorization(verb, path, headers, payload, date, *keys, query=query)
         return [*headers.items(), ("authorization", signature), ("user-agent", USER_AGENT)]
 
 
-def authorization(verb, path, headers, payload, date, access_key, secret_key, region):
-    """AWS Signature Version 4 of a request without a query: the value of its Authorization header.
+def authorization(verb, path, headers, payload, date, access_key, secret_key, region, query=""):
+    """AWS Signature Version 4 of a request: the value of its Authorization header.
 
-    `headers` (lower-case names) are all signed, `payload` is the body's SHA-256 in hex, `date` like 20130524T000000Z.
+    `query` is in canonical form, `headers` (lower-case names) are all signed, `payload` is the body's SHA-256 in hex, `date` like 20130524T000000Z.
     """
     names = sorted(headers)
     signed = ";".join(names)
-    lines = [verb, path, "", *(f"{name}:{headers[name].strip()}" for name in names), "", signed, payload]
+    lines = [verb, path, query, *(f"{name}:{headers[name].strip()}" for name in names), "", signed, payload]
     scope = f"{date[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     key = f"AWS4{secret_key}".encode()
