@@ -1,8 +1,5 @@
 /** Hostile WebAssembly modules. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { wat } from "../../../src/isolates/test/wat.ts";
 import { type Case, type Stage, Uncontained } from "../case.ts";
 import { deployHostile, runScript } from "../functions.ts";
 import { ended } from "./scripts.ts";
@@ -100,7 +97,7 @@ const MODULES: readonly Module[] = [
 	},
 	{ name: "wasm: 64 MB", module: () => bigModule(64_000_000), ends: ["refused"] },
 	{ name: "wasm: malformed", module: () => malformed(), ends: ["refused"] },
-	{ name: "wasm: truncated", module: () => compile(main("(i32.const 0)")).slice(0, 40), ends: ["refused"] },
+	{ name: "wasm: truncated", module: () => wat(main("(i32.const 0)")).slice(0, 40), ends: ["refused"] },
 	{
 		name: "wasm: a thousand nested blocks in ten thousand functions",
 		module: () => manyFunctions(10_000, 1000),
@@ -112,7 +109,7 @@ export const moduleCases: readonly Case[] = MODULES.map((module, number) => {
 	const name = `wasm-${number}`;
 	let refused: string | undefined;
 	const deployIt = async ({ attacker }: Stage): Promise<string | undefined> => {
-		const content = typeof module.module === "string" ? compile(module.module) : module.module();
+		const content = typeof module.module === "string" ? wat(module.module) : module.module();
 		try {
 			await deployHostile(attacker, { name, script: { file: "initscript.wasm", content } });
 			return undefined;
@@ -136,17 +133,6 @@ export const moduleCases: readonly Case[] = MODULES.map((module, number) => {
 	};
 });
 
-function compile(text: string): Uint8Array {
-	const folder = mkdtempSync(join(tmpdir(), "hsh-"));
-	try {
-		writeFileSync(join(folder, "m.wat"), text);
-		execFileSync("wat2wasm", ["-o", join(folder, "m.wasm"), join(folder, "m.wat")], { stdio: "pipe" });
-		return readFileSync(join(folder, "m.wasm"));
-	} finally {
-		rmSync(folder, { recursive: true });
-	}
-}
-
 /** A number in LEB128. */
 function leb(value: number): number[] {
 	const bytes: number[] = [];
@@ -160,7 +146,7 @@ function leb(value: number): number[] {
 
 /** A valid module with a custom section that makes it so many bytes long. */
 function bigModule(bytes: number): Uint8Array {
-	const small = compile(main("(i32.const 0)"));
+	const small = wat(main("(i32.const 0)"));
 	const section = new Uint8Array(bytes);
 	section[0] = 1;
 	section[1] = 0x78;
@@ -169,7 +155,7 @@ function bigModule(bytes: number): Uint8Array {
 
 /** Its code section says that it has four thousand million functions. */
 function malformed(): Uint8Array {
-	const module = compile(main("(i32.const 0)"));
+	const module = wat(main("(i32.const 0)"));
 	return Buffer.concat([module, Uint8Array.from([10, 6, 0xff, 0xff, 0xff, 0xff, 0x0f, 0])]);
 }
 
