@@ -13,6 +13,7 @@ mod instance;
 mod logs;
 mod metrics;
 mod node;
+mod privileges;
 mod run;
 mod secrets;
 mod services;
@@ -36,7 +37,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match config::Config::load(&arguments.config).and_then(run::run) {
+    let run = |config| privileges::drop_unneeded().and_then(|()| run::run(config));
+    match config::Config::load(&arguments.config).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("native-bridge: {error}");

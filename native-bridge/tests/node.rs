@@ -196,3 +196,29 @@ fn a_restarted_bridge_reaps_what_a_killed_one_left() {
         assert!(invoke(&bridge, &id, b"up").await.contains("UP"));
     });
 }
+
+#[test]
+fn the_bridge_and_what_it_starts_have_no_privilege_that_is_not_needed() {
+    let bridge = Bridge::start();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", bridge.pid())).unwrap();
+    let statuses: Vec<String> =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap()).collect();
+    assert!(statuses.len() > 2);
+    for status in statuses {
+        // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_CHROOT, SYS_PTRACE,
+        // SYS_ADMIN, SYS_RESOURCE.
+        let needed = 0x012c_11ff;
+        for set in ["CapPrm", "CapEff", "CapBnd"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t"))).unwrap();
+            assert_eq!(u64::from_str_radix(line, 16).unwrap() & !needed, 0, "{set}\n{status}");
+        }
+        for line in ["CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"] {
+            assert!(status.contains(line), "{line}\n{status}");
+        }
+    }
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (_instance, id) = upper(&bridge, &host, instance::Mode::NoInitscript).await;
+        assert!(invoke(&bridge, &id, b"works").await.contains("WORKS"));
+    });
+}
