@@ -60,7 +60,8 @@ async function makeLibrary(
 		await rename(making, folder);
 	} catch (error) {
 		await rm(making, { recursive: true, force: true });
-		throw error;
+		// Another deployment was making the same, and was first.
+		if (!existsSync(folder)) throw error;
 	}
 }
 
