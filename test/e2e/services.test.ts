@@ -267,7 +267,10 @@ describe("a part of the node that is killed", () => {
 			// wrangler needs longer than an instance is kept.
 			expect(now).toMatchObject({ instance: service.instance, restarts: 0 });
 			expect(await connection.ask("data")).toBe("what the initscript fetched");
-			expect((await node().record(now.instance ?? "")).events.map(({ text }) => text)).toContain("ready");
+			await until("its timeline", 10_000, async () => {
+				const { events, state } = await node().record(service.id);
+				return (state === "serving" && events.some(({ text }) => text === "ready")) || undefined;
+			});
 		}
 		connection.end();
 		expect(await ask(now.address, "greet")).toBe("hello");

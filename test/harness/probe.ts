@@ -17,6 +17,8 @@ export interface Variant {
 	onFailure?: "fallback" | "fail";
 	limits?: TomlTable;
 	scriptLimits?: TomlTable;
+	/** [initscript.share] */
+	share?: TomlTable;
 	egress?: string[];
 	/** The initscript in place of initscript.ts. */
 	main?: string;
@@ -59,7 +61,16 @@ function withStore({ endpoint, accessKey, secretKey, region }: DevStore): TomlTa
 }
 
 function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTable {
-	const { name, isolation, onFailure = "fallback", limits = {}, scriptLimits = {}, egress, main } = variant;
+	const {
+		name,
+		isolation,
+		onFailure = "fallback",
+		limits = {},
+		scriptLimits = {},
+		egress,
+		main,
+		share,
+	} = variant;
 	const table = (value: unknown): TomlTable =>
 		typeof value === "object" && value !== null ? (value as TomlTable) : {};
 	const app = table(manifest.app);
@@ -70,6 +81,7 @@ function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTa
 		initscript: {
 			...table(manifest.initscript),
 			...(main === undefined ? {} : { main }),
+			...(share === undefined ? {} : { share }),
 			on_failure: onFailure,
 			limits: scriptLimits,
 		},

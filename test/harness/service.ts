@@ -3,7 +3,6 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { parse, stringify, type TomlTable } from "smol-toml";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { until } from "../../src/cli/node/wait.ts";
@@ -109,15 +108,29 @@ export async function stopServices(node: Pick<TestNode, "client">): Promise<void
 /** A connection to a service, on which a line is answered by a line. */
 export class Line {
 	readonly #socket: Socket;
-	readonly #lines: AsyncIterator<string>;
 	/** Resolves when the other end closes it, or breaks. */
-	readonly closed: Promise<unknown>;
+	readonly closed: Promise<void>;
+	readonly #waiting: ((line: string | undefined) => void)[] = [];
+	readonly #lines: string[] = [];
+	#over = false;
 
 	private constructor(socket: Socket) {
 		this.#socket = socket;
-		this.closed = once(socket, "close");
+		this.closed = new Promise((resolve) => {
+			socket.once("close", () => {
+				this.#over = true;
+				for (const wake of this.#waiting.splice(0)) wake(undefined);
+				resolve();
+			});
+		});
 		socket.on("error", () => undefined);
-		this.#lines = createInterface(socket)[Symbol.asyncIterator]();
+		let rest = "";
+		socket.setEncoding("utf8");
+		socket.on("data", (text: string) => {
+			const lines = (rest + text).split("\n");
+			rest = lines.pop() ?? "";
+			for (const line of lines) this.#give(line);
+		});
 	}
 
 	static async to(address: string | undefined): Promise<Line> {
@@ -127,19 +140,26 @@ export class Line {
 		return new Line(socket);
 	}
 
-	/** The answer to a line; undefined when there is none. */
-	async ask(line: string): Promise<string | undefined> {
+	/** The answer to a line; undefined when the connection ends before it. */
+	ask(line: string): Promise<string | undefined> {
 		this.#socket.write(`${line}\n`);
 		return this.next();
 	}
 
-	async next(): Promise<string | undefined> {
-		const { value, done } = await this.#lines.next();
-		return done ? undefined : value;
+	next(): Promise<string | undefined> {
+		const line = this.#lines.shift();
+		if (line !== undefined || this.#over) return Promise.resolve(line);
+		return new Promise((resolve) => this.#waiting.push(resolve));
 	}
 
 	end(): void {
 		this.#socket.destroy();
+	}
+
+	#give(line: string): void {
+		const wake = this.#waiting.shift();
+		if (wake === undefined) this.#lines.push(line);
+		else wake(line);
 	}
 }
 
