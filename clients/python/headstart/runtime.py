@@ -64,6 +64,10 @@ def load(name, folder=None):
 
         module_name = f"{package.make(folder)}.{module_name}"
     handler = getattr(importlib.import_module(module_name), function_name, None)
+    if "urllib.request" in sys.modules:
+        from headstart import urls
+
+        urls.watch()
     if not callable(handler):
         raise SystemExit(f"headstart.runtime: {module_name} has no function {function_name}")
     return handler if folder is None else lambda event: handler(package.event_for(event))

@@ -11,7 +11,7 @@ Uploads store under a name made unique and return it. Errors are this package's 
 import os
 
 from storage._library import Storage
-from storage.marks import inputs_ready
+from storage.marks import Marks
 
 
 class storage:  # noqa: N801 - the published name
@@ -20,7 +20,7 @@ class storage:  # noqa: N801 - the published name
     instance = None
 
     def __init__(self, library=None):
-        self._library = library or Storage()
+        self._library, self._marks = library or Storage(), Marks()
 
     @classmethod
     def get_instance(cls):
@@ -37,12 +37,12 @@ class storage:  # noqa: N801 - the published name
     def download(self, bucket, key, path):
         """Writes the object to a file."""
         self._library.download_file(bucket, key, path)
-        inputs_ready()
+        self._marks.inputs_ready()
 
     def download_stream(self, bucket, key):
         """The object's bytes as a read-only memoryview, which has no copy in this process."""
         data = self._library.download(bucket, key)
-        inputs_ready()
+        self._marks.inputs_ready()
         return data
 
     def download_directory(self, bucket, prefix, path):
@@ -54,7 +54,7 @@ class storage:  # noqa: N801 - the published name
                 continue
             os.makedirs(os.path.dirname(target), exist_ok=True)
             self._library.download_file(bucket, key, target)
-        inputs_ready()
+        self._marks.inputs_ready()
 
     def upload(self, bucket, key, path):
         """Stores a file. Returns the key that it has."""
@@ -63,6 +63,7 @@ class storage:  # noqa: N801 - the published name
 
     def upload_stream(self, bucket, key, stream):
         """Stores what a binary file (or bytes) has. Returns the key that it has."""
+        self._marks.outputs_begin()
         stored = self.unique_name(key)
         data = stream.read() if hasattr(stream, "read") else stream
         self._library.upload(bucket, stored, data)

@@ -13,13 +13,13 @@ import json
 import os
 
 from storage._library import NotFound, Storage
-from storage.marks import inputs_ready
+from storage.marks import Marks
 
 DEFAULT_PLACE = "s3://tables"
 
 
 class nosql:  # noqa: N801 - the published name
-    """Made by get_instance(), once for a process. A key is a pair (its name, its value); an item is a dict with both keys.
+    """Made by get_instance(), once for a process. A key is a pair (its name, its value); an item is a dict with both.
 
     get and update raise KeyError for an item that is not there.
     """
@@ -27,7 +27,7 @@ class nosql:  # noqa: N801 - the published name
     instance = None
 
     def __init__(self, library=None, place=None):
-        self._library = library or Storage()
+        self._library, self._marks = library or Storage(), Marks()
         place = place or os.environ.get("HEADSTART_NOSQL") or DEFAULT_PLACE
         scheme, separator, rest = place.partition("://")
         self._bucket, _, prefix = rest.strip("/").partition("/")
@@ -43,12 +43,13 @@ class nosql:  # noqa: N801 - the published name
 
     def insert(self, table_name, primary_key, secondary_key, data):
         """Stores an item, in the place of one that has these keys."""
+        self._marks.outputs_begin()
         item = {**data, primary_key[0]: primary_key[1], secondary_key[0]: secondary_key[1]}
         self._library.upload(self._bucket, self._key(table_name, primary_key, secondary_key), json.dumps(item).encode())
 
     def get(self, table_name, primary_key, secondary_key):
         item = self._item(self._key(table_name, primary_key, secondary_key))
-        inputs_ready()
+        self._marks.inputs_ready()
         return item
 
     def update(self, table_name, primary_key, secondary_key, updates):
@@ -60,10 +61,11 @@ class nosql:  # noqa: N801 - the published name
         """All items with this primary key, by their secondary keys."""
         keys = self._library.list_keys(self._bucket, f"{self._prefix}{escape(table_name)}/{escape(primary_key[1])}/")
         items = [self._item(key) for key in keys]
-        inputs_ready()
+        self._marks.inputs_ready()
         return items
 
     def delete(self, table_name, primary_key, secondary_key):
+        self._marks.outputs_begin()
         self._library.delete(self._bucket, self._key(table_name, primary_key, secondary_key))
 
     def _item(self, key):

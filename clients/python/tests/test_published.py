@@ -65,7 +65,8 @@ class StorageTest(unittest.TestCase):
         self.assertRegex(third, r"^plain\.[0-9a-f]{8}$")
 
     def test_downloads_a_directory_page_by_page(self):
-        objects = {f"in/d/{name}": name.encode() for name in ("a&b", "c/d", "e", "f")} | {"in/other": b"", "in/d/g/": b""}
+        objects = {f"in/d/{name}": name.encode() for name in ("a&b", "c/d", "e", "f")}
+        objects |= {"in/other": b"", "in/d/g/": b""}
         ahead = ["GET s3://in/?list-type=2&prefix=d%2F", "GET s3://in/d/a%26b", "GET s3://in/d/f"]
         with Shelf(objects, ahead, page=2) as shelf:
             client(shelf).download_directory("in", "d/", self.folder)
@@ -96,9 +97,11 @@ class StorageTest(unittest.TestCase):
             client(shelf).download_stream("in", "a")
             environment = {"HEADSTART_MARKS": "1", "HEADSTART_SOCKET": shelf.path}
             with mock.patch.dict(os.environ, environment):
-                client(shelf).download_stream("in", "a")
-                client(shelf).download("in", "a", self.path("a"))
-                client(shelf).upload_stream("in", "b", b"")
+                marked = client(shelf)
+                marked.download_stream("in", "a")
+                marked.download("in", "a", self.path("a"))
+                marked.upload_stream("in", "b", b"")
+                marked.download_stream("in", "a")
             self.assertEqual(shelf.marks, ["inputs ready"] * 2)
 
     def test_an_attempt_that_ends_early_is_done_again(self):
@@ -239,7 +242,7 @@ class PackageTest(unittest.TestCase):
         self.assertEqual(self.run_package(files, 1).stdout, "1")
 
     def test_a_folder_that_is_not_there(self):
-        command = [sys.executable, "-m", "headstart.runtime", "--package", "/nowhere", "function:handler", "--event", "/dev/null"]
+        command = [sys.executable, "-m", "headstart.runtime", "--package", "/nowhere", "f:handler", "--event", "/dev/null"]
         environment = {**os.environ, "PYTHONPATH": PACKAGES}
         process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
         self.assertEqual((process.returncode, process.stderr), (1, "headstart.runtime: /nowhere is no folder\n"))
