@@ -25,8 +25,8 @@ const STALL_TICKS: u64 = 20;
 /// A runner that neither answers nor uses the CPU (a busy machine) has this long.
 const SILENT_LIMIT: Duration = Duration::from_secs(15);
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// A runner that lived this long was a good one: the next one starts at once.
-const GOOD_LIFE: Duration = Duration::from_secs(5);
+/// A runner that lived this long was a good one: the next one starts at once. (What ends it then is a script.)
+const GOOD_LIFE: Duration = Duration::from_secs(1);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LAST_DELAY: Duration = Duration::from_secs(5);
 
