@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { type BenchNode, withNode } from "../../bench/node.ts";
 import { round } from "../../bench/stats.ts";
+import { stopOnSignal } from "../../bench/stop.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import { runners } from "../../test/harness/processes.ts";
@@ -55,11 +56,13 @@ async function deployBoth(bench: BenchNode): Promise<void> {
 	}
 }
 
+const stop = stopOnSignal();
+
 async function start(bench: BenchNode, starts: number): Promise<number> {
 	let next = 0;
 	let errors = 0;
 	const client = async (): Promise<void> => {
-		while (next < starts) {
+		while (next < starts && !stop.requested) {
 			const name = next++ % 2 === 0 ? "typed" : "small";
 			const answer = await bench.client.send(`/v1/functions/${name}/invocations?only=initscript`, {
 				method: "POST",
@@ -90,10 +93,12 @@ await withNode({ devStore: "plain", objects: { "inputs/small": OBJECT_BYTES } },
 	await deployBoth(bench);
 	let errors = 0;
 	await reading(bench, 0);
-	for (let number = 1; number <= READINGS; number++) {
+	for (let number = 1; number <= READINGS && !stop.requested; number++) {
 		errors += await start(bench, Math.ceil(options.starts / READINGS));
 		await reading(bench, number * Math.ceil(options.starts / READINGS));
 	}
 	process.stdout.write(`${errors} errors\n`);
 	if (errors > 0) process.exitCode = 1;
 });
+if (stop.requested) process.exitCode = 130;
+stop.release();
