@@ -14,7 +14,8 @@
 import * as imports from "./generated/imports";
 
 export { ErrorCode, ReplyInfo } from "./generated/imports";
-export { jsonText } from "./json";
+export { jsonItems, jsonText, jsonValue } from "./json";
+export { s3List } from "./list";
 
 /** A connection and the address that it was made for; `handle` is an error's number, negated, when that failed. */
 @final
@@ -155,18 +156,31 @@ export function s3Get(bucket: Connection, key: string): u64 {
 	return id;
 }
 
+/** Waits for a reply and gives all of it; null when there is none, or it is an error's (a status of 300 and more). */
+export function replyBytes(connection: Connection, rpc: u64): ArrayBuffer | null {
+	const info = new imports.ReplyInfo();
+	if (recvRpcReply(connection, rpc, info) < 0 || info.status >= 300) return null;
+	const bytes = new ArrayBuffer(<i32>info.length);
+	return readReply(rpc, 0, bytes) < 0 ? null : bytes;
+}
+
 /** A key as the path of its URL: percent-encoded once, with one slash before it. */
 function escapePath(key: string): string {
-	const bytes = String.UTF8.encode(key);
-	let at = changetype<usize>(bytes);
-	const end = at + bytes.byteLength;
-	while (at < end && load<u8>(at) == 0x2f) at++;
-	let path = "/";
-	for (; at < end; at++) {
+	let start = 0;
+	while (start < key.length && key.charCodeAt(start) == 0x2f) start++;
+	return "/" + percentEncode(key.substring(start), true);
+}
+
+/** Percent-encoding of UTF-8, as it stands in a path (`slashes` stay) or in a query. */
+export function percentEncode(text: string, slashes: bool): string {
+	const bytes = String.UTF8.encode(text);
+	let encoded = "";
+	for (let at = changetype<usize>(bytes), end = at + bytes.byteLength; at < end; at++) {
 		const byte = load<u8>(at);
-		path += isPlain(byte) ? String.fromCharCode(byte) : "%" + hex(byte >> 4) + hex(byte & 15);
+		const plain = isPlain(byte) && (slashes || byte != 0x2f);
+		encoded += plain ? String.fromCharCode(byte) : "%" + hex(byte >> 4) + hex(byte & 15);
 	}
-	return path;
+	return encoded;
 }
 
 function isPlain(byte: u8): bool {

@@ -1,4 +1,4 @@
-/** Reads one text out of a JSON object: enough for an initscript's input. */
+/** Reads single values out of JSON: enough for an initscript's input. */
 
 /** Arrays and objects in one another. */
 const DEPTH = 32;
@@ -6,14 +6,28 @@ const DEPTH = 32;
 /** The text under `key` in a JSON object; null when it has none, or is malformed up to there. */
 export function jsonText(json: string, key: string): string | null {
 	const reader = new JsonReader(json);
-	if (!reader.take(0x7b)) return null;
+	return reader.find(key) ? reader.text() : null;
+}
+
+/** The value under `key` in a JSON object, as JSON; "" when it has none, or is malformed up to there. */
+export function jsonValue(json: string, key: string): string {
+	const reader = new JsonReader(json);
+	if (!reader.find(key)) return "";
+	const start = reader.at;
+	return reader.skip(0) ? json.substring(start, reader.at) : "";
+}
+
+/** The values of a JSON array, each as JSON; those before the place where it is malformed. */
+export function jsonItems(json: string): string[] {
+	const items: string[] = [];
+	const reader = new JsonReader(json);
+	if (!reader.take(0x5b)) return items;
 	do {
-		const name = reader.text();
-		if (name === null || !reader.take(0x3a)) return null;
-		if (name == key) return reader.text();
-		if (!reader.skip(0)) return null;
+		const start = reader.at;
+		if (!reader.skip(0)) break;
+		items.push(json.substring(start, reader.at));
 	} while (reader.take(0x2c));
-	return null;
+	return items;
 }
 
 @final
@@ -21,6 +35,18 @@ class JsonReader {
 	at: i32 = 0;
 
 	constructor(public json: string) {}
+
+	/** Whether this is an object that has `key`; then its value comes next. */
+	find(key: string): bool {
+		if (!this.take(0x7b)) return false;
+		do {
+			const name = this.text();
+			if (name === null || !this.take(0x3a)) return false;
+			if (name == key) return true;
+			if (!this.skip(0)) return false;
+		} while (this.take(0x2c));
+		return false;
+	}
 
 	/** Whether the next token is `character`; then it is behind us. */
 	take(character: i32): bool {

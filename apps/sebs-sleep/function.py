@@ -1,0 +1,9 @@
+"""Sleeps: {"sleep": seconds}."""
+
+import time
+
+
+def handler(event):
+    seconds = event.get("sleep", 1)
+    time.sleep(seconds)
+    return {"result": seconds}
