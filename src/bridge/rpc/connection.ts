@@ -161,7 +161,13 @@ export class Connection {
 		this.#questions.delete(id);
 		// An abandoned question has been finished already; its answer's capabilities are released by the peer.
 		if (!question.abandoned) {
-			this.#settle(question, result);
+			try {
+				this.#settle(question, result);
+			} catch (error) {
+				// Malformed results: nobody else knows the question any more.
+				question.fail(lost(error));
+				throw error;
+			}
 			this.#outbox.send(finishMessage(id, false));
 		}
 		this.#freeIds.push(id);

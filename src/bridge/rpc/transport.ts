@@ -26,12 +26,14 @@ export class Outbox {
 
 	/** Resolves when what was sent has left. */
 	async close(): Promise<void> {
+		this.#flush();
 		await this.#writer.close().catch(() => undefined);
 	}
 
 	#flush(): void {
 		const queue = this.#queue;
 		this.#queue = [];
+		if (queue.length === 0) return;
 		this.#writer.write(concat(queue)).catch(this.#onError);
 	}
 }

@@ -4,9 +4,13 @@ import { MessageReader } from "./reader.ts";
 export const MAX_SEGMENTS = 512;
 export const MAX_MESSAGE_BYTES = 64 << 20;
 
+const ROOM = 64 << 10;
+/** A larger buffer is given back when all of it has been read. */
+const MAX_IDLE_ROOM = 1 << 20;
+
 /** Collects chunks and gives each complete message once. */
 export class Framer {
-	#buffer = new Uint8Array(64 << 10);
+	#buffer = new Uint8Array(ROOM);
 	#start = 0;
 	#end = 0;
 
@@ -15,6 +19,7 @@ export class Framer {
 		if (this.#start === this.#end) {
 			this.#start = 0;
 			this.#end = 0;
+			if (this.#buffer.length > MAX_IDLE_ROOM) this.#buffer = new Uint8Array(ROOM);
 		}
 		if (this.#end + chunk.length > this.#buffer.length) this.#makeRoom(chunk.length);
 		this.#buffer.set(chunk, this.#end);

@@ -7,6 +7,9 @@ const decoder = new TextDecoder();
 const NO_SEGMENT = new DataView(new ArrayBuffer(0));
 /** How deep pointers may be nested. */
 const MAX_DEPTH = 32;
+/** How often a message's bytes may be read: pointers to one object may be many. */
+const MAX_READS = 8;
+const FREE_BYTES = 1 << 20;
 
 /** Where a pointer leads: the object's segment, its first byte, and the pointer's two halves. */
 interface Target {
@@ -19,9 +22,12 @@ interface Target {
 /** The segments of one message, without their framing. */
 export class MessageReader {
 	readonly #segments: readonly DataView[];
+	/** Bytes that may yet be read. */
+	#left: number;
 
 	constructor(segments: readonly DataView[]) {
 		this.#segments = segments;
+		this.#left = FREE_BYTES + MAX_READS * segments.reduce((sum, segment) => sum + segment.byteLength, 0);
 	}
 
 	root(): StructReader {
@@ -33,6 +39,7 @@ export class MessageReader {
 		if (target === undefined) return EMPTY_STRUCT;
 		if ((target.low & 3) !== 0 || depth === 0) throw new RangeError("a struct pointer was expected");
 		const dataBytes = (target.high & 0xffff) * 8;
+		this.#spend(dataBytes + (target.high >>> 16) * 8);
 		return new StructReader(
 			this,
 			target.segment,
@@ -48,7 +55,9 @@ export class MessageReader {
 		const target = this.#follow(segment, at);
 		if (target === undefined) return EMPTY_LIST;
 		if ((target.low & 3) !== 1 || depth === 0) throw new RangeError("a list pointer was expected");
-		return new ListReader(this, target.segment, target.at, target.high & 7, target.high >>> 3, depth);
+		const list = new ListReader(this, target.segment, target.at, target.high & 7, target.high >>> 3, depth);
+		this.#spend(list.byteLength);
+		return list;
 	}
 
 	/** The bytes of a list of bytes, without a copy; undefined for a null pointer. */
@@ -59,6 +68,7 @@ export class MessageReader {
 		const length = target.high >>> 3;
 		if (target.at < 0 || target.at + length > target.segment.byteLength)
 			throw new RangeError("bytes beyond their segment");
+		this.#spend(length);
 		return new Uint8Array(target.segment.buffer, target.segment.byteOffset + target.at, length);
 	}
 
@@ -69,6 +79,12 @@ export class MessageReader {
 		if (low === 0 && high === 0) return undefined;
 		if (low !== 3) throw new RangeError("a capability was expected");
 		return high;
+	}
+
+	#spend(bytes: number): void {
+		// A pointer costs, too, where nothing is behind it.
+		this.#left -= bytes + 8;
+		if (this.#left < 0) throw new RangeError("a message whose parts are used too often");
 	}
 
 	#segment(index: number): DataView {
@@ -234,6 +250,10 @@ export class ListReader {
 		if (this.length > 0 && this.#stride() === 0 && this.length > 4096) {
 			throw new RangeError("a list of too many empty structs");
 		}
+	}
+
+	get byteLength(): number {
+		return this.length * this.#stride();
 	}
 
 	map<T>(read: (element: StructReader) => T): T[] {

@@ -31,6 +31,7 @@ describe("a call from an untrusted isolate", () => {
 		{ op: "transferConn", id: 1, address: "a", conn: 1 },
 		{ op: "transferConn", id: 1n, address: "a".repeat(limits.addressBytes + 1), conn: 1 },
 		{ op: "expect", count: Number.NaN },
+		{ op: "expect", count: Object.create(null) },
 		{ op: "log", level: "fatal", text: "x" },
 		{ op: "log", level: "info", text: 1 },
 	])("%o is refused", (value) => {

@@ -77,7 +77,7 @@ export function id(value: unknown): Id {
 
 export function u32(value: unknown): number {
 	if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0xffffffff) {
-		throw invalid(`${String(value).slice(0, 40)} is not an unsigned 32-bit number`);
+		throw invalid(`${typeof value === "number" ? value : typeof value} is not an unsigned 32-bit number`);
 	}
 	return value;
 }

@@ -1,0 +1,13 @@
+(module
+  (memory (export "memory") 1 4)
+  (func (export "headstart_main")
+    (local i32 i64 f32 f64 v128)
+    (local.set 1 (i64.const -9223372036854775808))
+    (local.set 2 (f32.const nan:0x200000))
+    (local.set 3 (f64.promote_f32 (local.get 2)))
+    (local.set 0 (i32.trunc_sat_f64_s (local.get 3)))
+    (local.set 4 (v128.const i32x4 1 2 3 4))
+    (local.set 4 (i32x4.add (local.get 4) (i32x4.splat (local.get 0))))
+    (local.set 4 (i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 (local.get 4) (local.get 4)))
+    (v128.store (i32.const 0) (local.get 4))
+    (drop (select (i32.const 1) (i32.const 2) (i32.extend8_s (local.get 0))))))
