@@ -53,7 +53,7 @@ const suites: Suite[] = [
 		args: ["-m", "unittest", "discover", "-s", "clients/conformance"],
 		env: cargoEnv,
 	},
-	{ ...vitest("end to end", 5, "--config", "test/vitest.config.ts"), needsMore: true },
+	{ ...vitest("end to end", 15, "--config", "test/vitest.config.ts"), needsMore: true },
 ];
 
 /** The suites of these names; all where none is given. Throws {@link SetupError} for a name that none has. */
