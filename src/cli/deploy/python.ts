@@ -11,6 +11,9 @@ import { type FoundFile, findFiles } from "./files.ts";
 /** The interpreter that a sandbox with base "host" sees. */
 const PYTHON = "/usr/bin/python3";
 
+/** A comment of requirements.txt: it names all that is needed, whatever its packages ask for. */
+const NO_DEPS = /^# no-deps\b/m;
+
 const run = promisify(execFile);
 /** Far longer than large packages take on a slow line, ms. */
 const PIP_TIMEOUT = 20 * 60_000;
@@ -22,6 +25,11 @@ const PIP_TIMEOUT = 20 * 60_000;
  * @returns the files, to lie in the bundle's `lib/`
  */
 export async function pythonLibrary(app: string): Promise<FoundFile[]> {
+	return findFiles(await pythonLibraryFolder(app), () => true);
+}
+
+/** The folder of {@link pythonLibrary}: a PYTHONPATH to try an application with. */
+export async function pythonLibraryFolder(app: string): Promise<string> {
 	const own = await findFiles(inRoot("clients/python"), isSource);
 	const requirements = await readIfThere(join(app, "requirements.txt"));
 	const key = createHash("sha256")
@@ -30,7 +38,7 @@ export async function pythonLibrary(app: string): Promise<FoundFile[]> {
 	for (const file of own) key.update(`\0${file.path}\0`).update(await readFile(file.from));
 	const folder = join(built, "lib", key.digest("hex").slice(0, 24));
 	if (!existsSync(folder)) await makeLibrary(folder, own, app, requirements);
-	return findFiles(folder, () => true);
+	return folder;
 }
 
 /** Our packages without their tests. */
@@ -73,8 +81,10 @@ async function installRequirements(app: string, requirements: string, target: st
 		return;
 	}
 	const quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-compile"];
+	process.stderr.write(`pip installs what ${join(app, "requirements.txt")} names, once\n`);
 	try {
-		const install = ["-m", "pip", "install", ...quiet, "--target", target];
+		const alone = NO_DEPS.test(requirements) ? ["--no-deps"] : [];
+		const install = ["-m", "pip", "install", ...quiet, ...alone, "--target", target];
 		await run(PYTHON, [...install, "-r", join(app, "requirements.txt")], { timeout: PIP_TIMEOUT });
 	} catch (error) {
 		const lines = error instanceof Error && "stderr" in error ? String(error.stderr).trim().split("\n") : [];
