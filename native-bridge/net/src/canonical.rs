@@ -69,7 +69,13 @@ pub(crate) fn path(scheme: Scheme, raw: &str) -> Result<String> {
         Some(query) => {
             out.push('?');
             match scheme {
-                Scheme::S3 => s3_query(query, &mut out)?,
+                Scheme::S3 => {
+                    s3_query(query, &mut out)?;
+                    // "?&" says nothing.
+                    if out.ends_with('?') {
+                        out.pop();
+                    }
+                }
                 _ => {
                     no_control(&decode(query)?)?;
                     normalise(query, b"/:@!$&'()*+,;=?", &mut out)?;
@@ -318,6 +324,14 @@ mod tests {
             assert!(path(Scheme::S3, raw).is_err(), "{raw:?}");
         }
         assert!(path(Scheme::S3, &"é".repeat(1000)).is_err());
+    }
+
+    #[test]
+    fn a_query_that_says_nothing_is_none() {
+        for raw in ["/a", "/a?", "/a?&", "/a?&&&"] {
+            assert_eq!(path(Scheme::S3, raw).unwrap(), "/a", "{raw:?}");
+        }
+        assert_eq!(path(Scheme::Http, "/a??").unwrap(), "/a??");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod secrets;
 mod services;
 mod status;
 mod tenants;
+mod unpack;
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
