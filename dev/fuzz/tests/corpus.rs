@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Damaged copies for each target.
+/// Damaged copies for each target, where FUZZ_ROUNDS does not say how many.
 const ROUNDS: usize = 1500;
 /// The longest input.
 const MOST: usize = 4096;
@@ -119,7 +119,8 @@ fn check(name: &str) {
     }
     let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
     let mut random = Random(name.len() as u64);
-    for _ in 0..ROUNDS {
+    let rounds = std::env::var("FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    for _ in 0..rounds {
         run(name, &damaged(&mut random, &seeds));
     }
 }
