@@ -4,10 +4,43 @@ import { deployProbe, invoke } from "../harness/probe.ts";
 import { application, descendants, runners } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
+/** Sends, among others, what must not be sent twice. */
+const WRITER = `import { connect, inputJson, s3Get, sendRpc } from "headstart";
+export default async function main(): Promise<void> {
+	const { script } = inputJson<{ script: [string, string, string, string][] }>();
+	for (const [name, bucket, key, text] of script) {
+		if (name === "post") sendRpc(connect("s3://" + bucket), 1n, "POST /" + key + "\\n\\n" + text);
+		else if (name === "get") s3Get(connect("s3://" + bucket), key);
+		else await new Promise((resolve) => setTimeout(resolve, Number(bucket)));
+	}
+}
+`;
+
+/** Says something else each time. */
+const DRIFTER = `import { connect, s3Get, sendMsg } from "headstart";
+export default async function main(): Promise<void> {
+	sendMsg("now", String(Date.now()));
+	s3Get(connect("s3://inputs"), "a2");
+	await new Promise((resolve) => setTimeout(resolve, 1_500));
+}
+`;
+
+function script(text: string): { files: Record<string, string> } {
+	return { files: { "initscript.ts": text } };
+}
+
 const node = useNode(async (node) => {
 	await deployProbe(node, { name: "probe", isolation: "bubblewrap" });
 	await deployProbe(node, { name: "guarded", isolation: "gvisor" });
+	await deployProbe(node, {
+		name: "writer",
+		isolation: "bubblewrap",
+		egress: ["GET s3://inputs/*", "POST s3://results/*"],
+		...script(WRITER),
+	});
+	await deployProbe(node, { name: "drifter", isolation: "bubblewrap", ...script(DRIFTER) });
 	await node.put("inputs", "a", "contents of a");
+	await node.put("inputs", "a2", "contents of a2");
 });
 
 const event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
@@ -79,6 +112,80 @@ test("an initscript whose runner died is run again by the next one, and fetches 
 	const { script, events, scriptLines } = await node().ended(instance);
 	expect({ script, scriptLines }).toEqual({ script: { end: "exit 0" }, scriptLines: [] });
 	expect(events.map(({ text }) => text)).toContain("initscript restarted");
+});
+
+test("a script that had sent what must not be sent twice is not run again", async () => {
+	await until("a runner", 10_000, runnerPid);
+	await node().resetStore();
+	const running = invoke(node(), "writer", {
+		script: [
+			["post", "results", "once", "written"],
+			["sleep", 3_000],
+			["get", "inputs", "a"],
+		],
+		app: [
+			["sleep", 5],
+			["download", "inputs", "a"],
+		],
+	});
+	await until("the write", 5_000, async () => (await node().requests())["POST results/once"]);
+	kill(await runnerPid());
+	const { status, steps, instance } = await running;
+	expect({ status, steps }).toMatchObject({ status: 200, steps: [null, { head: "contents of a" }] });
+	const { script, events } = await node().ended(instance);
+	expect(script).toMatchObject({ end: "runnerLost", error: { code: "runnerLost" } });
+	expect(events.map(({ text }) => text)).not.toContain("initscript restarted");
+	expect(await node().requests()).toEqual({ "POST results/once": 1, "GET inputs/a": 1 });
+});
+
+test("a script that does otherwise the second time has failed", async () => {
+	await until("a runner", 10_000, runnerPid);
+	await node().resetStore();
+	const running = invoke(node(), "drifter", {
+		app: [
+			["sleep", 6],
+			["download", "inputs", "a"],
+		],
+	});
+	await until("its first calls", 5_000, async () => (await node().requests())["GET inputs/a2"]);
+	kill(await runnerPid());
+	const { status, steps, instance } = await running;
+	expect({ status, steps }).toMatchObject({ status: 200, steps: [null, { head: "contents of a" }] });
+	const { script } = await node().ended(instance);
+	expect(script).toMatchObject({
+		error: { code: "runnerLost", message: expect.stringContaining("did not repeat itself") },
+	});
+});
+
+/** Kills the runner this long after the invocation has begun. */
+const moments = [0, 10, 30, 100, 400];
+
+test.each(moments)("a runner killed %d ms after the start costs the application nothing", async (ms) => {
+	const victim = await until("a runner", 10_000, runnerPid);
+	await node().resetStore();
+	const running = invoke(node(), "probe", {
+		script: [
+			["expect", 2],
+			["await", "inputs", "a"],
+			["sleep", 150],
+			["get", "inputs", "a2"],
+			["say", "last", "said at the end"],
+		],
+		app: [
+			["sleep", 2],
+			["download", "inputs", "a"],
+			["download", "inputs", "a2"],
+		],
+	});
+	await new Promise((resolve) => setTimeout(resolve, ms));
+	kill(victim);
+	const { status, steps, instance } = await running;
+	expect({ status, steps }).toMatchObject({
+		status: 200,
+		steps: [null, { head: "contents of a" }, { head: "contents of a2" }],
+	});
+	expect((await node().ended(instance)).script).toEqual({ end: "exit 0" });
+	expect(await node().requests()).toEqual({ "GET inputs/a": 1, "GET inputs/a2": 1 });
 });
 
 test.each(["probe", "guarded"])("a killed application of %s is an appExited", async (name) => {
