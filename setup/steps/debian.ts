@@ -71,6 +71,17 @@ export const servers: Step = packages(
 	},
 );
 
+/** What the heavy ones of the SeBS class functions use (apps/sebs-*, packages.txt). Only their benchmark needs it. */
+export const sebs: Step = packages(
+	"packages of the SeBS class functions",
+	{ downloadMb: 165, diskMb: 700, minutes: 2 },
+	{
+		ffmpeg: "/usr/bin/ffmpeg",
+		"python3-torch": "/usr/lib/python3/dist-packages/torch",
+		"python3-torchvision": "/usr/lib/python3/dist-packages/torchvision",
+	},
+);
+
 export const gvisor: Step = {
 	name: "gVisor",
 	cost: { downloadMb: 15, diskMb: 35, minutes: 1 },
