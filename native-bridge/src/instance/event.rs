@@ -1,5 +1,6 @@
 //! What an instance tells the host, in order.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::sync::lock;
 const BATCH: usize = 256;
 /// How many an instance may have; see [`EventLog::is_full`].
 const MOST: usize = 200_000;
+/// Bytes of all their texts: much of that an application chooses.
+const MOST_BYTES: usize = 64 << 20;
 /// How long an event that the host decides nothing on waits for company. To take one costs the host's one thread 0.3 ms, and
 /// those of a start would come just before the script's first calls do.
 const COMPANY: Duration = Duration::from_millis(20);
@@ -140,6 +143,27 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Bytes of the texts that may be long.
+    fn bytes(&self) -> usize {
+        let told = |error: &Option<Error>| error.as_ref().map_or(0, |error| error.message.len());
+        match self {
+            Self::AppConnected(text) | Self::Mark(text) | Self::Noted(text) | Self::Log { text, .. } => text.len(),
+            Self::RpcAccepted { content, .. } => content.len(),
+            Self::Claimed { content, diverges, .. } => content.len() + diverges.len(),
+            Self::Called { content, error, .. } => content.len() + told(error),
+            Self::AppMessage { inlined, .. } => inlined.as_ref().map_or(0, Bytes::len),
+            Self::ClaimedConn { address, .. } | Self::ConnOffered { address, .. } => address.len(),
+            Self::ConnReady { address, error, .. }
+            | Self::ConnTaken { address, error, .. }
+            | Self::ConnClosed { address, error, .. } => address.len() + told(error),
+            Self::AnswerEnded { error, .. } | Self::SandboxExited { error, .. } | Self::Served { error, .. } => {
+                told(error)
+            }
+            Self::MessageFailed { error, .. } | Self::RpcDone { outcome: Err(error), .. } => error.message.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether the host has something to do about it; of the others it only keeps the record.
     fn is_urgent(&self) -> bool {
         !matches!(
@@ -164,6 +188,7 @@ impl Kind {
 /// All events of an instance: a host that comes back asks for them from the first.
 pub(crate) struct EventLog {
     events: Mutex<Vec<Event>>,
+    bytes: AtomicUsize,
     /// The last sequence number.
     last: watch::Sender<u64>,
     /// That of the last event which waits for no company.
@@ -177,7 +202,15 @@ pub(crate) struct EventLog {
 impl EventLog {
     pub(crate) fn new() -> Self {
         let counter = || watch::Sender::new(0);
-        Self { events: Mutex::default(), last: counter(), urgent: counter(), waiter: counter(), heard: counter() }
+        let bytes = AtomicUsize::new(0);
+        Self {
+            events: Mutex::default(),
+            bytes,
+            last: counter(),
+            urgent: counter(),
+            waiter: counter(),
+            heard: counter(),
+        }
     }
 
     pub(crate) fn push(&self, kind: Kind) {
@@ -187,6 +220,7 @@ impl EventLog {
     pub(crate) fn push_at(&self, at: Nanos, kind: Kind) {
         let mut events = lock(&self.events);
         let urgent = kind.is_urgent();
+        self.bytes.fetch_add(kind.bytes(), Ordering::Relaxed);
         events.push(Event { at, kind });
         // An answer's worth of them has company enough.
         let urgent = urgent || events.len().is_multiple_of(BATCH);
@@ -212,7 +246,7 @@ impl EventLog {
 
     /// Whether the instance has told so much that it must end: a log that is kept whole cannot grow without bound.
     pub(crate) fn is_full(&self) -> bool {
-        *self.last.borrow() >= MOST as u64
+        *self.last.borrow() >= MOST as u64 || self.bytes.load(Ordering::Relaxed) >= MOST_BYTES
     }
 
     /// The events after a number, each with its own.
@@ -259,6 +293,16 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_full_by_its_bytes_as_well() {
+        let log = EventLog::new();
+        for _ in 0..16 {
+            assert!(!log.is_full());
+            log.push(Kind::Noted("x".repeat(MOST_BYTES / 16)));
+        }
+        assert!(log.is_full());
+    }
 
     #[tokio::test]
     async fn numbers_have_no_gaps_and_a_second_waiter_ends_the_first() {
