@@ -86,6 +86,7 @@ struct Function {
   network @12 :Bool;               # whether the app itself may reach the egress list (its own client, no bridge)
   share @13 :List(Text);           # requests whose replies runs of its initscript share: "GET s3://models/*"
   shareTtlMillis @14 :UInt32;      # how old a shared reply may be; 0: only those that ask at one time share
+  image @15 :Text;                 # "registry/name@sha256:<hex>": the sandbox's files, in the place of `base`; empty: none
 }
 
 struct Pair { name @0 :Text; value @1 :Text; }
@@ -221,6 +222,8 @@ struct Event {
     connTaken @26 :ConnTaken;      # GetConn of the application
     connClosed @27 :ConnClosed;    # a connection that the bridge carried for the application has ended
     rpcShared @28 :RpcShared;      # in the place of rpcSent: another run of the function has asked for it
+    imagePulled @29 :ImagePulled;  # the last byte of the image has come; of one that the node had, neither this nor the next
+    imageUnpacked @30 :UInt64;     # its files are there, so many bytes
   }
 }
 
@@ -233,6 +236,7 @@ struct RpcAccepted { rpc @0 :MsgId; content @1 :Text; idempotent @2 :Bool; }
 struct RpcSent { rpc @0 :MsgId; reused @1 :Bool; attempt @2 :UInt16; }
 struct RpcShared { rpc @0 :MsgId; ageNanos @1 :UInt64; }
 # ageNanos: how long ago it was asked for.
+struct ImagePulled { image @0 :Text; bytes @1 :UInt64; layers @2 :UInt32; }
 struct RpcDone { rpc @0 :MsgId; reply @1 :Reply; error @2 :Error; }
 struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; connection @5 :Bool; }
 # connection: a GetConn; content is then the address.

@@ -66,6 +66,9 @@ enum ErrorCode {
   unknownTenant @59;
   unknownService @60;
   notReady @61;
+  imagePullFailed @62;
+  imageInvalid @63;
+  imageInUse @64;
 }
 
 struct ErrorInfo {
@@ -143,5 +146,8 @@ const errors :List(ErrorInfo) = [
   (code = unknownTenant, http = 404, errno = 2, hint = "`headstart tenant list` shows the tenants of the node."),
   (code = unknownService, http = 404, errno = 2, hint = "Deploy it first, with a [service] section: `headstart deploy DIR`."),
   (code = notReady, http = 504, errno = 11, hint = "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule."),
+  (code = imagePullFailed, http = 502, errno = 121, hint = "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from."),
+  (code = imageInvalid, http = 422, errno = 8, hint = "Build the image again: one of its layers or its configuration is not what an image may have."),
+  (code = imageInUse, http = 409, errno = 16, hint = "Something runs from the image: wait until it has ended, then try again."),
   (code = diskFull, http = 507, errno = 28, hint = "Free space on the node's disk, then try again."),
 ];

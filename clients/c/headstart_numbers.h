@@ -93,6 +93,9 @@ enum hsc_code {
 	HSC_UNKNOWN_TENANT = 59,
 	HSC_UNKNOWN_SERVICE = 60,
 	HSC_NOT_READY = 61,
+	HSC_IMAGE_PULL_FAILED = 62,
+	HSC_IMAGE_INVALID = 63,
+	HSC_IMAGE_IN_USE = 64,
 };
 
 /* X(number, name, errno, how to mend it) for each error. */
@@ -158,6 +161,9 @@ enum hsc_code {
 	X(58, "quotaExceeded", 122, "The tenant's quota that the message names is used up: wait for instances to end, or raise it.") \
 	X(59, "unknownTenant", 2, "`headstart tenant list` shows the tenants of the node.") \
 	X(60, "unknownService", 2, "Deploy it first, with a [service] section: `headstart deploy DIR`.") \
-	X(61, "notReady", 11, "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule.")
+	X(61, "notReady", 11, "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule.") \
+	X(62, "imagePullFailed", 121, "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from.") \
+	X(63, "imageInvalid", 8, "Build the image again: one of its layers or its configuration is not what an image may have.") \
+	X(64, "imageInUse", 16, "Something runs from the image: wait until it has ended, then try again.")
 
 #endif

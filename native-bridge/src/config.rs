@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) bwrap: PathBuf,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) images: Images,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -64,6 +66,32 @@ pub(crate) struct Net {
     /// What of the node's own networks functions may reach: nothing (false), what is spelled as an address or "localhost" (true),
     /// or a list of networks ("10.1.0.0/16").
     pub(crate) allow_private: Reach,
+}
+
+/// OCI images of applications (docs/images.md).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Images {
+    /// Of all unpacked layers: what was not used for the longest time is collected.
+    pub(crate) bytes: u64,
+    /// Where images may come from. None: there are no images here.
+    pub(crate) registries: Vec<Registry>,
+    /// Of one image, packed or unpacked.
+    pub(crate) image_bytes: u64,
+    /// Files, folders and links of one layer.
+    pub(crate) layer_entries: u64,
+    /// Of one pull.
+    pub(crate) pull_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Registry {
+    /// "host" or "host:port".
+    pub(crate) host: String,
+    /// Without TLS.
+    #[serde(default)]
+    pub(crate) plain: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -146,6 +174,12 @@ impl Default for Net {
     }
 }
 
+impl Default for Images {
+    fn default() -> Self {
+        Self { bytes: 20 << 30, registries: Vec::new(), image_bytes: 8 << 30, layer_entries: 500_000, pull_ms: 600_000 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -186,6 +220,10 @@ impl Config {
 
     pub(crate) fn instances_dir(&self) -> PathBuf {
         self.run_dir.join("instances")
+    }
+
+    pub(crate) fn images_dir(&self) -> PathBuf {
+        self.state_dir.join("images")
     }
 
     pub(crate) fn bundles_dir(&self) -> PathBuf {

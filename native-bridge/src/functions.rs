@@ -25,6 +25,8 @@ pub(crate) struct Function {
     pub(crate) bundle: PathBuf,
     pub(crate) isolation: Isolation,
     pub(crate) base: String,
+    /// "registry/name@sha256:…", in the place of a base.
+    pub(crate) image: Option<String>,
     pub(crate) command: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) limits: Limits,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Nanos, Result};
+use headstart_image::Store as Images;
 use headstart_memory::Pool;
 use headstart_net::Client;
 use headstart_runner::Runners;
@@ -39,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) images: Images,
     pub(crate) runners: Option<Arc<Runners>>,
     /// The data runtime: fetches, applications' sockets, bodies.
     pub(crate) data: Handle,
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) images: Images,
     pub(crate) runners: Option<Arc<Runners>>,
     pub(crate) data: Handle,
 }
@@ -70,6 +73,7 @@ impl Node {
             pool: parts.pool,
             client: parts.client,
             sandboxes: parts.sandboxes,
+            images: parts.images,
             runners: parts.runners,
             data: parts.data,
             draining: AtomicBool::new(false),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Result};
+use headstart_image::{Bounds, ImageConfig, Registry, Store as Images};
 use headstart_memory::{Budget, Class, Pool};
 use headstart_net::{Client, ClientConfig};
 use headstart_runner::{Relay, RunnerConfig, Runners, RunnersConfig};
-use headstart_sandbox::{Line, SandboxConfig, Sandboxes};
+use headstart_sandbox::{Line, SandboxConfig, Sandboxes, write_image_top};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Handle};
@@ -89,6 +90,7 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
         relay.abort();
     }
     node.sandboxes.shutdown().await;
+    node.images.close();
     let slots = node.runners.as_ref().map_or(0, |runners| runners.slots());
     if let Some(runners) = &node.runners {
         runners.shutdown().await;
@@ -173,11 +175,30 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     };
     let sandboxes = data.spawn(Sandboxes::new(sandboxes)).await;
     let sandboxes = sandboxes.map_err(|error| Error::new(ErrorCode::Internal, format!("the sandboxes: {error}")))??;
+    let images = open_images(&config)?;
     let runners = {
         let _runtime = data.enter();
         begin_runners(&config)?
     };
-    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, runners, data: data.clone() }))
+    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, images, runners, data: data.clone() }))
+}
+
+/// After the sandboxes, which take a previous life's mounts away.
+fn open_images(config: &Config) -> Result<Images> {
+    let folder = config.images_dir();
+    make_folder(&folder, 0o700)?;
+    let top = folder.join("top");
+    write_image_top(&top)?;
+    let wanted = &config.images;
+    let registry = |registry: &crate::config::Registry| Registry { host: registry.host.clone(), plain: registry.plain };
+    let bounds = Bounds {
+        entries: wanted.layer_entries,
+        bytes: wanted.image_bytes,
+        time: Duration::from_millis(wanted.pull_ms),
+        ..Bounds::default()
+    };
+    let registries = wanted.registries.iter().map(registry).collect();
+    Images::open(ImageConfig { folder, most_bytes: wanted.bytes, registries, bounds }, top)
 }
 
 fn begin_runners(config: &Config) -> Result<Option<Arc<Runners>>> {

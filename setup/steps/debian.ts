@@ -60,14 +60,17 @@ export const wasmRust: Step = packages(
 	},
 );
 
-/** The servers that the tests start for themselves on free ports: Redis, memcached, and etcd for gRPC. */
+/** The servers that the tests start for themselves on free ports: Redis, memcached, etcd for gRPC, and a registry of images. */
 export const servers: Step = packages(
 	"servers for tests",
-	{ downloadMb: 10, diskMb: 30, minutes: 0.3 },
+	{ downloadMb: 16, diskMb: 52, minutes: 0.3 },
 	{
 		"redis-server": "/usr/bin/redis-server",
 		memcached: "/usr/bin/memcached",
 		"etcd-server": "/usr/bin/etcd",
+		"docker-registry": "/usr/bin/docker-registry",
+		// Makes the images that are pulled from it.
+		mmdebstrap: "/usr/bin/mmdebstrap",
 	},
 );
 

@@ -3,6 +3,7 @@ import { benchCommand } from "./commands/bench.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { imageCommand } from "./commands/image.ts";
 import { initCommand } from "./commands/init.ts";
 import { invokeCommand } from "./commands/invoke.ts";
 import { loginCommand } from "./commands/login.ts";
@@ -22,6 +23,7 @@ const commands = [
 	tenantCommand,
 	secretCommand,
 	deployCommand,
+	imageCommand,
 	invokeCommand,
 	serviceCommand,
 	traceCommand,

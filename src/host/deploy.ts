@@ -1,6 +1,7 @@
 /** Deploying a function: everything that can be wrong is found here, before it replaces what works. */
 import * as v from "valibot";
 import { Bridge } from "../bridge/bridge.ts";
+import { prepareImage } from "../bridge/images.ts";
 import { functions } from "../durable/node.ts";
 import { MAX_FUNCTIONS } from "../durable/registry.ts";
 import { TenantRunner } from "../durable/runners.ts";
@@ -87,9 +88,10 @@ export function parseDeployment(name: string, text: string): Deployment {
 export async function deploy(
 	env: Env,
 	tenant: string,
-	{ manifest, bundle, initscript }: Deployment,
+	{ manifest: wanted, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
 	await checkBundle(env, tenant, bundle);
+	const manifest = await withImage(env, wanted);
 	const bridge = Bridge.connect(env.BRIDGE);
 	let deployed: DeployedFunction;
 	try {
@@ -111,6 +113,13 @@ export async function deploy(
 		throw new HeadstartError("tooMany", `a tenant has at most ${MAX_FUNCTIONS} functions`);
 	functions.put(deployed);
 	return deployed;
+}
+
+/** The manifest with its image named by the digest that the image has now; the image is on the node then. */
+async function withImage(env: Env, manifest: Manifest): Promise<Manifest> {
+	const { image } = manifest.app;
+	if (image === undefined) return manifest;
+	return { ...manifest, app: { ...manifest.app, image: await prepareImage(env, image) } };
 }
 
 async function checkBundle(env: Env, tenant: string, bundle: string): Promise<void> {

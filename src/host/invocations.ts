@@ -1,9 +1,11 @@
 import type { InstanceMode } from "../bridge/bridge.ts";
+import { evictImage } from "../bridge/images.ts";
 import { functions, type Invocation, pool } from "../durable/node.ts";
-import { invoke, refill, takeSpare } from "../durable/spares.ts";
+import { invoke, refill, retire, takeSpare } from "../durable/spares.ts";
 import { checkLength } from "../durable/transcript/event-body.ts";
 import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
+import type { DeployedFunction } from "../shared/function.ts";
 import { loadFunction } from "./functions.ts";
 
 const MODES = new Map<string, InstanceMode>([
@@ -47,6 +49,8 @@ export async function invokeFunction(
 			hint: `Start it: POST /v1/services/${name}/instances, or \`headstart service start ${name}\`.`,
 		});
 	}
+	const dropped = query.get("cold") === "image";
+	if (dropped) await dropImage(env, deployed);
 	const length = headers.get("content-length");
 	checkLength(length, deployed.manifest.app.limits.event);
 	const small = length !== null && Number(length) <= SMALL_EVENT_BYTES;
@@ -54,7 +58,8 @@ export async function invokeFunction(
 		deployed,
 		mode,
 		cold,
-		sentAt: parseSent(headers.get("x-headstart-sent")),
+		// Dropping the image is no part of the start.
+		sentAt: dropped ? 0n : parseSent(headers.get("x-headstart-sent")),
 		contentType: headers.get("content-type") ?? undefined,
 		event: small ? new Uint8Array(await request.arrayBuffer()) : undefined,
 	};
@@ -63,6 +68,15 @@ export async function invokeFunction(
 	// When the start is over, so that it has the machine to itself.
 	if (warm === undefined) ctx.waitUntil(answer.then(() => refill(env, tenant)).catch(() => undefined));
 	return answer;
+}
+
+/** For a start that has to pull its image: ends the function's idle instances, and drops the image from the node. */
+async function dropImage(env: Env, { digest, manifest }: DeployedFunction): Promise<void> {
+	const { image } = manifest.app;
+	if (image === undefined)
+		throw new HeadstartError("invalidArgument", `cold=image: ${manifest.name} has no image`);
+	await retire(env, digest, "its image is dropped");
+	await evictImage(env, image);
 }
 
 /** A name that is not well encoded is nobody's. */

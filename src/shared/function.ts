@@ -84,6 +84,7 @@ export function functionSpec({ tenant, digest, manifest, bundle }: DeployedFunct
 		marks: app.marks,
 		network: app.network,
 		share: manifest.initscript?.share?.allow ?? [],
+		image: app.image ?? "",
 		shareTtlMillis: manifest.initscript?.share?.ttl ?? 0,
 	};
 }

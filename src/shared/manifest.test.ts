@@ -43,7 +43,7 @@ test("an unknown key is refused with the nearest known one", () => {
 
 test.each([
 	[{ app: { command: ["a"] } }, "name is missing"],
-	[{ name: "x", app: {} }, "app.command is missing"],
+	[{ name: "x", app: {} }, "app.command: the program"],
 	[{ name: "X", app: { command: ["a"] } }, "name: 1 to 63"],
 	[{ name: "x", app: { command: [] } }, "app.command: the program"],
 	[{ name: "x", app: { command: ["a\0b"] } }, "app.command.0: a NUL"],

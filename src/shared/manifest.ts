@@ -80,8 +80,15 @@ const handedOver = v.pipe(
 const app = v.strictObject({
 	isolation: v.optional(isolation, "gvisor"),
 	base: v.optional(shortText, "host"),
-	image: v.optional(shortText),
-	command: v.pipe(v.array(shortText), v.minLength(1, "the program to run is missing"), v.maxLength(256)),
+	/** "registry/name@sha256:…" or "registry/name:tag", in the place of a base: see docs/images.md. */
+	image: v.optional(
+		v.pipe(
+			shortText,
+			v.regex(/^[^\s/]+\/[^\s]+$/, '"registry/name@sha256:…" or "registry/name:tag" was expected'),
+		),
+	),
+	/** Without it: what the image says. */
+	command: v.optional(v.pipe(v.array(shortText), v.maxLength(256)), []),
 	env: v.optional(v.record(v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)), shortText), {}),
 	/** A line of output that begins with one of these is a mark on the timeline. */
 	marks: v.optional(v.pipe(v.array(shortText), v.maxLength(64)), ["mark: "]),
@@ -197,10 +204,8 @@ export function parseManifest(input: unknown): Manifest {
 			},
 		);
 	}
-	if (manifest.app.image !== undefined) {
-		throw new HeadstartError("sandboxUnsupported", "app.image: OCI images are not supported", {
-			hint: 'Use base = "host".',
-		});
+	if (manifest.app.image === undefined && manifest.app.command.length === 0) {
+		throw new HeadstartError("invalidArgument", "app.command: the program to run is missing");
 	}
 	return manifest;
 }

@@ -14,7 +14,7 @@ import { DEFAULT_TENANT } from "../../src/shared/tenant.ts";
 export type HostKind = "workerd" | "wrangler";
 
 /** Where a file's tests need another node than the rest. */
-export type Settings = Pick<NodeOptions, "memory" | "devStore" | "development">;
+export type Settings = Pick<NodeOptions, "memory" | "devStore" | "development" | "images">;
 
 /** How long an instance may take to be reaped, ms. */
 const REAPED = 15_000;

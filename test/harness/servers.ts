@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,17 @@ export async function etcd(): Promise<Server> {
 	});
 }
 
+/** A registry of images, without TLS. */
+export function registry(): Promise<Server> {
+	return start("docker-registry", async (port, folder) => {
+		const config = join(folder, "config.yml");
+		const storage = { filesystem: { rootdirectory: join(folder, "data") } };
+		const http = { addr: `127.0.0.1:${port}` };
+		await writeFile(config, JSON.stringify({ version: "0.1", log: { level: "error" }, storage, http }));
+		return ["serve", config];
+	});
+}
+
 /** SQS, with a queue in which there is one task. */
 export async function sqs(queue: string, task: string): Promise<Server> {
 	const server = await start(
@@ -63,12 +74,13 @@ async function act(url: string, action: string, members: Record<string, string>)
 
 async function start(
 	program: string,
-	args: (port: number, folder: string) => string[],
+	args: (port: number, folder: string) => string[] | Promise<string[]>,
 	env: Record<string, string> = {},
 ): Promise<Server> {
 	const folder = await mkdtemp(join(tmpdir(), "hst-server-"));
 	const port = await freePort(0);
-	const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", program, ...args(port, folder)], {
+	const given = await args(port, folder);
+	const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", program, ...given], {
 		stdio: "ignore",
 		env: { ...process.env, ...env },
 	});

@@ -92,4 +92,7 @@ ERRORS = {
     59: ("unknownTenant", 2, "`headstart tenant list` shows the tenants of the node."),
     60: ("unknownService", 2, "Deploy it first, with a [service] section: `headstart deploy DIR`."),
     61: ("notReady", 11, "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule."),
+    62: ("imagePullFailed", 121, "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from."),
+    63: ("imageInvalid", 8, "Build the image again: one of its layers or its configuration is not what an image may have."),
+    64: ("imageInUse", 16, "Something runs from the image: wait until it has ended, then try again."),
 }

@@ -94,10 +94,13 @@ pub enum Code {
     UnknownTenant = 59,
     UnknownService = 60,
     NotReady = 61,
+    ImagePullFailed = 62,
+    ImageInvalid = 63,
+    ImageInUse = 64,
 }
 
 /// By number: the code, its name, its errno and how a person mends it.
-pub(crate) const ERRORS: [(Code, &str, i32, &str); 62] = [
+pub(crate) const ERRORS: [(Code, &str, i32, &str); 65] = [
     (
         Code::Ok,
         "ok",
@@ -469,5 +472,23 @@ pub(crate) const ERRORS: [(Code, &str, i32, &str); 62] = [
         "notReady",
         11,
         "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule.",
+    ),
+    (
+        Code::ImagePullFailed,
+        "imagePullFailed",
+        121,
+        "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from.",
+    ),
+    (
+        Code::ImageInvalid,
+        "imageInvalid",
+        8,
+        "Build the image again: one of its layers or its configuration is not what an image may have.",
+    ),
+    (
+        Code::ImageInUse,
+        "imageInUse",
+        16,
+        "Something runs from the image: wait until it has ended, then try again.",
     ),
 ];

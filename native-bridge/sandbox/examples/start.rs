@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 id: format!("i-{run}"),
                 isolation,
                 base: "host".into(),
+                image: None,
                 bundle: bundle.clone(),
                 command: ["/usr/bin/python3", "-c", "print()"].map(String::from).to_vec(),
                 env: Vec::new(),

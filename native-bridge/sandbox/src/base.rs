@@ -19,7 +19,7 @@ pub(crate) const NOBODY: u32 = 65534;
 pub(crate) const APP: &str = "/app";
 pub(crate) const SOCKETS: &str = "/run/headstart";
 
-const MOUNT_POINTS: [&str; 10] =
+pub(crate) const MOUNT_POINTS: [&str; 10] =
     ["app", "dev", "proc", "run/headstart", "sys/devices/system/cpu", "tmp", "usr", "etc", "var/tmp", "home"];
 const COPIES: [&str; 8] =
     ["alternatives", "ld.so.cache", "localtime", "mime.types", "services", "ssl/certs", "ssl/openssl.cnf", "protocols"];

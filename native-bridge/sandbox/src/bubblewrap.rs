@@ -6,6 +6,7 @@
 //! and values must not be in a command line, which anyone on the host may read.
 
 use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::image::ENTER;
 use crate::job::Job;
 use std::fmt::Write;
 use std::os::fd::RawFd;
@@ -35,24 +36,32 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
         "--cap-add",
         "CAP_SETPCAP",
     ]);
-    command.arg("--ro-bind").arg(base.root()).arg("/");
+    command.arg("--ro-bind").arg(job.root(base)).arg("/");
     command.args(["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]);
     command.args(["--perms", "1777", "--tmpfs", "/tmp"]);
     command.args(["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]);
-    command.arg("--ro-bind").arg(&job.spec.bundle).arg(APP);
+    if job.has_bundle {
+        command.arg("--ro-bind").arg(&job.spec.bundle).arg(APP);
+    }
     command.arg("--bind").arg(&job.spec.socket_dir).arg(SOCKETS);
     if let Some(hosts) = &job.hosts {
         command.arg("--ro-bind").arg(hosts).arg("/etc/hosts");
     }
-    command.args(["--chdir", APP, "--seccomp", &filter.to_string()]);
+    command.args(["--chdir", job.working_dir(), "--seccomp", &filter.to_string()]);
     if let Some(gate) = gate {
         command.args(["--block-fd", &gate.to_string()]);
     }
     let nobody = NOBODY.to_string();
-    command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-    command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
     let environment = job.environment();
-    command.args(["/bin/sh", "-c", &renaming(environment.iter().map(|(name, _)| name.as_str())), "sh"]);
+    let names = environment.iter().map(|(name, _)| name.as_str());
+    if job.spec.image.is_some() {
+        // No program of the image runs as root.
+        command.args(["--", ENTER, &nobody]).args(names).arg("--");
+    } else {
+        command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
+        command.args(["/bin/sh", "-c", &renaming(names), "sh"]);
+    }
     command.args(&job.spec.command).current_dir("/").env_clear();
     for (index, (_, value)) in environment.iter().enumerate() {
         command.env(carrier(index), value);

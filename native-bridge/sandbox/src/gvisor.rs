@@ -50,9 +50,11 @@ fn config(base: &Base, job: &Job) -> Config {
         Mount::new("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
         Mount::new("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
         Mount::new("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
-        Mount::new(APP, "bind", &job.spec.bundle.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"]),
         Mount::new(SOCKETS, "bind", &job.spec.socket_dir.to_string_lossy(), &["bind", "nosuid", "nodev"]),
     ];
+    if job.has_bundle {
+        mounts.push(Mount::new(APP, "bind", &job.spec.bundle.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"]));
+    }
     if let Some(hosts) = &job.hosts {
         mounts.push(Mount::new("/etc/hosts", "bind", &hosts.to_string_lossy(), &["bind", "ro"]));
     }
@@ -62,11 +64,11 @@ fn config(base: &Base, job: &Job) -> Config {
             user: User { uid: NOBODY, gid: NOBODY },
             args: job.spec.command.clone(),
             env: job.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
-            cwd: APP,
+            cwd: job.working_dir().to_owned(),
             capabilities: Capabilities {},
             no_new_privileges: true,
         },
-        root: Root { path: base.root().to_path_buf(), readonly: true },
+        root: Root { path: job.root(base).to_path_buf(), readonly: true },
         hostname: "headstart",
         mounts,
         // No network namespace here: the process is in ours already, and gVisor uses its host's network, which that is.
@@ -92,7 +94,7 @@ struct Process {
     user: User,
     args: Vec<String>,
     env: Vec<String>,
-    cwd: &'static str,
+    cwd: String,
     capabilities: Capabilities,
     no_new_privileges: bool,
 }

@@ -1,6 +1,6 @@
 //! A checked [`Spec`], with the files that its sandbox needs on the host.
 
-use crate::base::{HOSTS, NOBODY};
+use crate::base::{APP, Base, HOSTS, NOBODY};
 use crate::failure::{failed, invalid, unsupported};
 use crate::names::is_plain;
 use crate::spec::Spec;
@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) folder: PathBuf,
     /// The sandbox's own /etc/hosts, if it has one.
     pub(crate) hosts: Option<PathBuf>,
+    /// Whether there is anything to be mounted at /app: else it is the image's own.
+    pub(crate) has_bundle: bool,
 }
 
 impl Job {
@@ -30,7 +32,7 @@ impl Job {
         if !is_plain(&spec.id) {
             return Err(invalid(format!("instance id {:?}: letters, digits, - and _ only, at most 64", spec.id)));
         }
-        if spec.base != "host" {
+        if spec.image.is_none() && spec.base != "host" {
             return Err(unsupported(format!("base {:?}: this node has the base \"host\" only", spec.base)));
         }
         if spec.command.first().is_none_or(String::is_empty) {
@@ -77,7 +79,21 @@ impl Job {
             fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).map_err(broken)?;
             hosts = Some(path);
         }
-        Ok(Self { spec, folder, hosts })
+        let has_bundle = spec.image.is_none() || fs::read_dir(&spec.bundle).map_err(broken)?.next().is_some();
+        Ok(Self { spec, folder, hosts, has_bundle })
+    }
+
+    /// The root of the sandbox's files.
+    pub(crate) fn root<'a>(&'a self, base: &'a Base) -> &'a Path {
+        self.spec.image.as_ref().map_or(base.root(), |image| &image.root)
+    }
+
+    /// Where the application begins.
+    pub(crate) fn working_dir(&self) -> &str {
+        match &self.spec.image {
+            Some(image) if !self.has_bundle => image.working_dir.as_deref().unwrap_or("/"),
+            _ => APP,
+        }
     }
 
     /// The environment: ours, then the function's, which may replace it.

@@ -21,6 +21,7 @@ pub(crate) async fn probe(sandboxes: &Sandboxes, isolation: Isolation) -> Result
         id: format!("probe-{}", isolation.name()),
         isolation,
         base: "host".into(),
+        image: None,
         bundle,
         command: vec!["/usr/bin/true".into()],
         env: Vec::new(),

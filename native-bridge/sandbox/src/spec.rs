@@ -65,9 +65,12 @@ pub struct Spec {
     /// The instance's id: letters, digits, `-` and `_`, at most 64.
     pub id: String,
     pub isolation: Isolation,
-    /// `host`: the node's own /usr, read-only.
+    /// `host`: the node's own /usr, read-only. Not looked at where there is an image.
     pub base: String,
-    /// Mounted read-only at /app, which is the working directory. Others must be able to read it (the app is nobody).
+    /// The sandbox's files, in the place of a base.
+    pub image: Option<ImageFiles>,
+    /// Mounted read-only at /app, which is the working directory; with an image only if there is something in it. Others must
+    /// be able to read it (the app is nobody).
     pub bundle: PathBuf,
     /// Program and arguments; the program is looked up in PATH inside the sandbox.
     pub command: Vec<String>,
@@ -79,6 +82,15 @@ pub struct Spec {
     pub egress: Vec<SocketAddr>,
     /// Further lines of /etc/hosts, for there is no DNS inside.
     pub hosts: Vec<(String, IpAddr)>,
+}
+
+/// An image's files as a sandbox sees them.
+#[derive(Clone, Debug)]
+pub struct ImageFiles {
+    /// Read-only, and there until the sandbox is reaped. Its upper part is [`crate::write_image_top`]'s.
+    pub root: PathBuf,
+    /// Where the application begins if it has no files of its own at /app; "/" if it is not said.
+    pub working_dir: Option<String>,
 }
 
 /// Where a line came from.

@@ -92,7 +92,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         return Ok(Err(Error::new(ErrorCode::SandboxUnsupported, message)));
     }
     let command = texts(wire.get_command()?)?;
-    if command.is_empty() {
+    if command.is_empty() && wire.get_image()?.is_empty() {
         return wrong("the function has no command".into());
     }
     let egress = match Egress::parse(&texts(wire.get_egress()?)?) {
@@ -120,6 +120,12 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         let message = format!("bundle {bundle} is not on the node: put it first");
         return Ok(Err(Error::new(ErrorCode::UnknownBundle, message)));
     }
+    let image = Some(wire.get_image()?.to_string()?).filter(|image| !image.is_empty());
+    if let Some(image) = &image
+        && let Err(error) = node.images.check(image)
+    {
+        return Ok(Err(error));
+    }
     let limits = wire.get_limits()?;
     let limits = Limits {
         memory: limits.get_memory(),
@@ -142,6 +148,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         bundle: folder,
         isolation,
         base: wire.get_base()?.to_string()?,
+        image,
         command,
         env: pairs(wire.get_env()?)?,
         limits,

@@ -63,6 +63,13 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             shared.set_rpc(*rpc);
             shared.set_age_nanos(*age);
         }
+        Kind::ImagePulled { image, bytes, layers } => {
+            let mut pulled = wire.init_image_pulled();
+            pulled.set_image(image.as_str());
+            pulled.set_bytes(*bytes);
+            pulled.set_layers(*layers);
+        }
+        Kind::ImageUnpacked(bytes) => wire.set_image_unpacked(*bytes),
         Kind::RpcFirstByte(rpc) => wire.set_rpc_first_byte(*rpc),
         Kind::RpcDone { rpc, outcome } => {
             let mut done = wire.init_rpc_done();

@@ -1,6 +1,7 @@
 //! HTTP on bridge.sock: bodies, health, metrics, and CONNECT for the control stream.
 
 mod bundles;
+mod images;
 mod invoke;
 mod secrets;
 mod services;
@@ -138,6 +139,9 @@ async fn dispatch(
         ("GET", ["secrets", tenant]) => secrets::list(node, tenant).await,
         ("PUT", ["secrets", tenant, name]) => secrets::put(node, tenant, name, request).await,
         ("DELETE", ["secrets", tenant, name]) => secrets::remove(node, tenant, name).await,
+        ("GET", ["images"]) => Ok(images::list(node)),
+        ("POST", ["images"]) => images::prepare(node, request).await,
+        ("DELETE", ["images", digest]) => images::remove(node, digest).await,
         ("GET", ["services"]) => Ok(services::list(node)),
         ("PUT", ["services", id]) => services::put(node, id, request).await,
         ("DELETE", ["services", id]) => services::remove(node, id).await,

@@ -71,6 +71,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
             "instances": instances,
             "sockets": sockets,
             "sandboxes": node.sandboxes.inventory(),
+            "images": node.images.list(),
             "services": node.services.list(),
             "shared": { "used": node.shared.held(), "flights": node.shared.list() },
             "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "hits": pool.hits, "misses": pool.misses },

@@ -69,6 +69,14 @@ pub(crate) enum Kind {
         /// How long ago that was.
         age: Nanos,
     },
+    /// All of the application's image has come.
+    ImagePulled {
+        image: String,
+        bytes: u64,
+        layers: u32,
+    },
+    /// Its files are there.
+    ImageUnpacked(u64),
     RpcFirstByte(u64),
     RpcDone {
         rpc: u64,
@@ -170,6 +178,8 @@ impl Kind {
             self,
             Self::Received
                 | Self::Started
+                | Self::ImagePulled { .. }
+                | Self::ImageUnpacked(_)
                 | Self::SandboxCreated(_)
                 | Self::AppConnected(_)
                 | Self::Mark(_)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use headstart_image::{Image, Pulled};
 use headstart_net::Address;
-use headstart_sandbox::{Exit, Limits, Reservation, Spec};
+use headstart_sandbox::{Exit, ImageFiles, Limits, Reservation, Spec};
 use tokio::sync::mpsc;
 
 use crate::functions::Function;
@@ -105,10 +106,14 @@ impl Instance {
         mode: Mode,
         reservation: Reservation,
     ) -> Result<Exit> {
-        let spec = tokio::select! {
-            spec = self.spec(function, mode) => spec?,
+        // Its files stay as long as the image is held.
+        let (mut spec, image) = tokio::select! {
+            both = async { tokio::try_join!(self.spec(function, mode), self.image(function)) } => both?,
             () = self.closing.cancelled() => return Err(closed()),
         };
+        if let Some(image) = &image {
+            run_from(&mut spec, image)?;
+        }
         if mode == Mode::Normal {
             // Late or not, the sandbox starts.
             let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
@@ -138,6 +143,17 @@ impl Instance {
         Ok(exit)
     }
 
+    /// The function's image, if it has one: from the node, or from its registry, which is an event.
+    async fn image(&self, function: &Function) -> Result<Option<Arc<Image>>> {
+        let Some(name) = &function.image else { return Ok(None) };
+        let (image, pulled) = self.node.images.get(name).await?;
+        if let Some(Pulled { bytes, layers, pulled_at, unpacked_at, unpacked }) = pulled {
+            self.events.push_at(pulled_at, Kind::ImagePulled { image: name.clone(), bytes, layers });
+            self.events.push_at(unpacked_at, Kind::ImageUnpacked(unpacked));
+        }
+        Ok(Some(image))
+    }
+
     async fn spec(&self, function: &Function, mode: Mode) -> Result<Spec> {
         let direct = mode == Mode::Direct;
         let mut env = function.env.clone();
@@ -157,6 +173,7 @@ impl Instance {
             id: self.id.clone(),
             isolation: function.isolation,
             base: function.base.clone(),
+            image: None,
             bundle: function.bundle.clone(),
             command: function.command.clone(),
             env,
@@ -310,6 +327,23 @@ impl crate::instance::State {
             (count + 1, bytes + length)
         })
     }
+}
+
+/// The image's files, and what it says where the function does not.
+fn run_from(spec: &mut Spec, image: &Image) -> Result<()> {
+    let defaults = image.defaults();
+    let set = |name: &String| spec.env.iter().any(|(other, _)| other == name);
+    let more: Vec<_> = defaults.env.iter().filter(|(name, _)| !set(name)).cloned().collect();
+    spec.env.extend(more);
+    if spec.command.is_empty() {
+        spec.command.clone_from(&defaults.command);
+    }
+    if spec.command.is_empty() {
+        let message = "neither the function nor its image says which program to run: set app.command";
+        return Err(error(ErrorCode::InvalidArgument, message));
+    }
+    spec.image = Some(ImageFiles { root: image.root().to_owned(), working_dir: defaults.working_dir.clone() });
+    Ok(())
 }
 
 /// What an exit means; none when all is well.

@@ -130,6 +130,7 @@ test("expected failures are typed", async () => {
 		network: false,
 		share: [],
 		shareTtlMillis: 0,
+		image: "",
 	};
 	expect(await refusal(bridge.putFunction(function_))).toMatch(
 		/sandboxUnsupported|unknownBundle|invalidArgument/,

@@ -58,6 +58,7 @@ const imgrec: FunctionSpec = {
 	network: true,
 	share: ["GET s3://models/*"],
 	shareTtlMillis: 60_000,
+	image: "",
 };
 
 test("what is written reads as Cap'n Proto's own tool reads it", () => {
@@ -70,6 +71,7 @@ test("what is written reads as Cap'n Proto's own tool reads it", () => {
 		network: true,
 		share: ["GET s3://models/*"],
 		shareTtlMillis: 60_000,
+		image: "",
 		env: imgrec.env,
 		egress: imgrec.egress,
 		command: imgrec.command,

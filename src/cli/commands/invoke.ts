@@ -8,6 +8,7 @@ import { interruption } from "../interrupt.ts";
 
 interface InvokeOptions {
 	cold?: true;
+	coldImage?: true;
 	initscript: boolean;
 	direct?: true;
 	onlyInitscript?: true;
@@ -23,6 +24,7 @@ export function invokeCommand(): Command {
 		.description("Invokes a function and prints its answer")
 		.argument("<name>")
 		.option("--cold", "in a fresh instance, which ends afterwards")
+		.option("--cold-image", "the same, and the node drops the function's image before")
 		.option("--no-initscript", "start the application without its initscript")
 		.option("--direct", "without headstart: the application's library uses its own client and credentials")
 		.option("--only-initscript", "run the initscript without the application")
@@ -70,9 +72,10 @@ async function event({ data, file }: InvokeOptions): Promise<Buffer> {
 	}
 }
 
-function query({ cold, initscript, direct, onlyInitscript }: InvokeOptions): string {
+function query({ cold, coldImage, initscript, direct, onlyInitscript }: InvokeOptions): string {
 	const query = new URLSearchParams();
-	if (cold) query.set("cold", "1");
+	if (coldImage) query.set("cold", "image");
+	else if (cold) query.set("cold", "1");
 	if (direct) query.set("mode", "direct");
 	else if (!initscript) query.set("mode", "noInitscript");
 	if (onlyInitscript) query.set("only", "initscript");

@@ -1,6 +1,7 @@
 import { Command } from "commander";
+import { parseBytes } from "../../shared/units.ts";
 import { CliError } from "../errors.ts";
-import type { AllowPrivate } from "../node/bridge-config.ts";
+import type { AllowPrivate, BridgeImages } from "../node/bridge-config.ts";
 import { type RunningNode, startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
 
@@ -11,6 +12,9 @@ export interface NodeCommandOptions {
 	devStore?: true;
 	link?: string;
 	dev?: true;
+	registry?: string[];
+	plainRegistry?: string[];
+	imageBytes?: string;
 	allowPrivate?: true | string;
 	json?: true;
 }
@@ -24,10 +28,21 @@ export function nodeCommand(): Command {
 			"--allow-private [networks]",
 			"let functions reach the machine's own networks: addresses that they spell, or 10.1.0.0/16,… by any name",
 		)
+		.option(
+			"--registry <hosts...>",
+			"registries that images of applications may come from (host or host:port)",
+		)
+		.option("--plain-registry <hosts...>", "the same, of registries without TLS")
+		.option("--image-bytes <size>", "how much of images is kept (20GiB)")
 		.action(async (options: NodeCommandOptions) => {
 			await runUntilSignal(async () => {
 				const development = options.dev === true;
-				const settings = { ...nodeOptions(options), ...allowed(options.allowPrivate), development };
+				const settings = {
+					...nodeOptions(options),
+					...allowed(options.allowPrivate),
+					...images(options),
+					development,
+				};
 				const node = await startNode({ ...settings, sink: print });
 				console.log(options.json ? readyJson(node) : `headstart node: ${readyText(node)}`);
 				return node;
@@ -49,6 +64,20 @@ export function withNodeOptions(command: Command): Command {
 function allowed(given: true | string | undefined): { allowPrivate?: AllowPrivate } {
 	if (given === undefined) return {};
 	return { allowPrivate: given === true ? true : given.split(",").map((network) => network.trim()) };
+}
+
+function images({ registry = [], plainRegistry = [], imageBytes }: NodeCommandOptions): {
+	images?: BridgeImages;
+} {
+	const registries = [
+		...registry.map((host) => ({ host })),
+		...plainRegistry.map((host) => ({ host, plain: true })),
+	];
+	const bytes = imageBytes === undefined ? undefined : parseBytes(imageBytes);
+	if (imageBytes !== undefined && bytes === undefined)
+		throw new CliError(`--image-bytes ${imageBytes} is no size`);
+	if (registries.length === 0) return {};
+	return { images: { registries, ...(bytes === undefined ? {} : { bytes }) } };
 }
 
 /** What `--json` prints when the node is ready. */

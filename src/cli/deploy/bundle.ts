@@ -7,24 +7,30 @@ import { compilePython, isLeftover, pythonLibrary } from "./python.ts";
 import { type Bundle, packBundle } from "./tar.ts";
 
 /**
- * Packs an application's folder: its files, and for Python what it imports in `lib/`. Left out: headstart.toml, the
+ * Packs an application's folder: its files, and for Python what it imports in `lib/`. Left out: headstart.toml, headstart-image.toml, the
  * initscript (`initscript.*`, and the file that [initscript] names), hidden files and what running leaves behind.
  *
- * `use` gets the bundle's file, which is removed when it returns. `more`: further files of it.
+ * `use` gets the bundle's file, which is removed when it returns. `more`: further files of it. `mayBeEmpty`: an image has them.
  */
 export async function withBundle<T>(
 	folder: string,
 	initscript: string | undefined,
 	use: (bundle: Bundle) => Promise<T>,
 	more: readonly FoundFile[] = [],
+	mayBeEmpty = false,
 ): Promise<T> {
 	const app = resolve(folder);
 	const script = initscript === undefined ? undefined : resolve(app, initscript);
 	const wanted = (path: string, name: string): boolean =>
 		!isLeftover(name) &&
-		!(path === "headstart.toml" || path.startsWith("initscript.") || join(app, path) === script);
+		!(
+			path === "headstart.toml" ||
+			path === "headstart-image.toml" ||
+			path.startsWith("initscript.") ||
+			join(app, path) === script
+		);
 	const own = await findFiles(app, wanted);
-	if (own.length === 0) throw new CliError(`${folder} has no application files`);
+	if (own.length === 0 && !mayBeEmpty) throw new CliError(`${folder} has no application files`);
 	const work = await mkdtemp(join(tmpdir(), "headstart-bundle-"));
 	try {
 		const files = own.some(({ path }) => path.endsWith(".py")) ? await withPython(app, own, work) : own;

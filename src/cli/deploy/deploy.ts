@@ -68,7 +68,7 @@ export async function deploy(
 			},
 		};
 	};
-	return withBundle(folder, main, use, files);
+	return withBundle(folder, main, use, files, manifest.app.image !== undefined);
 }
 
 /** Sends the bundle unless the node has it. Returns whether it had. */

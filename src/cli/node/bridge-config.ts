@@ -16,6 +16,15 @@ export interface BridgeConfig {
 	bwrap?: string;
 	memory?: BridgeMemory;
 	net?: { allow_private?: AllowPrivate };
+	images?: BridgeImages;
+}
+
+/** Where images of applications come from, and how much of them is kept (docs/images.md). */
+export interface BridgeImages {
+	/** "host" or "host:port"; plain: without TLS. */
+	registries: { host: string; plain?: boolean }[];
+	/** Of all unpacked layers. */
+	bytes?: number;
 }
 
 /**
@@ -33,7 +42,11 @@ export interface BridgeMemory {
 export function bridgeConfig(
 	run: string,
 	state: string,
-	{ memory, allowPrivate }: { memory?: BridgeMemory; allowPrivate?: AllowPrivate } = {},
+	{
+		memory,
+		allowPrivate,
+		images,
+	}: { memory?: BridgeMemory; allowPrivate?: AllowPrivate; images?: BridgeImages } = {},
 ): BridgeConfig {
 	const runsc = findProgram("runsc");
 	const bwrap = findProgram("bwrap");
@@ -45,6 +58,7 @@ export function bridgeConfig(
 		...(runsc === undefined ? {} : { runsc }),
 		...(bwrap === undefined ? {} : { bwrap }),
 		...(memory === undefined ? {} : { memory }),
+		...(images === undefined ? {} : { images }),
 		...(allowPrivate === undefined ? {} : { net: { allow_private: allowPrivate } }),
 	};
 }

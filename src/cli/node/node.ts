@@ -4,7 +4,13 @@ import { join, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { inRoot, program, workerd } from "../paths.ts";
 import { type Access, operatorTokenFile, tokenAccess } from "./access.ts";
-import { type AllowPrivate, type BridgeMemory, bridgeConfig, RUNNER_SLOTS } from "./bridge-config.ts";
+import {
+	type AllowPrivate,
+	type BridgeImages,
+	type BridgeMemory,
+	bridgeConfig,
+	RUNNER_SLOTS,
+} from "./bridge-config.ts";
 import { type Sink, Supervised } from "./child.ts";
 import { hostConfig } from "./config.ts";
 import { type DevStore, keepCredentials, SERVICES, startDevStore } from "./dev-store.ts";
@@ -37,6 +43,8 @@ export interface NodeOptions {
 	memory?: BridgeMemory;
 	/** What of the machine's own networks functions may reach; for development all that they spell, else nothing. */
 	allowPrivate?: AllowPrivate;
+	/** Where images of applications come from; none without it. */
+	images?: BridgeImages;
 	/** Keep all inputs of a transcript in its instance's record, to be replayed: for tests. */
 	recordInputs?: boolean;
 	/** What the programs print. */
@@ -124,9 +132,13 @@ async function healthy(url: string): Promise<void> {
 }
 
 async function startBridge(run: string, state: string, options: NodeOptions): Promise<Supervised> {
-	const { memory, sink } = options;
+	const { memory, images, sink } = options;
 	const config = join(run, "bridge.json");
-	const settings = { ...(memory === undefined ? {} : { memory }), ...reach(options) };
+	const settings = {
+		...(memory === undefined ? {} : { memory }),
+		...(images === undefined ? {} : { images }),
+		...reach(options),
+	};
 	await writeFile(config, JSON.stringify(bridgeConfig(run, state, settings), undefined, "\t"), {
 		mode: 0o600,
 	});

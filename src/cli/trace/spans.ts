@@ -32,16 +32,21 @@ export function ending(events: readonly TraceEvent[]): number {
 }
 
 function setup(events: readonly TraceEvent[]): Span[] {
+	const image = first(events, "imageUnpacked");
 	const steps = [
 		["route", "received", "started"],
-		["sandbox", "started", "sandboxCreated"],
+		["pull", "started", "imagePulled"],
+		["unpack", "imagePulled", "imageUnpacked"],
+		["sandbox", image ? "imageUnpacked" : "started", "sandboxCreated"],
 		["boot", "sandboxCreated", "appConnected"],
 		["imports", "appConnected", "invocationTaken"],
 	] as const;
 	return steps.flatMap(([name, from, to]): Span[] => {
 		const begin = first(events, from);
 		const end = first(events, to);
-		return begin && end ? [{ lane: "setup", name, begin: begin.at, end: end.at }] : [];
+		if (!begin || !end) return [];
+		const note = name === "pull" || name === "unpack" ? { note: size(end.bytes ?? 0) } : {};
+		return [{ lane: "setup", name, begin: begin.at, end: end.at, ...note }];
 	});
 }
 

@@ -31,6 +31,12 @@ export function traceEvent(event: Event): TraceEvent {
 			const { status, signal, error } = event.sandboxExited;
 			return { ...base, status, ...(signal > 0 ? { text: `signal ${signal}` } : {}), ...failure(error) };
 		}
+		case "imagePulled": {
+			const { image, bytes, layers } = event.imagePulled;
+			return { ...base, content: image, bytes: Number(bytes), text: `${layers} layers` };
+		}
+		case "imageUnpacked":
+			return { ...base, bytes: Number(event.imageUnpacked) };
 		case "rpcAccepted":
 			return { ...base, id: String(event.rpcAccepted.rpc), content: event.rpcAccepted.content };
 		case "rpcSent": {

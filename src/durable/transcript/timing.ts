@@ -3,6 +3,7 @@ import type { TraceEvent } from "../../shared/record.ts";
 /** What is told in Server-Timing: name of the span, and the edge that ends it. All begin when the request came. */
 const SPANS = [
 	["started", "started"],
+	["image", "imageUnpacked"],
 	["sandbox", "sandboxCreated"],
 	["first-rpc", "rpcSent"],
 	["app", "appConnected"],

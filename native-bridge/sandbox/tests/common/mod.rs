@@ -45,6 +45,7 @@ impl Node {
             id: id.into(),
             isolation,
             base: "host".into(),
+            image: None,
             bundle,
             command: ["/usr/bin/python3", "-u", "-c", program].map(String::from).to_vec(),
             env: vec![("GREETING".into(), "hello".into())],

@@ -1,0 +1,150 @@
+//! One layer: received, verified and unpacked at the same time.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt;
+use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use oci_client::Reference;
+use oci_client::errors::DigestError;
+use oci_client::manifest::OciDescriptor;
+use ruzstd::decoding::StreamingDecoder;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::config::Bounds;
+use crate::failure::{disk, invalid, pull};
+use crate::pieces::{Measured, Pieces, hex};
+use crate::registry::{Registries, hex_of};
+use crate::scratch::Scratch;
+use crate::unpack::unpack;
+
+/// Pieces between the network and the disk.
+const PIECES: usize = 32;
+
+#[derive(Clone, Copy)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn of(media_type: &str) -> Result<Self> {
+        match media_type {
+            kind if kind.ends_with("tar+gzip") || kind.ends_with("tar.gzip") => Ok(Self::Gzip),
+            kind if kind.ends_with("tar+zstd") => Ok(Self::Zstd),
+            kind if kind.ends_with(".tar") => Ok(Self::None),
+            other => Err(invalid(format!("a layer is of type {other:.100}"))),
+        }
+    }
+}
+
+/// Makes `layers/<id>`, and tells the bytes of its files, and when its last byte came.
+pub(crate) async fn fetch(
+    registries: &Registries,
+    reference: &Reference,
+    blob: &OciDescriptor,
+    id: &str,
+    layers: &Path,
+    bounds: Bounds,
+) -> Result<(u64, Nanos)> {
+    let packing = Packing::of(&blob.media_type)?;
+    let size = u64::try_from(blob.size).unwrap_or_default();
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let (layers, wanted) = (layers.to_owned(), id.to_owned());
+    let unpacking = tokio::task::spawn_blocking(move || make(Pieces::new(pieces), packing, &wanted, &layers, bounds));
+    let received = receive(registries, reference, blob, size, |piece| {
+        let sender = sender.clone();
+        // Nobody takes it any more: the unpacking has failed, and says why.
+        async move { sender.send(piece).await.is_ok() }
+    })
+    .await;
+    let received_at = now();
+    drop(sender);
+    let made = unpacking.await.map_err(|error| Error::new(ErrorCode::Internal, format!("unpacking: {error}")))?;
+    // A layer that did not come as it should is the cause of what is wrong in it.
+    match (received, made) {
+        (Ok(()), Ok(layer)) => Ok((layer.settle()?, received_at)),
+        (Err(error), Ok(_) | Err(_)) if error.code != ErrorCode::Cancelled => Err(error),
+        (_, Err(error)) => Err(error),
+        (Err(error), Ok(_)) => Err(error),
+    }
+}
+
+/// Gives a blob's pieces to `take`, and verifies its size and digest. `cancelled`: they are not taken any more.
+pub(crate) async fn receive<T: Future<Output = bool>>(
+    registries: &Registries,
+    reference: &Reference,
+    blob: &OciDescriptor,
+    size: u64,
+    mut take: impl FnMut(Vec<u8>) -> T,
+) -> Result<()> {
+    let mut stream = registries.blob(reference, blob).await?;
+    let mut sha = Sha256::new();
+    let mut length = 0_u64;
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| {
+            let said = format!("{reference}: {}: {error}", blob.digest);
+            // The client looks at the digest, too.
+            match error.get_ref().is_some_and(|cause| cause.is::<DigestError>()) {
+                true => invalid(said),
+                false => pull(said),
+            }
+        })?;
+        length += piece.len() as u64;
+        if length > size {
+            return Err(invalid(format!(
+                "{reference}: {} is longer than the {size} bytes that it should have",
+                blob.digest
+            )));
+        }
+        sha.update(&piece);
+        if !take(piece.to_vec()).await {
+            return Err(Error::new(ErrorCode::Cancelled, "unpacking has failed"));
+        }
+    }
+    if length != size {
+        return Err(invalid(format!("{reference}: {} has {length} bytes instead of {size}", blob.digest)));
+    }
+    let found = hex(&sha.finalize());
+    match hex_of(&blob.digest) == Some(found.as_str()) {
+        true => Ok(()),
+        false => Err(invalid(format!("{reference}: a blob has the digest sha256:{found} instead of {}", blob.digest))),
+    }
+}
+
+/// A layer beside its place.
+struct Made {
+    scratch: Scratch,
+    place: PathBuf,
+    bytes: u64,
+}
+
+impl Made {
+    fn settle(self) -> Result<u64> {
+        self.scratch.settle(&self.place).map_err(|error| disk("a layer", &error))?;
+        Ok(self.bytes)
+    }
+}
+
+/// Unpacks all that comes. Blocks.
+fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bounds) -> Result<Made> {
+    let scratch = Scratch::new(layers).map_err(|error| disk("a layer", &error))?;
+    let plain: Box<dyn Read> = match packing {
+        Packing::None => Box::new(pieces),
+        Packing::Gzip => Box::new(MultiGzDecoder::new(pieces)),
+        Packing::Zstd => {
+            let decoder = StreamingDecoder::new(pieces);
+            Box::new(decoder.map_err(|error| invalid(format!("a layer cannot be unpacked: {error}")))?)
+        }
+    };
+    let mut measured = Measured::new(plain, bounds.bytes);
+    let bytes = unpack(&mut measured, scratch.path(), bounds.entries)?;
+    let found = measured.finish().map_err(crate::archive::broken)?;
+    if found != id {
+        return Err(invalid(format!("a layer has the id sha256:{found} instead of sha256:{id}")));
+    }
+    Ok(Made { scratch, place: layers.join(id), bytes })
+}

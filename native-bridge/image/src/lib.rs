@@ -1,0 +1,23 @@
+//! OCI images of applications: pulled from a registry, verified, unpacked, mounted, cached and collected.
+//!
+//! A layer is a folder, named by the SHA-256 of its uncompressed archive; an image is a read-only overlay of its layers,
+//! below one of the sandboxes' own (their mount points). docs/images.md tells how.
+
+mod archive;
+mod config;
+mod failure;
+mod layer;
+mod manifest;
+mod mount;
+mod path;
+mod pieces;
+mod pull;
+mod registry;
+mod scratch;
+mod store;
+mod unpack;
+
+pub use config::{Bounds, ImageConfig, Registry};
+pub use manifest::Defaults;
+pub use pull::Pulled;
+pub use store::{Image, Listed, Store};

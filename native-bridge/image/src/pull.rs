@@ -1,0 +1,88 @@
+//! An image from its registry to its layers.
+
+use std::path::Path;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use oci_client::Reference;
+use tokio::sync::Semaphore;
+
+use crate::config::Bounds;
+use crate::layer;
+use crate::manifest::{Record, check, read_config};
+use crate::registry::Registries;
+
+/// Layers of one image that are fetched at one time.
+const AT_ONCE: usize = 4;
+
+/// What a pull took.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulled {
+    /// Of the layers that were fetched, as they came.
+    pub bytes: u64,
+    pub layers: u32,
+    /// When the last byte of them had come.
+    pub pulled_at: Nanos,
+    /// When all was unpacked.
+    pub unpacked_at: Nanos,
+    /// Bytes of the image's files.
+    pub unpacked: u64,
+}
+
+/// Fetches what is not there. `known` tells the bytes of a layer that is.
+pub(crate) async fn pull(
+    registries: &Registries,
+    reference: &Reference,
+    layers: &Path,
+    bounds: Bounds,
+    known: impl Fn(&str) -> Option<u64>,
+) -> Result<(Record, Pulled)> {
+    let work = fetch(registries, reference, layers, bounds, known);
+    tokio::time::timeout(bounds.time, work).await.map_err(|_| {
+        Error::new(ErrorCode::ImagePullFailed, format!("{reference} is not here after {} s", bounds.time.as_secs()))
+    })?
+}
+
+async fn fetch(
+    registries: &Registries,
+    reference: &Reference,
+    layers: &Path,
+    bounds: Bounds,
+    known: impl Fn(&str) -> Option<u64>,
+) -> Result<(Record, Pulled)> {
+    let manifest = registries.manifest(reference).await?;
+    check(&manifest, &bounds)?;
+    let config = registries.small(reference, &manifest.config).await?;
+    let (ids, defaults) = read_config(&config, manifest.layers.len())?;
+
+    let mut bytes: Vec<Option<u64>> = ids.iter().map(|id| known(id)).collect();
+    let room = Semaphore::new(AT_ONCE);
+    let missing = (0..ids.len()).filter(|index| bytes[*index].is_none() && !ids[..*index].contains(&ids[*index]));
+    let mut work: FuturesUnordered<_> = missing
+        .map(|index| {
+            let (room, blob, id) = (&room, &manifest.layers[index], &ids[index]);
+            async move {
+                let _permit = room.acquire().await;
+                Ok::<_, Error>((index, layer::fetch(registries, reference, blob, id, layers, bounds).await?))
+            }
+        })
+        .collect();
+    let (mut fetched, mut pulled, mut pulled_at) = (0, 0, now());
+    let mut total = bytes.iter().flatten().sum::<u64>();
+    while let Some(outcome) = work.next().await {
+        let (index, (size, received_at)) = outcome?;
+        pulled_at = pulled_at.max(received_at);
+        bytes[index] = Some(size);
+        total = total.saturating_add(size);
+        if total > bounds.bytes {
+            return Err(crate::failure::invalid(format!("{reference} unpacks to more than {} bytes", bounds.bytes)));
+        }
+        fetched += 1;
+        pulled += u64::try_from(manifest.layers[index].size).unwrap_or_default();
+    }
+    drop(work);
+    let sizes = ids.iter().zip(&bytes).map(|(id, bytes)| (id.clone(), bytes.unwrap_or_default())).collect();
+    let record = Record { reference: reference.to_string(), layers: sizes, defaults };
+    Ok((record, Pulled { bytes: pulled, layers: fetched, pulled_at, unpacked_at: now(), unpacked: total }))
+}

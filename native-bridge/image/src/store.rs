@@ -1,0 +1,347 @@
+//! The images of a node: by digest, each pulled once, kept within a limit, never taken from who uses one.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use headstart_base::{Error, ErrorCode, Result};
+use oci_client::Reference;
+use serde::Serialize;
+
+use crate::config::ImageConfig;
+use crate::failure::disk;
+use crate::manifest::{Defaults, Record};
+use crate::mount::{detach, overlay};
+use crate::pull::{Pulled, pull};
+use crate::registry::{Registries, hex_of};
+use crate::scratch::Scratch;
+
+/// An image whose files are there. Whoever has one keeps it from being collected.
+#[derive(Debug)]
+pub struct Image {
+    digest: String,
+    record: Record,
+    root: PathBuf,
+}
+
+impl Image {
+    /// The root of its files, read-only: the overlay's mount point.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn defaults(&self) -> &Defaults {
+        &self.record.defaults
+    }
+
+    fn uses(&self, layer: &str) -> bool {
+        self.record.layers.iter().any(|(id, _)| id == layer)
+    }
+}
+
+/// One cached image, for people and tests.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    pub digest: String,
+    pub reference: String,
+    /// Of its files, shared layers included.
+    pub bytes: u64,
+    pub in_use: bool,
+    #[serde(rename = "mounts")]
+    pub mount: PathBuf,
+}
+
+type Pulling = BoxFuture<'static, Result<(Arc<Image>, Pulled)>>;
+type Flight = Shared<Pulling>;
+
+/// The images of a node.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ImageConfig,
+    /// The lowest name in every overlay's order: the mount points of sandboxes.
+    top: PathBuf,
+    registries: Registries,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    images: HashMap<String, Kept>,
+    flights: HashMap<String, WeakShared<Pulling>>,
+}
+
+struct Kept {
+    image: Arc<Image>,
+    used_at: SystemTime,
+}
+
+impl Kept {
+    /// All that hold it are made under the lock, so one that only we hold stays so while it is locked.
+    fn in_use(&self) -> bool {
+        Arc::strong_count(&self.image) > 1
+    }
+}
+
+impl Store {
+    /// Removes what a previous life left half-made, and takes in what it had whole. `top` lies above all layers.
+    pub fn open(config: ImageConfig, top: PathBuf) -> Result<Self> {
+        let broken = |error: std::io::Error| disk("the images", &error);
+        let registries = Registries::new(config.registries.clone())?;
+        let inner = Inner { config, top, registries, state: Mutex::default() };
+        for folder in [inner.layers(), inner.records(), inner.roots()] {
+            fs::create_dir_all(&folder).map_err(broken)?;
+        }
+        Scratch::reap(&inner.layers()).map_err(broken)?;
+        inner.load().map_err(broken)?;
+        let store = Self { inner: Arc::new(inner) };
+        store.collect();
+        Ok(store)
+    }
+
+    /// Refuses what is no reference to an image of one of the node's registries.
+    pub fn check(&self, reference: &str) -> Result<()> {
+        self.inner.registries.reference(reference).map(drop)
+    }
+
+    /// The reference with the digest that its tag has now.
+    pub async fn resolve(&self, reference: &str) -> Result<String> {
+        let reference = self.inner.registries.reference(reference)?;
+        Ok(self.inner.registries.resolve(&reference).await?.whole())
+    }
+
+    /// The image, pulled if it is not there: then also what that took. Those who ask for one at one time wait for one pull,
+    /// which ends when none of them waits any more.
+    pub async fn get(&self, reference: &str) -> Result<(Arc<Image>, Option<Pulled>)> {
+        let reference = self.inner.registries.reference(reference)?;
+        let digest = reference.digest().and_then(hex_of).map(str::to_owned).ok_or_else(|| {
+            Error::new(ErrorCode::InvalidArgument, format!("image {reference} is named by no digest"))
+        })?;
+        let flight = {
+            let mut state = self.inner.lock();
+            if let Some(kept) = state.images.get_mut(&digest) {
+                kept.used_at = SystemTime::now();
+                return Ok((Arc::clone(&kept.image), None));
+            }
+            // One that ended without an image is no flight any more.
+            let flying =
+                state.flights.get(&digest).and_then(WeakShared::upgrade).filter(|flight| flight.peek().is_none());
+            flying.unwrap_or_else(|| {
+                let flight = fly(Arc::clone(&self.inner), reference, digest.clone());
+                if let Some(weak) = flight.downgrade() {
+                    state.flights.insert(digest.clone(), weak);
+                }
+                flight
+            })
+        };
+        let outcome = flight.await;
+        self.inner.lock().flights.retain(|_, flight| flight.upgrade().is_some_and(|flight| flight.peek().is_none()));
+        let (image, pulled) = outcome?;
+        self.collect();
+        Ok((image, Some(pulled)))
+    }
+
+    /// Drops an image and the layers that no other one has. `imageInUse` while something uses it; false: it is not here.
+    pub fn evict(&self, digest: &str) -> Result<bool> {
+        let digest = hex_of(digest).unwrap_or(digest);
+        let dropped = {
+            let mut state = self.inner.lock();
+            match state.images.get(digest) {
+                None => return Ok(false),
+                Some(kept) if kept.in_use() => {
+                    return Err(Error::new(ErrorCode::ImageInUse, "the image is in use"));
+                }
+                Some(_) => self.inner.take_out(&mut state, digest)?,
+            }
+        };
+        drop(dropped);
+        Ok(true)
+    }
+
+    /// Drops the images that were not used for the longest time until the rest is within the limit.
+    fn collect(&self) {
+        loop {
+            let dropped = {
+                let mut state = self.inner.lock();
+                if state.bytes() <= self.inner.config.most_bytes {
+                    return;
+                }
+                let idle = state.images.iter().filter(|(_, kept)| !kept.in_use());
+                let Some(digest) = idle.min_by_key(|(_, kept)| kept.used_at).map(|(digest, _)| digest.clone()) else {
+                    return;
+                };
+                tracing::info!(digest, "an image is collected");
+                self.inner.take_out(&mut state, &digest)
+            };
+            if let Err(error) = dropped {
+                tracing::error!(%error, "an image cannot be collected");
+                return;
+            }
+        }
+    }
+
+    pub fn list(&self) -> Vec<Listed> {
+        let state = self.inner.lock();
+        let listed = |(digest, kept): (&String, &Kept)| Listed {
+            digest: digest.clone(),
+            reference: kept.image.record.reference.clone(),
+            bytes: kept.image.record.layers.iter().map(|(_, bytes)| bytes).sum(),
+            in_use: kept.in_use(),
+            mount: kept.image.root.clone(),
+        };
+        state.images.iter().map(listed).collect()
+    }
+
+    /// Unmounts all. What is cached stays for the next life.
+    pub fn close(&self) {
+        for (_, kept) in self.inner.lock().images.drain() {
+            detach(&kept.image.root);
+        }
+    }
+}
+
+impl State {
+    /// Of all layers, each once.
+    fn bytes(&self) -> u64 {
+        let layers: HashMap<&String, u64> = self
+            .images
+            .values()
+            .flat_map(|kept| kept.image.record.layers.iter().map(|(id, bytes)| (id, *bytes)))
+            .collect();
+        layers.values().sum()
+    }
+}
+
+/// One pull that many wait for.
+fn fly(inner: Arc<Inner>, reference: Reference, digest: String) -> Flight {
+    let work = async move {
+        let known = |layer: &str| inner.known(layer);
+        let pulled = pull(&inner.registries, &reference, &inner.layers(), inner.config.bounds, known).await;
+        let (record, mut pulled) = pulled?;
+        let image = inner.put(digest, record, true)?;
+        pulled.unpacked_at = headstart_base::now();
+        Ok((image, pulled))
+    };
+    work.boxed().shared()
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn layers(&self) -> PathBuf {
+        self.config.folder.join("layers")
+    }
+
+    fn records(&self) -> PathBuf {
+        self.config.folder.join("records")
+    }
+
+    fn roots(&self) -> PathBuf {
+        self.config.folder.join("roots")
+    }
+
+    fn record(&self, digest: &str) -> PathBuf {
+        self.records().join(format!("{digest}.json"))
+    }
+
+    /// The bytes of a layer that is there.
+    fn known(&self, layer: &str) -> Option<u64> {
+        let state = self.lock();
+        let found = state.images.values().flat_map(|kept| &kept.image.record.layers).find(|(id, _)| id == layer);
+        found.map(|(_, bytes)| *bytes)
+    }
+
+    /// Mounts an image whose layers are there, and keeps it.
+    fn put(&self, digest: String, record: Record, is_new: bool) -> Result<Arc<Image>> {
+        // Under the lock: else its layers might be collected with another image's before they are its own.
+        let mut state = self.lock();
+        if let Some(kept) = state.images.get(&digest) {
+            return Ok(Arc::clone(&kept.image));
+        }
+        let layers: Vec<PathBuf> = record.layers.iter().map(|(id, _)| self.layers().join(id)).collect();
+        if let Some(gone) = layers.iter().find(|layer| !layer.is_dir()) {
+            let message = format!("a layer was collected meanwhile: {}", gone.display());
+            return Err(Error::new(ErrorCode::ImagePullFailed, message));
+        }
+        if is_new {
+            let bytes = serde_json::to_vec(&record).unwrap_or_default();
+            fs::write(self.record(&digest), bytes).map_err(|error| disk("an image", &error))?;
+        }
+        let root = self.roots().join(&digest);
+        // The same layer twice is the same as once.
+        let mut seen = HashSet::new();
+        let order = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone()));
+        overlay(&[self.top.clone()].into_iter().chain(order).collect::<Vec<_>>(), &root)?;
+        let image = Arc::new(Image { digest: digest.clone(), record, root });
+        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now() });
+        Ok(image)
+    }
+
+    /// Takes an image out of its place. Its files are removed when what this gives is dropped, without the lock.
+    fn take_out(&self, state: &mut State, digest: &str) -> Result<Option<Scratch>> {
+        let Some(kept) = state.images.remove(digest) else { return Ok(None) };
+        detach(&kept.image.root);
+        let broken = |error: std::io::Error| disk("an image", &error);
+        fs::remove_file(self.record(&kept.image.digest)).map_err(broken)?;
+        let trash = Scratch::new(&self.layers()).map_err(broken)?;
+        for (id, _) in &kept.image.record.layers {
+            let place = self.layers().join(id);
+            let needed = state.images.values().any(|other| other.image.uses(id));
+            if !needed && place.exists() {
+                trash.take(&place).map_err(broken)?;
+            }
+        }
+        Ok(Some(trash))
+    }
+
+    /// Takes in what a previous life had, and removes what no image needs.
+    fn load(&self) -> std::io::Result<()> {
+        for entry in fs::read_dir(self.records())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = name.strip_suffix(".json").filter(|digest| hex_of(&format!("sha256:{digest}")).is_some());
+            let record = fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let taken = match (digest, record) {
+                (Some(digest), Some(record))
+                    if record.layers.iter().all(|(id, _)| hex_of(&format!("sha256:{id}")).is_some()) =>
+                {
+                    self.put(digest.to_owned(), record, false).map(drop)
+                }
+                _ => Err(Error::new(ErrorCode::Internal, "it is no record of an image")),
+            };
+            if let Err(error) = taken {
+                tracing::warn!(%error, file = name, "a cached image is dropped");
+                fs::remove_file(entry.path())?;
+            } else if let (Some(digest), Ok(modified)) = (digest, entry.metadata().and_then(|found| found.modified()))
+                && let Some(kept) = self.lock().images.get_mut(digest)
+            {
+                kept.used_at = modified;
+            }
+        }
+        let state = self.lock();
+        for entry in fs::read_dir(self.layers())? {
+            let entry = entry?;
+            let id = entry.file_name().to_string_lossy().into_owned();
+            if !state.images.values().any(|kept| kept.image.uses(&id)) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        for entry in fs::read_dir(self.roots())? {
+            let entry = entry?;
+            if !state.images.contains_key(entry.file_name().to_string_lossy().as_ref()) {
+                detach(&entry.path());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! Images against Debian's docker-registry, honest and hostile. As root: overlays are mounted.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use flate2::write::GzEncoder;
+use headstart_base::ErrorCode;
+use headstart_image::{Bounds, ImageConfig, Registry, Store};
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference, RegistryOperation};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// A registry of our own, gone with the test.
+struct Served {
+    child: Child,
+    folder: TempDir,
+    host: String,
+}
+
+impl Served {
+    async fn start() -> Self {
+        // An error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = json!({
+            "version": "0.1",
+            "log": { "level": "error" },
+            "storage": { "filesystem": { "rootdirectory": folder.path().join("data") } },
+            "http": { "addr": format!("127.0.0.1:{port}") },
+        });
+        let file = folder.path().join("config.yml");
+        fs::write(&file, config.to_string()).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("Debian's docker-registry is installed");
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self { child, folder, host: format!("127.0.0.1:{port}") }
+    }
+
+    /// Pushes an image, and gives its reference. `change` may make its manifest another one.
+    async fn push(&self, name: &str, layers: &[Layer], change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let client = Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
+        let reference: Reference = format!("{}/{name}:latest", self.host).parse().unwrap();
+        client.auth(&reference, &RegistryAuth::Anonymous, RegistryOperation::Push).await.unwrap();
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "config": { "Env": ["GREETING=hello"], "Cmd": ["/bin/true"] },
+            "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| digest(&layer.plain)).collect::<Vec<_>>() },
+        });
+        let config = config.to_string().into_bytes();
+        for blob in layers.iter().map(|layer| &layer.packed).chain([&config]) {
+            client.push_blob(&reference, blob.clone(), &digest(blob)).await.unwrap();
+        }
+        let descriptor =
+            |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": layers.iter().map(|layer| descriptor(layer.kind, &layer.packed)).collect::<Vec<_>>(),
+        });
+        change(&mut manifest);
+        let bytes = manifest.to_string().into_bytes();
+        let kind = "application/vnd.oci.image.manifest.v1+json".parse().unwrap();
+        client.push_manifest_raw(&reference, bytes.clone(), kind).await.unwrap();
+        format!("{}/{name}@{}", self.host, digest(&bytes))
+    }
+
+    /// The registry's own file of a blob.
+    fn blob(&self, bytes: &[u8]) -> PathBuf {
+        let digest = digest(bytes);
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        self.folder.path().join("data/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    fn config(&self, folder: &Path) -> ImageConfig {
+        ImageConfig {
+            folder: folder.join("images"),
+            most_bytes: 1 << 30,
+            registries: vec![Registry { host: self.host.clone(), plain: true }],
+            bounds: Bounds { entries: 1000, bytes: 16 << 20, time: Duration::from_secs(20), ..Bounds::default() },
+        }
+    }
+
+    fn open(&self, folder: &Path) -> Store {
+        fs::create_dir_all(folder.join("images")).unwrap();
+        fs::create_dir_all(folder.join("top/app")).unwrap();
+        Store::open(self.config(folder), folder.join("top")).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A node's folder; its mounts end with the test.
+struct State(TempDir);
+
+impl State {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path().join("images").join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        for entry in fs::read_dir(self.path().join("images/roots")).into_iter().flatten().flatten() {
+            let _ = nix::mount::umount2(&entry.path(), nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+struct Layer {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+    kind: &'static str,
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        builder.append(&header, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn gzip(files: &[(&str, &[u8])]) -> Layer {
+    let plain = tar(files);
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&plain).unwrap();
+    Layer { packed: encoder.finish().unwrap(), plain, kind: "application/vnd.oci.image.layer.v1.tar+gzip" }
+}
+
+fn plain(files: &[(&str, &[u8])]) -> Layer {
+    let plain = tar(files);
+    Layer { packed: plain.clone(), plain, kind: "application/vnd.oci.image.layer.v1.tar" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pulled_once_kept_and_dropped() {
+    let (served, state) = (Served::start().await, State::new());
+    let layers = [gzip(&[("etc/a", b"one"), ("etc/b", b"two")]), plain(&[("etc/.wh.a", b""), ("etc/c", b"three")])];
+    let reference = served.push("two", &layers, |_| {}).await;
+    let store = served.open(state.path());
+    let tag = format!("{}/two:latest", served.host);
+    assert_eq!(store.resolve(&tag).await.unwrap(), reference);
+
+    let (one, two) = tokio::join!(store.get(&reference), store.get(&reference));
+    let ((one, pulled), (two, _)) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.root(), two.root());
+    let pulled = pulled.unwrap();
+    assert_eq!((pulled.layers, pulled.unpacked), (2, 11));
+    assert_eq!(pulled.bytes, layers.iter().map(|layer| layer.packed.len() as u64).sum::<u64>());
+    assert_eq!(one.defaults().env, [("GREETING".to_owned(), "hello".to_owned())]);
+    let mut names: Vec<_> =
+        fs::read_dir(one.root().join("etc")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["b", "c"]);
+    assert!(one.root().join("app").is_dir());
+    assert!(fs::write(one.root().join("etc/d"), "x").is_err());
+
+    assert!(store.get(&reference).await.unwrap().1.is_none());
+    let hex = reference.rsplit_once(':').unwrap().1.to_owned();
+    assert_eq!(store.evict(&hex).unwrap_err().code, ErrorCode::ImageInUse);
+    drop((one, two));
+    assert!(store.evict(&hex).unwrap());
+    assert!(!store.evict(&hex).unwrap());
+    assert_eq!(
+        [state.names("layers"), state.names("roots"), state.names("records")],
+        [const { Vec::<String>::new() }; 3]
+    );
+
+    // The next life has it without the registry.
+    drop(store.get(&reference).await.unwrap());
+    store.close();
+    fs::create_dir(state.path().join("images/layers/.incoming-1-1")).unwrap();
+    fs::create_dir(state.path().join("images/layers").join("0".repeat(64))).unwrap();
+    let store = served.open(state.path());
+    let (image, pulled) = store.get(&reference).await.unwrap();
+    assert!(pulled.is_none() && image.root().join("etc/b").is_file());
+    assert_eq!(state.names("layers").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_used_is_collected() {
+    let (served, state) = (Served::start().await, State::new());
+    let shared = || gzip(&[("shared", &[1; 1000])]);
+    let one = served.push("one", &[shared(), gzip(&[("own", &[2; 5000])])], |_| {}).await;
+    let two = served.push("two", &[shared(), gzip(&[("own", &[3; 5000])])], |_| {}).await;
+    fs::create_dir_all(state.path().join("images")).unwrap();
+    fs::create_dir_all(state.path().join("top")).unwrap();
+    let config = ImageConfig { most_bytes: 10_000, ..served.config(state.path()) };
+    let store = Store::open(config, state.path().join("top")).unwrap();
+    let held = store.get(&one).await.unwrap().0;
+    // Nothing that is in use is collected, whatever the limit.
+    let other = store.get(&two).await.unwrap().0;
+    assert_eq!(store.list().len(), 2);
+    drop(held);
+    drop(other);
+    // A pull collects.
+    let three = served.push("three", &[gzip(&[("own", &[4; 100])])], |_| {}).await;
+    let kept = store.get(&three).await.unwrap().0;
+    let listed: Vec<String> = store.list().into_iter().map(|listed| listed.reference).collect();
+    assert!(listed.contains(&two) && !listed.contains(&one), "{listed:?}");
+    // The layer that both had is there still.
+    assert!(store.get(&two).await.unwrap().0.root().join("shared").is_file());
+    assert!(kept.root().join("own").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
+    let (served, state) = (Served::start().await, State::new());
+    let store = served.open(state.path());
+    let big = vec![7; 300_000];
+    let layer = |name: &str| plain(&[(name, &big)]);
+    let truncated = layer("truncated");
+    let altered = layer("altered");
+    let truncated_image = served.push("truncated", &[gzip(&[("fine", b"x")]), layer("truncated")], |_| {}).await;
+    let altered_image = served.push("altered", &[layer("altered")], |_| {}).await;
+    fs::write(served.blob(&truncated.packed), &truncated.packed[..200_000]).unwrap();
+    let mut other = altered.packed.clone();
+    other[100_000] ^= 1;
+    fs::write(served.blob(&altered.packed), other).unwrap();
+
+    let bomb = vec![0; 17 << 20];
+    let many: Vec<String> = (0..1001).map(|number| format!("f{number}")).collect();
+    let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let longer = served.push("longer", &[layer("a")], |it| it["layers"][0]["size"] = json!(1000)).await;
+    let shorter = served.push("shorter", &[layer("b")], |it| it["layers"][0]["size"] = json!(10_000_000)).await;
+    let huge = served.push("huge", &[layer("c")], |it| it["layers"][0]["size"] = json!(1_u64 << 40)).await;
+    let negative = served.push("negative", &[layer("d")], |it| it["layers"][0]["size"] = json!(-1)).await;
+    let kind = served.push("kind", &[layer("e")], |it| it["layers"][0]["mediaType"] = json!("text/plain")).await;
+    let wrong = [layer("f")];
+    let packing = served.push("packing", &wrong, |it| {
+        it["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip");
+    });
+    let packing = packing.await;
+    let mut lie = gzip(&[("g", b"x")]);
+    lie.plain = b"another".to_vec();
+    let lie = served.push("lie", &[lie], |_| {}).await;
+    let bomb = served.push("bomb", &[gzip(&[("zeros", &bomb)])], |_| {}).await;
+    let many = served.push("many", &[gzip(&many)], |_| {}).await;
+    let escape = served.push("escape", &[gzip(&[("../../../escape", b"x")])], |_| {}).await;
+    for (image, code) in [
+        (&truncated_image, ErrorCode::ImageInvalid),
+        (&altered_image, ErrorCode::ImageInvalid),
+        (&longer, ErrorCode::ImageInvalid),
+        (&shorter, ErrorCode::ImageInvalid),
+        (&huge, ErrorCode::ImageInvalid),
+        (&negative, ErrorCode::ImageInvalid),
+        (&kind, ErrorCode::ImageInvalid),
+        (&packing, ErrorCode::ImageInvalid),
+        (&lie, ErrorCode::ImageInvalid),
+        (&bomb, ErrorCode::ImageInvalid),
+        (&many, ErrorCode::ImageInvalid),
+        (&escape, ErrorCode::ImageInvalid),
+    ] {
+        let outcome = store.get(image).await.map(drop);
+        assert!(outcome.as_ref().is_err_and(|error| error.code == code), "{image}: {outcome:?}");
+    }
+    let gone = format!("{}/none@sha256:{}", served.host, "0".repeat(64));
+    assert_eq!(store.get(&gone).await.unwrap_err().code, ErrorCode::ImagePullFailed);
+    let stranger = format!("127.0.0.1:1/none@sha256:{}", "0".repeat(64));
+    assert_eq!(store.get(&stranger).await.unwrap_err().code, ErrorCode::ImagePullFailed);
+    let tag = format!("{}/lie:latest", served.host);
+    assert_eq!(store.get(&tag).await.unwrap_err().code, ErrorCode::InvalidArgument);
+    assert!(store.list().is_empty());
+    // What was unpacked well beside what was not is no image's; the next life removes it.
+    assert!(state.names("layers").iter().all(|name| !name.starts_with('.')));
+    drop(served.open(state.path()));
+    assert_eq!(
+        [state.names("layers"), state.names("roots"), state.names("records")],
+        [const { Vec::<String>::new() }; 3]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_nobody_waits_for_any_more_leaves_nothing() {
+    let (served, state) = (Served::start().await, State::new());
+    let store = served.open(state.path());
+    let content: Vec<u8> = (0..8_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let reference = served.push("large", &[gzip(&[("content", &content)])], |_| {}).await;
+    for millis in [0, 1, 3, 10, 20] {
+        let _ = tokio::time::timeout(Duration::from_millis(millis), store.get(&reference)).await;
+    }
+    let patient = store.get(&reference);
+    // Who goes does not end it for who stays.
+    let (hasty, patient) = tokio::join!(tokio::time::timeout(Duration::from_millis(2), store.get(&reference)), patient);
+    drop(hasty);
+    assert_eq!(fs::read(patient.unwrap().0.root().join("content")).unwrap(), content);
+    for _ in 0..100 {
+        if state.names("layers").len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(state.names("layers").len(), 1);
+}
