@@ -7,7 +7,25 @@ declare module "vitest" {
 	}
 }
 
-/** The end-to-end suite, once against `headstart node` and once against `wrangler dev`. Files run one after the other. */
+/**
+ * What tests the parts below the host: bridge, sandboxes, clients and stacks are the same programs under both hosts, so that these
+ * run once, against `headstart node`. What the host does runs against both.
+ */
+const belowTheHost = [
+	"clients",
+	"compromised",
+	"connections",
+	"images",
+	"native-apps",
+	"preload",
+	"reservation",
+	"runners",
+	"sebs",
+	"stacks",
+	"wasm",
+].map((name) => `e2e/${name}.test.ts`);
+
+/** The end-to-end suite, against `headstart node` and against `wrangler dev`. Files run one after the other. */
 export default defineConfig({
 	test: {
 		fileParallelism: false,
@@ -16,6 +34,7 @@ export default defineConfig({
 				name: host,
 				root: import.meta.dirname,
 				include: ["e2e/**/*.test.ts"],
+				exclude: host === "wrangler" ? belowTheHost : [],
 				provide: { host },
 				fileParallelism: false,
 				sequence: { groupOrder: host === "workerd" ? 1 : 2 },

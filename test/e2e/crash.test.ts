@@ -230,9 +230,16 @@ test("after a killed host its functions are there, and what was in flight is int
 });
 
 test("what a host was killed in as it began is interrupted, too", async () => {
+	const bridge = node().node.bridge.pid ?? 0;
+	// What was invoked before has left: the application that is waited for is this test's.
+	await until(
+		"the end of all applications",
+		10_000,
+		async () => (await application(bridge)) === undefined || undefined,
+	);
 	const before = new Set((await node().client.json<Listed>("/v1/instances")).instances.map(({ id }) => id));
 	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
-	await until("the application", 10_000, () => application(node().node.bridge.pid ?? 0));
+	await until("the application", 10_000, () => application(bridge));
 	await killHost();
 	await running;
 	const { instances } = await until("the host", 30_000, () =>

@@ -136,6 +136,28 @@ test("RPCs beyond their number are refused, and the application does them", asyn
 	expect(scriptLines[0]).toMatchObject({ level: "error", text: "initscriptRpcs: rpcs: 3 of at most 2" });
 });
 
+test.each([
+	["messages", { messages: 2 }, "initscriptMessages: messages: 3 of at most 2"],
+	["connections", { connections: 1 }, "initscriptConnections: connections: 2 of at most 1"],
+	["bytes", { bytes: "1KiB" }, "initscriptBytes: bytes: "],
+])("an initscript beyond its %s is told the limit and the use", async (name, scriptLimits, line) => {
+	await deployProbe(node(), { name: `few-${name}`, isolation: "bubblewrap", scriptLimits });
+	const { status, instance } = await invoke(node(), `few-${name}`, {
+		script: [
+			["say", "1", "x".repeat(600)],
+			["say", "2", "x".repeat(600)],
+			["say", "3", "x"],
+			["get", "inputs", "a"],
+			["get", "results", "a"],
+		],
+		app: [["sleep", 0.2]],
+	});
+	expect(status).toBe(200);
+	const { scriptLines, script } = await node().ended(instance);
+	const said = [...scriptLines.map(({ text }) => text), `${script?.error?.code}: ${script?.error?.message}`];
+	expect(said.join("\n")).toContain(line);
+});
+
 describe("an event that is too large is a 413", () => {
 	const large = Buffer.alloc(2 << 10, " ");
 
