@@ -23,6 +23,8 @@ pub enum Seen {
     Accepted { rpc: u64, content: String },
     Sent { rpc: u64, reused: bool },
     Shared(u64),
+    ImagePulled { bytes: u64, layers: u32 },
+    ImageUnpacked(u64),
     FirstByte(u64),
     Done { rpc: u64, status: u16, length: u64, inlined: Vec<u8>, segment: u32, attempts: u16, error: ErrorCode },
     Claimed { claim: u64, id: u64, content: String, diverges: String },
@@ -79,6 +81,11 @@ fn seen(event: event::Reader<'_>) -> Seen {
             Seen::Sent { rpc: sent.get_rpc(), reused: sent.get_reused() }
         }
         event::RpcShared(shared) => Seen::Shared(shared.unwrap().get_rpc()),
+        event::ImagePulled(pulled) => {
+            let pulled = pulled.unwrap();
+            Seen::ImagePulled { bytes: pulled.get_bytes(), layers: pulled.get_layers() }
+        }
+        event::ImageUnpacked(bytes) => Seen::ImageUnpacked(bytes),
         event::RpcFirstByte(rpc) => Seen::FirstByte(rpc),
         event::RpcDone(done) => {
             let done = done.unwrap();
