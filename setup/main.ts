@@ -5,6 +5,7 @@ import { setUp } from "./setup.ts";
 import { SetupError } from "./step.ts";
 import { servers, wasmRust } from "./steps/debian.ts";
 import { moto } from "./steps/moto.ts";
+import { sebsLibraries } from "./steps/sebs.ts";
 import { chooseSuites, runSuites } from "./test.ts";
 
 const [verb, ...args] = process.argv.slice(2);
@@ -24,7 +25,7 @@ try {
 		}
 		case "test": {
 			const suites = chooseSuites(args);
-			await setUp(suites.some(({ needsMore }) => needsMore) ? [servers, moto, wasmRust] : []);
+			await setUp(suites.some(({ needsMore }) => needsMore) ? [servers, moto, wasmRust, sebsLibraries] : []);
 			process.exitCode = await runSuites(suites);
 			break;
 		}

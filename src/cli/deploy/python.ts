@@ -7,16 +7,9 @@ import { promisify } from "node:util";
 import { CliError } from "../errors.ts";
 import { built, inRoot } from "../paths.ts";
 import { type FoundFile, findFiles } from "./files.ts";
-
-/** The interpreter that a sandbox with base "host" sees. */
-const PYTHON = "/usr/bin/python3";
-
-/** A comment of requirements.txt: it names all that is needed, whatever its packages ask for. */
-const NO_DEPS = /^# no-deps\b/m;
+import { installed, PYTHON, requirementsOf } from "./requirements.ts";
 
 const run = promisify(execFile);
-/** Far longer than large packages take on a slow line, ms. */
-const PIP_TIMEOUT = 20 * 60_000;
 
 /**
  * What a Python application imports beside its own files: headstart's packages and those that requirements.txt pins, with
@@ -31,7 +24,7 @@ export async function pythonLibrary(app: string): Promise<FoundFile[]> {
 /** The folder of {@link pythonLibrary}: a PYTHONPATH to try an application with. */
 export async function pythonLibraryFolder(app: string): Promise<string> {
 	const own = await findFiles(inRoot("clients/python"), isSource);
-	const requirements = await readIfThere(join(app, "requirements.txt"));
+	const requirements = await requirementsOf(app);
 	const key = createHash("sha256")
 		.update(requirements ?? "")
 		.update((await run(PYTHON, ["-VV"])).stdout);
@@ -62,7 +55,9 @@ async function makeLibrary(
 	await mkdir(join(built, "lib"), { recursive: true });
 	const making = await mkdtemp(`${folder}-`);
 	try {
-		if (requirements !== undefined) await installRequirements(app, requirements, making);
+		if (requirements !== undefined) {
+			await cp(await installed(app, requirements), making, { recursive: true });
+		}
 		for (const { path, from } of own) await cp(from, join(making, path), { recursive: true });
 		await compilePython(making, "/app/lib").catch(() => undefined); // packages carry files that no interpreter takes
 		await rename(making, folder);
@@ -70,28 +65,6 @@ async function makeLibrary(
 		await rm(making, { recursive: true, force: true });
 		// Another deployment was making the same, and was first.
 		if (!existsSync(folder)) throw error;
-	}
-}
-
-async function installRequirements(app: string, requirements: string, target: string): Promise<void> {
-	const assets = join(built, "assets");
-	const pinned = await readIfThere(inRoot("apps/imgrec/requirements.txt"));
-	if (requirements === pinned && existsSync(join(assets, "recipe"))) {
-		await cp(join(assets, "site-packages"), target, { recursive: true });
-		return;
-	}
-	const quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-compile"];
-	process.stderr.write(`pip installs what ${join(app, "requirements.txt")} names, once\n`);
-	try {
-		const alone = NO_DEPS.test(requirements) ? ["--no-deps"] : [];
-		const install = ["-m", "pip", "install", ...quiet, ...alone, "--target", target];
-		await run(PYTHON, [...install, "-r", join(app, "requirements.txt")], { timeout: PIP_TIMEOUT });
-	} catch (error) {
-		const lines = error instanceof Error && "stderr" in error ? String(error.stderr).trim().split("\n") : [];
-		throw new CliError(
-			`pip could not install ${join(app, "requirements.txt")}`,
-			lines.findLast((line) => line.startsWith("ERROR")) ?? `check the network, and that ${PYTHON} has pip`,
-		);
 	}
 }
 
@@ -104,8 +77,4 @@ export async function compilePython(folder: string, seenAt: string): Promise<voi
 		const said = error instanceof Error && "stdout" in error ? String(error.stdout).trim() : String(error);
 		throw new CliError(`a Python file of the application cannot be compiled: ${said.split("\n").join(" ")}`);
 	}
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-	return existsSync(path) ? readFile(path, "utf8") : undefined;
 }
