@@ -1,4 +1,5 @@
 import { SetupError, type Step } from "./step.ts";
+import { apps } from "./steps/apps.ts";
 import { assets, seed } from "./steps/assets.ts";
 import { generate, host, runner } from "./steps/bundles.ts";
 import { clients } from "./steps/clients.ts";
@@ -6,7 +7,7 @@ import { debian, gvisor } from "./steps/debian.ts";
 import { npm } from "./steps/npm.ts";
 import { rust } from "./steps/rust.ts";
 
-const steps: Step[] = [npm, debian, gvisor, generate, rust, runner, host, clients, assets, seed];
+const steps: Step[] = [npm, debian, gvisor, generate, rust, apps, runner, host, clients, assets, seed];
 
 /**
  * Makes this checkout and machine ready to run a node: what is there is skipped, and once all is there no network is needed.
