@@ -145,7 +145,10 @@ impl Store {
         let outcome = flight.await;
         self.inner.lock().flights.retain(|_, flight| flight.upgrade().is_some_and(|flight| flight.peek().is_none()));
         let (image, pulled) = outcome?;
-        self.collect();
+        // Removing files takes its time, which others' bytes must not wait for.
+        let store = self.clone();
+        let collected = tokio::task::spawn_blocking(move || store.collect()).await;
+        collected.map_err(|error| Error::new(ErrorCode::Internal, format!("collecting images: {error}")))?;
         Ok((image, Some(pulled)))
     }
 
