@@ -12,9 +12,7 @@ export function jsonText(json: string, key: string): string | null {
 /** The value under `key` in a JSON object, as JSON; "" when it has none, or is malformed up to there. */
 export function jsonValue(json: string, key: string): string {
 	const reader = new JsonReader(json);
-	if (!reader.find(key)) return "";
-	const start = reader.at;
-	return reader.skip(0) ? json.substring(start, reader.at) : "";
+	return reader.find(key) ? reader.value() : "";
 }
 
 /** The values of a JSON array, each as JSON; those before the place where it is malformed. */
@@ -23,9 +21,9 @@ export function jsonItems(json: string): string[] {
 	const reader = new JsonReader(json);
 	if (!reader.take(0x5b)) return items;
 	do {
-		const start = reader.at;
-		if (!reader.skip(0)) break;
-		items.push(json.substring(start, reader.at));
+		const item = reader.value();
+		if (item == "") break;
+		items.push(item);
 	} while (reader.take(0x2c));
 	return items;
 }
@@ -77,6 +75,13 @@ class JsonReader {
 			start = this.at;
 		}
 		return null;
+	}
+
+	/** The value that comes next, as JSON; "" when there is none. */
+	value(): string {
+		this.space();
+		const start = this.at;
+		return this.skip(0) ? this.json.substring(start, this.at) : "";
 	}
 
 	/** Whether a value begins here; then it is behind us. */

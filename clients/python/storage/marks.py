@@ -10,8 +10,11 @@ INPUTS_READY = "inputs ready"
 
 
 class Marks:
-    """Says when a function has what it asked for. What it reads before it first writes are its inputs; so the last mark of a
-    process that serves one invocation is when the function's own work begins."""
+    """Says when a function has what it asked for.
+
+    What it reads before it first writes are its inputs: the last mark of an instance that serves one invocation is when the
+    function's own work begins.
+    """
 
     def __init__(self):
         self._writes = False
