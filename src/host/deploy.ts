@@ -5,6 +5,7 @@ import { prepareImage } from "../bridge/images.ts";
 import { functions } from "../durable/node.ts";
 import { MAX_FUNCTIONS } from "../durable/registry.ts";
 import { TenantRunner } from "../durable/runners.ts";
+import { runnerBack } from "../durable/transcript/script-run.ts";
 import { parseLoad } from "../durable/transcript/validate.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import { boundMemory } from "../isolates/wasm/memory.ts";
@@ -145,7 +146,11 @@ async function loadScript(
 	let loaded: unknown;
 	try {
 		await runner.claim();
-		loaded = await runner.load(module, memoryBytes);
+		// A runner that another script has just ended is back in a moment.
+		loaded = await runner.load(module, memoryBytes).catch(async () => {
+			await runnerBack(runner);
+			return runner.load(module, memoryBytes);
+		});
 	} catch (thrown) {
 		const error = HeadstartError.from(thrown, "runnerLost");
 		if (error.code === "tooMany") throw error;

@@ -111,7 +111,7 @@ async function loaded(runner: RunnerBinding, { module }: DeployedScript): Promis
 }
 
 /** Waits until a runner answers, or long enough. */
-async function runnerBack(runner: RunnerBinding): Promise<void> {
+export async function runnerBack(runner: Pick<RunnerBinding, "answers">): Promise<void> {
 	for (const until = Date.now() + RUNNER_BACK_MS; Date.now() < until; ) {
 		await new Promise((resolve) => setTimeout(resolve, RUNNER_ASK_MS));
 		if (await runner.answers().catch(() => false)) return;

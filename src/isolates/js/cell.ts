@@ -7,6 +7,9 @@ import { API_MODULE, MAIN_MODULE, SCRIPT_MODULE } from "./stack.ts";
 
 const COMPATIBILITY_DATE = "2026-11-01";
 
+/** An initscript has the API and the language: none of Node's modules. */
+const COMPATIBILITY_FLAGS = ["no_nodejs_compat", "no_nodejs_compat_v2"];
+
 /** What js/shim.ts answers to. */
 interface ShimService extends WorkerEntrypoint {
 	check(): Promise<string | undefined>;
@@ -20,6 +23,7 @@ export class JsCell {
 	constructor(loader: WorkerLoader, source: string) {
 		const worker = loader.load({
 			compatibilityDate: COMPATIBILITY_DATE,
+			compatibilityFlags: COMPATIBILITY_FLAGS,
 			mainModule: MAIN_MODULE,
 			modules: {
 				[MAIN_MODULE]: { js: shimSource },

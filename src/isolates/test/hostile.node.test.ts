@@ -257,6 +257,15 @@ describe("a script's own isolate", () => {
 		expect(logs).toEqual(["0", "blocked", "blocked"]);
 	});
 
+	test("has none of Node's modules", async () => {
+		const source = `export default async () => {
+			for (const name of ["fs", "net", "http", "child_process", "os", "vm", "worker_threads"])
+				await import(["node", name].join(":")).then(() => console.log(name), () => {});
+		};`;
+		const { outcome, ops } = await run({ source });
+		expect([...ops, ...exitOf(outcome).ops]).toEqual([]);
+	});
+
 	test("keeps nothing from run to run", async () => {
 		const source = "let runs = 0; export default () => { runs += 1; return runs; };";
 		for (let i = 0; i < 3; i += 1) {
