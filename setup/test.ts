@@ -36,7 +36,7 @@ const suites: Suite[] = [
 		name: "rust",
 		minutes: 2,
 		program: "cargo",
-		args: ["test", "--workspace", "--locked"],
+		args: ["test", "--workspace", "--locked", "--no-fail-fast"],
 		env: cargoEnv,
 		needsMore: true,
 	},

@@ -58,7 +58,7 @@ const imgrec: FunctionSpec = {
 	network: true,
 	share: ["GET s3://models/*"],
 	shareTtlMillis: 60_000,
-	image: "",
+	image: "registry:5000/imgrec@sha256:00",
 };
 
 test("what is written reads as Cap'n Proto's own tool reads it", () => {
@@ -71,7 +71,7 @@ test("what is written reads as Cap'n Proto's own tool reads it", () => {
 		network: true,
 		share: ["GET s3://models/*"],
 		shareTtlMillis: 60_000,
-		image: "",
+		image: imgrec.image,
 		env: imgrec.env,
 		egress: imgrec.egress,
 		command: imgrec.command,
