@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use headstart_base::now;
+use headstart_base::{Error, ErrorCode, Result, now};
 use headstart_sandbox::Stream;
 use tokio::sync::broadcast;
 
@@ -14,6 +14,9 @@ use crate::sync::lock;
 const KEPT_BYTES: usize = 8 << 20;
 /// How far a reader that follows may lag behind.
 const LAG: usize = 4096;
+/// How many may follow a tenant's lines at one time, and all tenants' together: each of them holds a connection.
+const TENANTS_FOLLOWERS: usize = 16;
+const FOLLOWERS: usize = 256;
 
 /// A line, as JSON with its line break.
 #[derive(Debug)]
@@ -37,6 +40,26 @@ struct Kept {
     last: u64,
     /// How often those who follow a tenant's lines were cut off.
     cuts: HashMap<String, u64>,
+    /// How many follow a tenant's lines now.
+    followers: HashMap<String, usize>,
+}
+
+/// One who follows the lines, until it is dropped.
+pub(crate) struct Follower<'a> {
+    logs: &'a Logs,
+    tenant: String,
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        let mut kept = lock(&self.logs.kept);
+        if let Some(count) = kept.followers.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                kept.followers.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -99,6 +122,21 @@ impl Logs {
     pub(crate) fn follow(&self) -> (Vec<Arc<Entry>>, broadcast::Receiver<Arc<Entry>>) {
         let kept = lock(&self.kept);
         (kept.all(), self.live.subscribe())
+    }
+
+    /// A place among those who follow a tenant's lines ("": everybody's). `tooMany` when there are enough.
+    pub(crate) fn follower(&self, tenant: &str) -> Result<Follower<'_>> {
+        let mut kept = lock(&self.kept);
+        let of_tenant = kept.followers.get(tenant).copied().unwrap_or(0);
+        let all: usize = kept.followers.values().sum();
+        if of_tenant >= TENANTS_FOLLOWERS || all >= FOLLOWERS {
+            let message = format!(
+                "{of_tenant} readers follow these logs of at most {TENANTS_FOLLOWERS}, {all} any of at most {FOLLOWERS}"
+            );
+            return Err(Error::new(ErrorCode::TooMany, message));
+        }
+        *kept.followers.entry(tenant.to_owned()).or_default() += 1;
+        Ok(Follower { logs: self, tenant: tenant.to_owned() })
     }
 
     /// Forgets a tenant's lines, and cuts off who follows them.
@@ -182,5 +220,18 @@ mod tests {
         kept.forget("loud");
         assert_eq!((kept.bytes, kept.all().len()), (9, 2));
         kept.forget("nobody");
+    }
+
+    #[test]
+    fn a_tenant_has_so_many_followers_and_leaves_room_to_others() {
+        let logs = Logs { kept: Mutex::default(), live: broadcast::Sender::new(1) };
+        let mut greedy: Vec<_> = (0..TENANTS_FOLLOWERS).map(|_| logs.follower("greedy").unwrap()).collect();
+        let refused = logs.follower("greedy").err().map(|error| error.code);
+        assert_eq!(refused, Some(ErrorCode::TooMany));
+        assert!(logs.follower("other").is_ok());
+        greedy.pop();
+        assert!(logs.follower("greedy").is_ok());
+        drop(greedy);
+        assert!(lock(&logs.kept).followers.is_empty());
     }
 }

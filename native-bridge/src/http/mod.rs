@@ -148,7 +148,7 @@ async fn dispatch(
         ("GET", ["healthz"]) => Ok(status::health(node)),
         ("GET", ["metrics"]) => Ok(status::metrics(node)),
         ("GET", ["inventory"]) => Ok(status::inventory(node)),
-        ("GET", ["logs"]) => Ok(status::logs(request.uri().query().unwrap_or(""))),
+        ("GET", ["logs"]) => status::logs(request.uri().query().unwrap_or("")),
         (method, _) => Err(Error::new(ErrorCode::NotFound, format!("there is no {method} {path:.80} here"))),
     }
 }

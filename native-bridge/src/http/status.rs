@@ -81,7 +81,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
 }
 
 /// The lines that are kept, and with `follow=1` those that come. `instance` picks one instance's, `tenant` one tenant's.
-pub(super) fn logs(query: &str) -> Response<Body> {
+pub(super) fn logs(query: &str) -> headstart_base::Result<Response<Body>> {
     let value = |name: &str| {
         query
             .split('&')
@@ -100,10 +100,12 @@ pub(super) fn logs(query: &str) -> Response<Body> {
     };
     if !follow {
         let text: String = kept.iter().filter(|entry| wanted(entry)).map(|entry| entry.json.as_str()).collect();
-        return with_type(StatusCode::OK, "application/x-ndjson", text);
+        return Ok(with_type(StatusCode::OK, "application/x-ndjson", text));
     }
+    let follower = logs::logs().follower(&owner)?;
     let (sender, lines) = mpsc::channel(LINES);
     tokio::spawn(async move {
+        let _follower = follower;
         for entry in kept.iter().filter(|entry| wanted(entry)) {
             if sender.send(entry.json.clone()).await.is_err() {
                 return;
@@ -133,7 +135,7 @@ pub(super) fn logs(query: &str) -> Response<Body> {
     let mut response = Response::new(Lines(lines).boxed_unsync());
     let kind = hyper::header::HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
-    response
+    Ok(response)
 }
 
 struct Lines(mpsc::Receiver<String>);
