@@ -172,7 +172,7 @@ test.each(moments)("a runner killed %d ms after the start costs the application 
 			["say", "last", "said at the end"],
 		],
 		app: [
-			["sleep", 2],
+			["sleep", 4],
 			["download", "inputs", "a"],
 			["download", "inputs", "a2"],
 		],

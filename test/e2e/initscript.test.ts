@@ -164,8 +164,13 @@ describe("an initscript that", () => {
 test("a deadline ends an RPC, the call that waits for it, and the message that carries it", async () => {
 	await node().resetStore();
 	await node().fault({ request: "GET inputs/a", kind: "slow", ms: 2_500 });
-	const { steps, instance } = await invoke(node(), "punctual", { app: [["receive", "late"]] });
-	expect(steps).toEqual([{ error: "rpcTimeout" }]);
+	const { steps, instance } = await invoke(node(), "punctual", {
+		app: [
+			["sleep", 0.3],
+			["receive", "late"],
+		],
+	});
+	expect(steps).toEqual([null, { error: "rpcTimeout" }]);
 	const { events, scriptLines } = await node().ended(instance);
 	await node().resetStore();
 	expect(events.find(({ kind }) => kind === "rpcDone")).toMatchObject({ error: { code: "rpcTimeout" } });
