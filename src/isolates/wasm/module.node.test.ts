@@ -64,6 +64,12 @@ describe("the rules", () => {
 		],
 		["a boundless table", `(module ${MEMORY} (table 1 funcref) ${MAIN})`, /a table must have a maximum/],
 		["a huge table", `(module ${MEMORY} (table 1 100000 funcref) ${MAIN})`, /a table must have a maximum/],
+		[
+			"two large tables",
+			`(module ${MEMORY} ${"(table 1 40000 funcref)".repeat(2)} ${MAIN})`,
+			/more than 65536 entries together/,
+		],
+		["many tables", `(module ${MEMORY} ${"(table 1 1 funcref)".repeat(9)} ${MAIN})`, /more than 8 tables/],
 	])("%s", (_, text, reason) => {
 		expect(() => readModule(wat(text))).toThrow(reason);
 	});

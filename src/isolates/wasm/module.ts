@@ -13,7 +13,8 @@ export const MAX_PAGES = 65_536;
 export const MAX_MODULE_BYTES = 1 << 20;
 /** The same of a metered one: an empty loop of three bytes becomes one of twenty. */
 const MAX_METERED_BYTES = 8 * MAX_MODULE_BYTES;
-/** Entries of its table. */
+/** Its tables, and the entries of all of them: they lie beside the memory that a run may have. */
+const MAX_TABLES = 8;
 const MAX_TABLE_ENTRIES = 65_536;
 
 /** The exports that the runner knows. */
@@ -164,7 +165,7 @@ class ModuleParts {
 			case 3:
 				return (it) => it.list(() => this.#functions.push(it.u32()));
 			case 4:
-				return (it) => it.list(() => readTable(it));
+				return (it) => checkTables(it.list(() => readTable(it)));
 			case 5:
 				return (it) => this.#readMemories(it);
 			case 7:
@@ -239,7 +240,8 @@ function readValueType(it: Reader): ValueType {
 	throw new ModuleError(`the value type 0x${byte.toString(16)} is not supported`);
 }
 
-function readTable(it: Reader): void {
+/** Gives the most entries that the table can have. */
+function readTable(it: Reader): number {
 	const type = it.byte();
 	if (type !== 0x70 && type !== 0x6f) throw new ModuleError("the module has a table of an unsupported type");
 	const flags = it.byte();
@@ -248,6 +250,14 @@ function readTable(it: Reader): void {
 	const maximum = flags === 1 ? it.u32() : undefined;
 	if (minimum > MAX_TABLE_ENTRIES || maximum === undefined || maximum > MAX_TABLE_ENTRIES) {
 		throw new ModuleError(`a table must have a maximum of at most ${MAX_TABLE_ENTRIES} entries`);
+	}
+	return maximum;
+}
+
+function checkTables(maxima: readonly number[]): void {
+	if (maxima.length > MAX_TABLES) throw new ModuleError(`the module has more than ${MAX_TABLES} tables`);
+	if (maxima.reduce((sum, it) => sum + it, 0) > MAX_TABLE_ENTRIES) {
+		throw new ModuleError(`the tables' maxima are more than ${MAX_TABLE_ENTRIES} entries together`);
 	}
 }
 

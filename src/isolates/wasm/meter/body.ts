@@ -21,6 +21,11 @@ const HEAP_TYPES = [0x70, 0x6f, 0x73, 0x72];
 const NO_RESULT = 0x40;
 /** Labels that a function may have around one place: an engine takes no more either. */
 const MAX_DEPTH = 10_000;
+/** Locals that a function may have beside its parameters; an engine takes 50,000 and sets them all to zero at each call. */
+const MAX_LOCALS = 10_000;
+const V128 = 0x7b;
+/** Locals of eight bytes that a fuel sets to zero. */
+const LOCALS_PER_FUEL = 2;
 
 /** A block that has not ended. The function itself is the outermost one. */
 interface Frame {
@@ -83,20 +88,26 @@ class Body {
 	}
 
 	read(): this {
-		this.#readLocals();
+		const locals = this.#readLocals();
 		this.#frames.push({ kind: BLOCK, before: NONE, outermost: Number.POSITIVE_INFINITY });
 		this.#open(NONE, true);
+		this.segments.add(this.#segment, locals);
 		while (this.#frames.length > 0) this.#instruction();
 		this.#in.finish("function's body");
 		this.segments.settle();
 		return this;
 	}
 
-	#readLocals(): void {
-		for (let count = this.#in.u32(); count > 0; count -= 1) {
-			this.#in.u32();
-			readValueType(this.#in);
+	/** Gives the fuel that setting the locals to zero costs, at each call. */
+	#readLocals(): number {
+		let [locals, slots] = [0, 0];
+		for (let groups = this.#in.u32(); groups > 0; groups -= 1) {
+			const count = this.#in.u32();
+			locals += count;
+			if (locals > MAX_LOCALS) throw new ModuleError(`a function has more than ${MAX_LOCALS} locals`);
+			slots += readValueType(this.#in) === V128 ? 2 * count : count;
 		}
+		return Math.ceil(slots / LOCALS_PER_FUEL);
 	}
 
 	#instruction(): void {

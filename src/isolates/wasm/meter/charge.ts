@@ -2,7 +2,8 @@
  * The code that the meter adds.
  *
  * The counter must not wrap around between two looks at it. A module of 1 MiB (MAX_MODULE_BYTES) has code for less than 2^27
- * fuel, however dense; a bulk instruction takes 2^30 at most and looks itself; and the host takes it no lower than -2^29.
+ * fuel, however dense; a function with many locals looks where it charges them, and a bulk instruction, which takes 2^30
+ * at most, looks itself; and the host takes it no lower than -2^29.
  */
 import type { Space } from "./space.ts";
 import type { Writer } from "./writer.ts";

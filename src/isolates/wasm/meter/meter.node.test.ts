@@ -64,6 +64,47 @@ describe("a metered module", () => {
 		expect(fuelOf(loops, "recursion", 501)).toBe(fuelOf(loops, "recursion", 1) + 500 * call);
 	});
 
+	test("pays for its locals at each call, and looks at once when they are many", () => {
+		const call = (type: string, count: number): number => {
+			const bytes = module(`${MAIN} (func $f (local${` ${type}`.repeat(count)}))
+				(func (export "run") (call $f)) (func (export "twice") (call $f) (call $f))`);
+			return fuelOf(bytes, "twice") - fuelOf(bytes, "run");
+		};
+		expect(call("i64", 0)).toBe(5);
+		expect(call("i64", 4) - call("i64", 2)).toBe(1);
+		expect(call("i64", 100) - call("i64", 99)).toBe(0);
+		expect(call("i64", 10_000)).toBe(5 + 5_000 + 7);
+		expect(call("v128", 10_000)).toBe(5 + 10_000 + 7);
+		const it = instantiate(
+			meter(
+				module(`${MAIN} (func $f (local${" i32".repeat(10_000)}))
+				(func (export "run") ${"(call $f)".repeat(50)})`),
+			),
+			{ slice: 1_000 },
+		);
+		it.call("run");
+		expect(it.refills).toBeGreaterThanOrEqual(50);
+	});
+
+	test("pays for a vector's divisions and roots as for a number's", () => {
+		const price = (vector: string, number: string, by: string): void => {
+			const [type, lanes] = [number.slice(0, 3), vector.slice(0, 5)];
+			const bytes = module(`${MAIN}
+				(func (export "vector") (param v128) (drop (${vector} (local.get 0) ${by})))
+				(func (export "number") (param ${type}) (drop (${number} (local.get 0) ${by})))
+				(func (export "run") (call 1 (${lanes}.splat (${type}.const 1))))
+				(func (export "same") (call 2 (${type}.const 1)))`);
+			expect(fuelOf(bytes, "run") - fuelOf(bytes, "same")).toBe(1);
+		};
+		for (const [type, lanes] of [
+			["f32", "f32x4"],
+			["f64", "f64x2"],
+		]) {
+			price(`${lanes}.div`, `${type}.div`, "(local.get 0)");
+			price(`${lanes}.sqrt`, `${type}.sqrt`, "");
+		}
+	});
+
 	test("asks for more fuel within loops and calls, and goes on where it was", () => {
 		const bytes = module(`${MAIN}
 			(func (export "sum") (param $n i32) (result i64) (local $sum i64)
@@ -159,6 +200,31 @@ describe("what cannot be metered is refused with the reason", () => {
 		["garbage collection", `${MAIN} (func (drop (ref.i31 (i32.const 1))))`, /garbage collection|reference/],
 	])("%s", (_, text, reason) => {
 		expect(() => meter(module(text))).toThrow(reason);
+	});
+
+	test("more locals than 10,000, in one group or in many", () => {
+		const locals = (count: number): Uint8Array =>
+			module(`${MAIN} (func (local${" i32 f64".repeat(count / 2)}))`);
+		expect(isValid(meter(locals(10_000)))).toBe(true);
+		expect(() => meter(locals(10_002))).toThrow(/more than 10000 locals/);
+		// The same function with one group: `(local i32)` becomes 2^32 - 1 of them, in five bytes where there was one.
+		const bytes = module(`(func (local i32)) ${MAIN}`);
+		const at = bytes.findLastIndex(
+			(byte, index) => byte === 1 && bytes[index + 1] === 1 && bytes[index + 2] === 0x7f,
+		);
+		const huge = new Uint8Array([
+			...bytes.subarray(0, at + 1),
+			0xff,
+			0xff,
+			0xff,
+			0xff,
+			0x0f,
+			...bytes.subarray(at + 2),
+		]);
+		huge[at - 1] = (huge[at - 1] ?? 0) + 4; // the body's length
+		huge[at - 3] = (huge[at - 3] ?? 0) + 4; // the section's
+		expect(() => meter(huge)).toThrow(ModuleError);
+		expect(() => meter(huge)).toThrow(/more than 10000 locals/);
 	});
 
 	test("instructions that would reach what the meter adds", () => {

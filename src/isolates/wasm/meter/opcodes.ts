@@ -115,6 +115,7 @@ export const simd: readonly (Instruction | undefined)[] = table((set) => {
 	range(84, 91, (at) => set(at, "v128 lane's load or store", "memoryLane"));
 	range(92, 93, (at) => set(at, "v128 load", "memory"));
 	range(94, 275, (at) => set(at, "a vector's operation", "none", 2));
+	for (const at of [0xe3, 0xe7, 0xef, 0xf3]) set(at, "a vector's division or root", "none", SLOW);
 });
 
 /** What an opcode that is not listed belongs to. */
