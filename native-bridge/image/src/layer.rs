@@ -1,6 +1,6 @@
 //! One layer: received, verified and unpacked at the same time.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
@@ -11,6 +11,7 @@ use oci_client::errors::DigestError;
 use oci_client::manifest::OciDescriptor;
 use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::config::Bounds;
@@ -41,7 +42,7 @@ impl Packing {
     }
 }
 
-/// Makes `layers/<id>`, and tells the bytes of its files, and when its last byte came.
+/// Makes what is to become `layers/<id>`, and tells when its last byte came.
 pub(crate) async fn fetch(
     registries: &Registries,
     reference: &Reference,
@@ -49,7 +50,7 @@ pub(crate) async fn fetch(
     id: &str,
     layers: &Path,
     bounds: Bounds,
-) -> Result<(u64, Nanos)> {
+) -> Result<(Made, Nanos)> {
     let packing = Packing::of(&blob.media_type)?;
     let size = u64::try_from(blob.size).unwrap_or_default();
     let (sender, pieces) = mpsc::channel(PIECES);
@@ -66,7 +67,7 @@ pub(crate) async fn fetch(
     let made = unpacking.await.map_err(|error| Error::new(ErrorCode::Internal, format!("unpacking: {error}")))?;
     // A layer that did not come as it should is the cause of what is wrong in it.
     match (received, made) {
-        (Ok(()), Ok(layer)) => Ok((layer.settle()?, received_at)),
+        (Ok(()), Ok(layer)) => Ok((layer, received_at)),
         (Err(error), Ok(_) | Err(_)) if error.code != ErrorCode::Cancelled => Err(error),
         (_, Err(error)) => Err(error),
         (Err(error), Ok(_)) => Err(error),
@@ -115,17 +116,48 @@ pub(crate) async fn receive<T: Future<Output = bool>>(
     }
 }
 
-/// A layer beside its place.
-struct Made {
-    scratch: Scratch,
+/// A layer beside its place: gone when it is dropped, unless it was settled.
+pub(crate) struct Made {
+    scratch: Option<Scratch>,
+    id: String,
     place: PathBuf,
     bytes: u64,
 }
 
 impl Made {
-    fn settle(self) -> Result<u64> {
-        self.scratch.settle(&self.place).map_err(|error| disk("a layer", &error))?;
-        Ok(self.bytes)
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Puts it in its place.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let settled = self.scratch.iter().try_for_each(|scratch| scratch.settle(&self.place));
+        settled.map_err(|error| disk("a layer", &error))
+    }
+
+    /// Takes it out of its place again.
+    pub(crate) fn unsettle(&self) {
+        let taken = self.scratch.iter().try_for_each(|scratch| scratch.unsettle(&self.place));
+        if let Err(error) = taken
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %self.place.display(), "cannot take back a layer");
+        }
+    }
+}
+
+impl Drop for Made {
+    /// Removing files takes its time, which others' bytes must not wait for.
+    fn drop(&mut self) {
+        let scratch = self.scratch.take();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(scratch));
+        }
     }
 }
 
@@ -146,5 +178,5 @@ fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bound
     if found != id {
         return Err(invalid(format!("a layer has the id sha256:{found} instead of sha256:{id}")));
     }
-    Ok(Made { scratch, place: layers.join(id), bytes })
+    Ok(Made { scratch: Some(scratch), id: id.to_owned(), place: layers.join(id), bytes })
 }

@@ -9,7 +9,7 @@ use oci_client::Reference;
 use tokio::sync::Semaphore;
 
 use crate::config::Bounds;
-use crate::layer;
+use crate::layer::{self, Made};
 use crate::manifest::{Record, check, read_config};
 use crate::registry::Registries;
 
@@ -30,14 +30,14 @@ pub struct Pulled {
     pub unpacked: u64,
 }
 
-/// Fetches what is not there. `known` tells the bytes of a layer that is.
+/// Fetches what is not there. `known` tells the bytes of a layer that is. What is made is settled by nobody yet.
 pub(crate) async fn pull(
     registries: &Registries,
     reference: &Reference,
     layers: &Path,
     bounds: Bounds,
     known: impl Fn(&str) -> Option<u64>,
-) -> Result<(Record, Pulled)> {
+) -> Result<(Record, Vec<Made>, Pulled)> {
     let work = fetch(registries, reference, layers, bounds, known);
     tokio::time::timeout(bounds.time, work).await.map_err(|_| {
         Error::new(ErrorCode::ImagePullFailed, format!("{reference} is not here after {} s", bounds.time.as_secs()))
@@ -50,7 +50,7 @@ async fn fetch(
     layers: &Path,
     bounds: Bounds,
     known: impl Fn(&str) -> Option<u64>,
-) -> Result<(Record, Pulled)> {
+) -> Result<(Record, Vec<Made>, Pulled)> {
     let manifest = registries.manifest(reference).await?;
     check(&manifest, &bounds)?;
     let config = registries.small(reference, &manifest.config).await?;
@@ -68,10 +68,12 @@ async fn fetch(
             }
         })
         .collect();
-    let (mut fetched, mut pulled, mut pulled_at) = (0, 0, now());
+    let (mut made, mut fetched, mut pulled, mut pulled_at) = (Vec::new(), 0, 0, now());
     let mut total = bytes.iter().flatten().sum::<u64>();
     while let Some(outcome) = work.next().await {
-        let (index, (size, received_at)) = outcome?;
+        let (index, (layer, received_at)) = outcome?;
+        let size = layer.bytes();
+        made.push(layer);
         pulled_at = pulled_at.max(received_at);
         bytes[index] = Some(size);
         total = total.saturating_add(size);
@@ -84,5 +86,5 @@ async fn fetch(
     drop(work);
     let sizes = ids.iter().zip(&bytes).map(|(id, bytes)| (id.clone(), bytes.unwrap_or_default())).collect();
     let record = Record { reference: reference.to_string(), layers: sizes, defaults };
-    Ok((record, Pulled { bytes: pulled, layers: fetched, pulled_at, unpacked_at: now(), unpacked: total }))
+    Ok((record, made, Pulled { bytes: pulled, layers: fetched, pulled_at, unpacked_at: now(), unpacked: total }))
 }

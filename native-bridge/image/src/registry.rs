@@ -75,13 +75,14 @@ impl Registries {
         Ok(pulled.map_err(|error| refused(reference, &error))?.0)
     }
 
-    /// A blob from its first byte, in pieces that are not verified yet.
+    /// A blob from its first byte, in pieces that are not verified yet. By its digest alone: of a descriptor, the client would
+    /// ask the hosts of its `urls`, too, which are none of the node's registries.
     pub(crate) async fn blob(
         &self,
         reference: &Reference,
         blob: &OciDescriptor,
     ) -> Result<oci_client::client::SizedStream> {
-        self.client.pull_blob_stream(reference, blob).await.map_err(|error| refused(reference, &error))
+        self.client.pull_blob_stream(reference, blob.digest.as_str()).await.map_err(|error| refused(reference, &error))
     }
 
     /// A blob as a whole, verified.

@@ -25,11 +25,16 @@ impl Scratch {
     }
 
     /// Renames it. What is there already stays: it has the same name, so the same content.
-    pub(crate) fn settle(self, place: &Path) -> io::Result<()> {
+    pub(crate) fn settle(&self, place: &Path) -> io::Result<()> {
         match fs::rename(&self.path, place) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => Ok(()),
             other => other,
         }
+    }
+
+    /// Takes back what was settled: it goes with this.
+    pub(crate) fn unsettle(&self, place: &Path) -> io::Result<()> {
+        fs::rename(place, &self.path)
     }
 
     /// Moves something here, from where it is removed with this.

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::config::ImageConfig;
 use crate::failure::disk;
+use crate::layer::Made;
 use crate::manifest::{Defaults, Record};
 use crate::mount::{detach, overlay};
 use crate::pull::{Pulled, pull};
@@ -228,8 +229,8 @@ fn fly(inner: Arc<Inner>, reference: Reference, digest: String) -> Flight {
     let work = async move {
         let known = |layer: &str| inner.known(layer);
         let pulled = pull(&inner.registries, &reference, &inner.layers(), inner.config.bounds, known).await;
-        let (record, mut pulled) = pulled?;
-        let image = inner.put(digest, record, true)?;
+        let (record, made, mut pulled) = pulled?;
+        let image = inner.put(digest, record, Some(&made))?;
         pulled.unpacked_at = headstart_base::now();
         Ok((image, pulled))
     };
@@ -264,13 +265,29 @@ impl Inner {
         found.map(|(_, bytes)| *bytes)
     }
 
-    /// Mounts an image whose layers are there, and keeps it.
-    fn put(&self, digest: String, record: Record, is_new: bool) -> Result<Arc<Image>> {
+    /// Mounts an image whose layers are there or `made`, and keeps it: a new one if any are given. Of one that fails nothing stays.
+    fn put(&self, digest: String, record: Record, made: Option<&[Made]>) -> Result<Arc<Image>> {
         // Under the lock: else its layers might be collected with another image's before they are its own.
         let mut state = self.lock();
         if let Some(kept) = state.images.get(&digest) {
             return Ok(Arc::clone(&kept.image));
         }
+        let settled = made.unwrap_or_default().iter().try_for_each(Made::settle);
+        let mounted = settled.and_then(|()| self.mount(digest.clone(), record, made.is_some()));
+        let image = mounted.map(Arc::new).inspect_err(|_| {
+            let Some(made) = made else { return };
+            detach(&self.roots().join(&digest));
+            // It may not have been written yet.
+            let _ = fs::remove_file(self.record(&digest));
+            let unused = |layer: &&Made| !state.images.values().any(|kept| kept.image.uses(layer.id()));
+            made.iter().filter(unused).for_each(Made::unsettle);
+        })?;
+        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now() });
+        Ok(image)
+    }
+
+    /// Mounts what has all its layers, and writes it down if it is new.
+    fn mount(&self, digest: String, record: Record, is_new: bool) -> Result<Image> {
         let layers: Vec<PathBuf> = record.layers.iter().map(|(id, _)| self.layers().join(id)).collect();
         if let Some(gone) = layers.iter().find(|layer| !layer.is_dir()) {
             let message = format!("a layer was collected meanwhile: {}", gone.display());
@@ -285,9 +302,7 @@ impl Inner {
         let mut seen = HashSet::new();
         let order = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone()));
         overlay(&[self.top.clone()].into_iter().chain(order).collect::<Vec<_>>(), &root)?;
-        let image = Arc::new(Image { digest: digest.clone(), record, root });
-        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now() });
-        Ok(image)
+        Ok(Image { digest, record, root })
     }
 
     /// Takes an image out of its place. Its files are removed when what this gives is dropped, without the lock.
@@ -318,7 +333,7 @@ impl Inner {
                 (Some(digest), Some(record))
                     if record.layers.iter().all(|(id, _)| hex_of(&format!("sha256:{id}")).is_some()) =>
                 {
-                    self.put(digest.to_owned(), record, false).map(drop)
+                    self.put(digest.to_owned(), record, None).map(drop)
                 }
                 _ => Err(Error::new(ErrorCode::Internal, "it is no record of an image")),
             };
