@@ -9,13 +9,13 @@ use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use oci_client::Reference;
 use oci_client::errors::DigestError;
 use oci_client::manifest::OciDescriptor;
-use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::config::Bounds;
 use crate::failure::{disk, invalid, pull};
+use crate::frames::Frames;
 use crate::pieces::{Measured, Pieces, hex};
 use crate::registry::{Registries, hex_of};
 use crate::scratch::Scratch;
@@ -167,10 +167,7 @@ fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bound
     let plain: Box<dyn Read> = match packing {
         Packing::None => Box::new(pieces),
         Packing::Gzip => Box::new(MultiGzDecoder::new(pieces)),
-        Packing::Zstd => {
-            let decoder = StreamingDecoder::new(pieces);
-            Box::new(decoder.map_err(|error| invalid(format!("a layer cannot be unpacked: {error}")))?)
-        }
+        Packing::Zstd => Box::new(Frames::new(pieces)),
     };
     let mut measured = Measured::new(plain, bounds.bytes);
     let bytes = unpack(&mut measured, scratch.path(), bounds.entries)?;

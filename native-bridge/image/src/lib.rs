@@ -6,6 +6,7 @@
 mod archive;
 mod config;
 mod failure;
+mod frames;
 mod layer;
 mod manifest;
 mod mount;
