@@ -39,6 +39,8 @@ export interface ServiceStart {
 	input: Uint8Array<ArrayBuffer>;
 	/** The address that the service had before. */
 	address?: string;
+	/** Whether the service was stopped meanwhile: then nobody waits for the instance. */
+	isStopped: () => boolean;
 }
 
 /** What is on its way to an object: so the request to it needs no headers and mostly no body, which takes time. */

@@ -27,6 +27,8 @@ interface Present {
 	object: string;
 	/** An end that was told before the start was known to have gone well. */
 	end?: ServingEnd;
+	/** The service was stopped, perhaps before the object had an instance. */
+	stopped: boolean;
 }
 
 /**
@@ -135,26 +137,35 @@ export class Services extends DurableObject<Env> {
 	async #begin(it: KeptService): Promise<void> {
 		const answer = await this.#launch(it);
 		const now = this.#get(it.id);
-		if (now?.state !== "starting") return;
+		if (now?.state !== "starting") return this.#abandon(it.id);
 		if ("ok" in answer) this.#ready(now, answer.ok);
 		else this.#end(now, "failed", answer.error);
 	}
 
 	/** Has an object start an instance. */
 	async #launch(it: KeptService): Promise<Answer<Serving>> {
-		const present: Present = { object: takeSpare(this.env, it.tenant) };
+		const present: Present = { object: takeSpare(this.env, it.tenant), stopped: false };
 		this.#present.set(it.id, present);
 		try {
 			const deployed = await this.#deployed(it);
 			const input = new Uint8Array(this.#table.input(it.id));
 			const { id, address } = it;
-			const ticket = serviceStarts.put({ id, deployed, input, ...(address && { address }) });
+			const isStopped = (): boolean => present.stopped;
+			const ticket = serviceStarts.put({ id, deployed, input, isStopped, ...(address && { address }) });
 			const answer = await (transcript(this.env, present.object).serve(ticket) as Promise<Answer<Serving>>);
 			this.ctx.waitUntil(refill(this.env, it.tenant).catch(() => undefined));
 			return answer;
 		} catch (thrown) {
 			return { error: HeadstartError.from(thrown).value() };
 		}
+	}
+
+	/** What the bridge has of a service that was stopped while its instance was started. */
+	async #abandon(id: string): Promise<void> {
+		await endService(this.env.BRIDGE, id, 0).catch((thrown: unknown) => {
+			if (!isAway(HeadstartError.from(thrown).value()))
+				console.error("a service that was stopped does not end", thrown);
+		});
 	}
 
 	#ready(it: KeptService, { instance, address, readyMs }: Serving): void {
@@ -211,7 +222,7 @@ export class Services extends DurableObject<Env> {
 		if (it?.state !== "restarting") return;
 		const answer = await this.#launch(it);
 		const now = this.#get(id);
-		if (now?.state !== "restarting") return;
+		if (now?.state !== "restarting") return this.#abandon(id);
 		if ("ok" in answer) this.#ready(now, answer.ok);
 		else if (isAway(answer.error)) this.#later(id, AWAY_MS);
 		else this.#next(now, answer.error);
@@ -219,11 +230,12 @@ export class Services extends DurableObject<Env> {
 
 	/** Of a service that was ready in the host's last life. */
 	async #takeOver(it: KeptService): Promise<void> {
-		const present: Present = { object: this.env.TRANSCRIPT.newUniqueId().toString() };
+		const present: Present = { object: this.env.TRANSCRIPT.newUniqueId().toString(), stopped: false };
 		this.#present.set(it.id, present);
 		try {
 			const deployed = await this.#deployed(it);
-			const ticket = serviceStarts.put({ id: it.id, deployed, input: new Uint8Array(0) });
+			const isStopped = (): boolean => present.stopped;
+			const ticket = serviceStarts.put({ id: it.id, deployed, input: new Uint8Array(0), isStopped });
 			const { instance = "", startedAt, readyAt = startedAt } = it;
 			const kept = await transcript(this.env, present.object).adopt(ticket, instance, readyAt);
 			if (kept) return;
@@ -246,6 +258,7 @@ export class Services extends DurableObject<Env> {
 		this.#timers.delete(it.id);
 		this.#table.put({ ...it, state: "stopping" });
 		const present = this.#present.get(it.id);
+		if (present !== undefined) present.stopped = true;
 		const graceMs = functions.named(it.tenant, it.service)?.manifest.service?.stop_grace ?? GRACE_MS;
 		try {
 			if (it.state !== "ready" && present !== undefined)
@@ -270,6 +283,8 @@ export class Services extends DurableObject<Env> {
 	#forget(id: string): void {
 		clearTimeout(this.#timers.get(id) ?? null);
 		this.#timers.delete(id);
+		const present = this.#present.get(id);
+		if (present !== undefined) present.stopped = true;
 		this.#present.delete(id);
 	}
 

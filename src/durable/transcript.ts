@@ -69,12 +69,18 @@ export class Transcript extends DurableObject<Env> {
 
 	/** Becomes an instance of a service. Answers when that is ready. */
 	async serve(ticket: string): Promise<Answer<Serving>> {
+		let run: Run | undefined;
 		try {
 			const start = started(ticket);
 			const { deployed, id, input } = start;
 			await this.prepare(deployed.tenant);
-			const run = this.#run;
+			run = this.#run;
 			if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
+			// `stop` found no instance while there was none.
+			if (start.isStopped()) {
+				run.stop("its service was stopped");
+				throw new HeadstartError("cancelled", "the service was stopped");
+			}
 			this.#begin(run, deployed, id);
 			const record = this.env.RECORD_INPUTS === "1";
 			run.assign({ deployed, mode: "normal", receivedAt: 0n, record, service: true });
@@ -88,7 +94,8 @@ export class Transcript extends DurableObject<Env> {
 				throw thrown;
 			}
 		} catch (thrown) {
-			if (this.#run === undefined) pool.addIdle(this.#name);
+			// With an instance, its end makes the object idle: not twice, or it would be given to two.
+			if (run === undefined) pool.addIdle(this.#name);
 			return { error: HeadstartError.from(thrown).value() };
 		}
 	}

@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, inject, test } from "vitest";
-import { until } from "../../src/cli/node/wait.ts";
+import { askSocket, until } from "../../src/cli/node/wait.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import type { ServiceInstance } from "../../src/shared/service.ts";
 import { descendants } from "../harness/processes.ts";
@@ -147,6 +148,31 @@ describe("readiness", () => {
 	test("is not needed to be stopped", async () => {
 		const { service } = await startService(node(), "greeter", { silent: true }, "?wait=0");
 		expect(await stopService(node(), "greeter", service.id)).toMatchObject({ state: "stopped" });
+	});
+
+	test("is not needed to be stopped: nothing is left of those that were still without an instance", async () => {
+		// More than there are spares, so that most are stopped while their instances are created.
+		const ids = await Promise.all(
+			Array.from({ length: 12 }, async () => {
+				const { service } = await startService(node(), "greeter", {}, "?wait=0");
+				const { state, error } = await stopService(node(), "greeter", service.id);
+				expect({ state, error }).toEqual({ state: "stopped", error: undefined });
+				return service.id;
+			}),
+		);
+		// What was still asked for by then has been done once a later one is ready.
+		const { service: later } = await startService(node(), "greeter");
+		await stopService(node(), "greeter", later.id);
+		await until("the end of their instances", 10_000, async () => {
+			const live = ["running", "serving", "warm"];
+			const left = (await node().instances()).filter(
+				({ state, function: name }) => name === "greeter" && live.includes(state),
+			);
+			return left.length === 0 || undefined;
+		});
+		const { body } = await askSocket(join(node().node.run, "bridge.sock"), "/services");
+		const { services } = JSON.parse(body) as { services: { service: string }[] };
+		expect(services.filter(({ service }) => ids.includes(service))).toEqual([]);
 	});
 });
 
