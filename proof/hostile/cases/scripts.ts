@@ -106,7 +106,7 @@ const SCRIPTS: readonly Script[] = [
 			}
 			console.log("out: " + out.join(" "));`,
 		ends: ["ok"],
-		says: "out: $",
+		says: "out:$",
 	},
 	{
 		name: "js: another instance's handles",
