@@ -1,9 +1,11 @@
 /** Measures what headstart promises: docs/benchmarks.md. */
-import { Command, InvalidArgumentError, Option } from "commander";
+
+import { Command, Option } from "commander";
 import { describe } from "../src/cli/errors.ts";
 import { benchFetch } from "./fetch.ts";
 import { benchImgrec } from "./imgrec.ts";
 import { FORMATS, type Format, ISOLATIONS, type Isolation } from "./imgrec-functions.ts";
+import { count } from "./options.ts";
 import { printFetch, printImgrec, printSplice } from "./report.ts";
 import { benchSplice } from "./splice.ts";
 import { type Stop, stopOnSignal } from "./stop.ts";
@@ -39,13 +41,6 @@ program
 	.option("--runs <n>", "runs of each", count, 10)
 	.option("--json", "print one JSON object")
 	.action((options: Common) => measure(options, (stop) => benchSplice({ ...options, stop }), printSplice));
-
-function count(text: string): number {
-	const value = Number(text);
-	if (!Number.isSafeInteger(value) || value < 1)
-		throw new InvalidArgumentError("a whole number from 1 was expected");
-	return value;
-}
 
 async function measure<T>(
 	{ json }: Common,

@@ -38,10 +38,32 @@ export async function storeRequests(admin: string): Promise<StoreRequest[]> {
 	return requests;
 }
 
-export async function resetStore(admin: string): Promise<void> {
-	const answer = await fetch(`${admin}/-/reset`, { method: "POST", signal: AbortSignal.timeout(5_000) });
-	await answer.arrayBuffer();
-	if (!answer.ok) throw new Error(`the store's reset: ${answer.status}`);
+/** Forgets faults and counts. */
+export function resetStore(admin: string): Promise<void> {
+	return post(admin, "/-/reset", {});
+}
+
+/** A fault for the store's next requests like `request`, "GET inputs/a" (dev/store/src/fault.rs). */
+export type Fault = { request: string; times?: number } & (
+	| { kind: "reset" | "short"; after: number }
+	| { kind: "stall"; after: number; ms: number }
+	| { kind: "long" }
+	| { kind: "status"; status: number }
+	| { kind: "slow"; ms: number }
+);
+
+export function faultStore(admin: string, fault: Fault): Promise<void> {
+	return post(admin, "/-/fault", fault);
+}
+
+async function post(admin: string, path: string, body: unknown): Promise<void> {
+	const answer = await fetch(admin + path, {
+		method: "POST",
+		body: JSON.stringify(body),
+		signal: AbortSignal.timeout(5_000),
+	});
+	const text = await answer.text();
+	if (!answer.ok) throw new Error(`the store, ${path}: ${answer.status} ${text}`);
 }
 
 /** What a store is to have: "bucket/key" → the file to copy, or how many random bytes. */

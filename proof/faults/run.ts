@@ -3,7 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BenchNode } from "../../bench/node.ts";
-import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
+import { faultStore, resetStore } from "../../bench/store.ts";
+import { type Leak, leaksAfter } from "../../src/cli/doctor/leaks.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
 import { application, runners } from "../../test/harness/processes.ts";
@@ -50,7 +51,7 @@ export async function runCell(bench: BenchNode, gate: Gate, cell: Cell, object: 
 	try {
 		await prepare(bench, cell.step);
 		const sent = invoke(bench.node.url, cell.isolation, event);
-		const reached = await reach(bench, cell.step, held, sent);
+		const reached = await reach(bench, cell.step, held, sent, known);
 		if (reached === undefined) {
 			const victims = await pidsOf(bench, cell.victim);
 			harmed = Date.now();
@@ -68,17 +69,17 @@ export async function runCell(bench: BenchNode, gate: Gate, cell: Cell, object: 
 		gate.letGo();
 		verdict = { failure: error instanceof Error ? error.message : String(error) };
 	}
-	return { verdict, leaks: await leaksOf(bench) };
+	return { verdict, leaks: await leaksAfter(bench.node.run, bench.node.state, REAPED) };
 }
 
 /** The store holds the object back, or half of it. */
 async function prepare({ store }: BenchNode, step: Step): Promise<void> {
-	await post(`${store.admin}/-/reset`, {});
+	await resetStore(store.admin);
 	if (step === "rpc sent") {
-		await post(`${store.admin}/-/fault`, { request: "GET inputs/big", kind: "slow", ms: HALF_MS });
+		await faultStore(store.admin, { request: "GET inputs/big", kind: "slow", ms: HALF_MS });
 	} else if (step === "half a reply") {
 		const after = OBJECT_BYTES / 2;
-		await post(`${store.admin}/-/fault`, { request: "GET inputs/big", kind: "stall", after, ms: HALF_MS });
+		await faultStore(store.admin, { request: "GET inputs/big", kind: "stall", after, ms: HALF_MS });
 	}
 }
 
@@ -88,16 +89,17 @@ async function reach(
 	step: Step,
 	held: Promise<string>,
 	sent: Sent,
+	known: ReadonlySet<string>,
 ): Promise<string | undefined> {
 	const tooLate = sleep(REACH, `the step was not reached within ${REACH / 1000} s`, { ref: false });
 	const over = sent.seen.then((seen) => `the invocation ended before the step: ${JSON.stringify(seen)}`);
 	const there = async (): Promise<undefined> => {
 		switch (step) {
 			case "accepted":
-				await live(bench, ({ function: name }) => name !== null);
+				await live(bench, known, ({ function: name }) => name !== null);
 				return;
 			case "sandbox created":
-				await live(bench, ({ sandboxPid }) => sandboxPid !== null);
+				await live(bench, known, ({ sandboxPid }) => sandboxPid !== null);
 				return;
 			case "answer half sent":
 				await Promise.all([held, sent.begun]);
@@ -117,17 +119,22 @@ async function reach(
 
 /** What the bridge says of an instance. */
 interface Snapshot {
+	id: string;
 	function: string | null;
 	sandboxPid: number | null;
 	stage: string;
 }
 
-/** Waits until the bridge has an instance that is so. */
-async function live({ node }: BenchNode, is: (snapshot: Snapshot) => boolean): Promise<void> {
+/** Waits until the bridge has a new instance that is so. */
+async function live(
+	{ node }: BenchNode,
+	known: ReadonlySet<string>,
+	is: (snapshot: Snapshot) => boolean,
+): Promise<void> {
 	for (const end = Date.now() + REACH; Date.now() < end; ) {
 		const { body } = await askSocket(join(node.run, "bridge.sock"), "/inventory");
 		const { instances: all } = JSON.parse(body) as { instances: Snapshot[] };
-		if (all.some((snapshot) => snapshot.stage === "started" && is(snapshot))) return;
+		if (all.some((it) => !known.has(it.id) && it.stage === "started" && is(it))) return;
 	}
 }
 
@@ -199,23 +206,4 @@ async function recordOf(
 		const record = await bench.client.json<InstanceRecord>(`/v1/instances/${id}`);
 		return record.state === "running" || record.state === "warm" ? undefined : record;
 	}).catch(() => undefined);
-}
-
-async function leaksOf({ node }: BenchNode): Promise<Leak[]> {
-	const end = Date.now() + REAPED;
-	for (;;) {
-		const leaks = await findLeaks(node.run, node.state);
-		if (leaks.length === 0 || Date.now() > end) return leaks;
-		await sleep(50);
-	}
-}
-
-async function post(url: string, body: unknown): Promise<void> {
-	const answer = await fetch(url, {
-		method: "POST",
-		body: JSON.stringify(body),
-		signal: AbortSignal.timeout(5_000),
-	});
-	await answer.arrayBuffer();
-	if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
 }

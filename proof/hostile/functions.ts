@@ -1,7 +1,7 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { stringify, type TomlTable } from "smol-toml";
+import type { TomlTable } from "smol-toml";
+import { merged, staged } from "../../bench/stage.ts";
 import type { NodeClient } from "../../src/cli/client.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 
@@ -15,42 +15,27 @@ export interface Hostile {
 	/** The handler: "function:handler", or "attacks:handler" for a hostile application. */
 	handler?: string;
 	isolation?: "bubblewrap" | "gvisor";
-	limits?: TomlTable;
-	scriptLimits?: TomlTable;
 	/** Whether the application may use the network by itself. */
 	network?: boolean;
 }
 
 /** Deploys a hostile function. Throws what the node or the build says of it. */
 export async function deployHostile(client: NodeClient, hostile: Hostile): Promise<void> {
-	const folder = await mkdtemp(join(tmpdir(), "hsh-"));
-	try {
-		await cp(files, folder, { recursive: true });
-		const { name, script, handler = "function:handler", isolation = "bubblewrap" } = hostile;
+	const { name, script, handler = "function:handler", isolation = "bubblewrap", network = false } = hostile;
+	const change = (manifest: TomlTable): TomlTable => ({
+		...merged({ ...manifest, name }, "app", {
+			isolation,
+			command: ["python3", "-S", "-m", "headstart.runtime", handler],
+			network,
+		}),
+		...(script && {
+			initscript: { main: script.file, on_failure: "fail", limits: { memory: "16MiB", deadline: "2s" } },
+		}),
+	});
+	await staged(files, change, async (folder) => {
 		if (script) await writeFile(join(folder, script.file), script.content);
-		const manifest = {
-			name,
-			app: {
-				isolation,
-				command: ["python3", "-S", "-m", "headstart.runtime", handler],
-				network: hostile.network ?? false,
-				limits: { memory: "64MiB", timeout: "5s", cpu: 0.5, pids: 64, ...hostile.limits },
-			},
-			...(script && {
-				initscript: {
-					main: script.file,
-					on_failure: "fail",
-					limits: { memory: "16MiB", deadline: "2s", ...hostile.scriptLimits },
-				},
-			}),
-			egress: { allow: ["GET s3://inputs/*"] },
-			secrets: { s3: "dev-store" },
-		};
-		await writeFile(join(folder, "headstart.toml"), stringify(manifest));
 		await deploy(folder, client);
-	} finally {
-		await rm(folder, { recursive: true });
-	}
+	});
 }
 
 /** What an invocation came to. */

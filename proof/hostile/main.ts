@@ -1,14 +1,17 @@
 /** Hostile initscripts, modules and applications, while a neighbour tenant works: docs/proof.md. */
+
 import { setTimeout as sleep } from "node:timers/promises";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { type BenchNode, withNode } from "../../bench/node.ts";
+import { count } from "../../bench/options.ts";
 import { progress } from "../../bench/progress.ts";
 import { round } from "../../bench/stats.ts";
 import { type Stop, stopOnSignal, untilStopped } from "../../bench/stop.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
-import { findLeaks } from "../../src/cli/doctor/leaks.ts";
+import { leaksAfter } from "../../src/cli/doctor/leaks.ts";
 import { describe } from "../../src/cli/errors.ts";
 import { inRoot } from "../../src/cli/paths.ts";
+import { SMALL_BYTES } from "../small.ts";
 import { type Case, type Stage, Uncontained } from "./case.ts";
 import { appCases } from "./cases/apps.ts";
 import { moduleCases } from "./cases/modules.ts";
@@ -37,9 +40,10 @@ interface CaseReport {
 const CASES: readonly Case[] = [...scriptCases, ...moduleCases, ...appCases];
 /** The undisturbed measurement has so many times the invocations that a case disturbs. */
 const UNDISTURBED = 5;
-/** What the neighbour and the attackers fetch, bytes. */
-const SMALL = 10_000;
+/** What the attackers fetch, bytes. */
 const BIG = 2_000_000;
+/** How long what a case has ended may take to be reaped, ms. */
+const REAPED = 15_000;
 
 const options = new Command("hostile")
 	.description("Hostile initscripts, modules and applications beside a tenant that works")
@@ -48,13 +52,6 @@ const options = new Command("hostile")
 	.option("--json", "print one JSON object")
 	.parse()
 	.opts<{ only?: string; invocations: number; json?: true }>();
-
-function count(text: string): number {
-	const value = Number(text);
-	if (!Number.isSafeInteger(value) || value < 1)
-		throw new InvalidArgumentError("a whole number from 1 was expected");
-	return value;
-}
 
 async function hostile(bench: BenchNode, stop: Stop): Promise<HostileReport> {
 	const wanted = CASES.filter(({ name }) => name.includes(options.only ?? ""));
@@ -65,7 +62,6 @@ async function hostile(bench: BenchNode, stop: Stop): Promise<HostileReport> {
 	let alone = 0;
 	const undisturbed = await work(
 		neighbour,
-		SMALL,
 		() => stop.requested || ++alone > UNDISTURBED * options.invocations,
 	);
 	if (undisturbed.errors[0] !== undefined) throw new Error(`undisturbed: ${undisturbed.errors[0]}`);
@@ -97,7 +93,7 @@ async function one(
 	const outcome = await prepared(stage, it);
 	let over = false;
 	let done = 0;
-	const beside = work(client, SMALL, () => over || ++done > options.invocations);
+	const beside = work(client, () => over || ++done > options.invocations);
 	try {
 		while (done < options.invocations && outcome.contained && !stop.requested) {
 			Object.assign(outcome, await attacked(stage, it));
@@ -108,8 +104,11 @@ async function one(
 		over = done >= options.invocations || !outcome.contained || stop.requested;
 	}
 	const { times, errors } = await beside;
-	const leaks = await left(bench);
-	if (leaks.length > 0) Object.assign(outcome, { contained: false, how: `it left ${leaks.join(", ")}` });
+	const leaks = await leaksAfter(bench.node.run, bench.node.state, REAPED);
+	if (leaks.length > 0) {
+		const what = leaks.map(({ kind, name }) => `${kind} ${name}`).join(", ");
+		Object.assign(outcome, { contained: false, how: `it left ${what}` });
+	}
 	return {
 		name: it.name,
 		...outcome,
@@ -143,16 +142,6 @@ async function guarded(act: () => Promise<string>): Promise<Ended> {
 	}
 }
 
-/** What is left once all is reaped, or after 15 s. */
-async function left({ node }: BenchNode): Promise<string[]> {
-	const end = Date.now() + 15_000;
-	for (;;) {
-		const leaks = await findLeaks(node.run, node.state);
-		if (leaks.length === 0 || Date.now() > end) return leaks.map(({ kind, name }) => `${kind} ${name}`);
-		await sleep(100);
-	}
-}
-
 function print({ cases, uncontained, undisturbed_p99_ms }: HostileReport): string {
 	return [
 		...cases.map(
@@ -166,7 +155,7 @@ function print({ cases, uncontained, undisturbed_p99_ms }: HostileReport): strin
 const stop = stopOnSignal();
 try {
 	const report = await withNode(
-		{ devStore: "plain", development: false, objects: { "inputs/small": SMALL, "inputs/big": BIG } },
+		{ devStore: "plain", development: false, objects: { "inputs/small": SMALL_BYTES, "inputs/big": BIG } },
 		(bench) => hostile(bench, stop),
 	);
 	process.stdout.write(`${options.json ? JSON.stringify(report) : print(report)}\n`);

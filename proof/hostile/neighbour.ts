@@ -1,7 +1,8 @@
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
+import { quantile } from "../../bench/stats.ts";
 import type { NodeClient } from "../../src/cli/client.ts";
-import { describe } from "../../src/cli/errors.ts";
+import { startSmall } from "../small.ts";
 
 /** What a neighbour tenant saw: how long its invocations took, ms, and what went wrong. */
 export interface Neighbour {
@@ -13,34 +14,19 @@ export interface Neighbour {
 const PAUSE = 20;
 
 /** Invokes the small function cold, again and again, until `done` says so. */
-export async function work(client: NodeClient, bytes: number, done: () => boolean): Promise<Neighbour> {
+export async function work(client: NodeClient, done: () => boolean): Promise<Neighbour> {
 	const seen: Neighbour = { times: [], errors: [] };
 	for (let number = 0; !done(); number++) {
 		const began = performance.now();
-		try {
-			const answer = await client.send("/v1/functions/small/invocations?cold=1", {
-				method: "POST",
-				body: JSON.stringify({ number }),
-				signal: AbortSignal.timeout(30_000),
-			});
-			const text = await answer.text();
-			const right = JSON.stringify({ number, bytes });
-			if (answer.status !== 200 || text.replaceAll(" ", "") !== right)
-				seen.errors.push(`${answer.status}: ${text.slice(0, 200)}`);
-			else seen.times.push(performance.now() - began);
-		} catch (error) {
-			seen.errors.push(describe(error));
-		}
+		const wrong = await startSmall(client, number);
+		if (wrong === undefined) seen.times.push(performance.now() - began);
+		else seen.errors.push(wrong);
 		await sleep(PAUSE);
 	}
 	return seen;
 }
 
-/** The 99th percentile, between the nearest ranks; NaN of nothing. */
+/** The 99th percentile; NaN of nothing. */
 export function p99(times: readonly number[]): number {
-	const sorted = [...times].sort((a, b) => a - b);
-	const at = (sorted.length - 1) * 0.99;
-	const [low, high] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
-	if (low === undefined || high === undefined) return Number.NaN;
-	return low + (high - low) * (at - Math.floor(at));
+	return quantile(times, 0.99) ?? Number.NaN;
 }

@@ -1,13 +1,16 @@
 /** Thousands of cold starts on one node, to see that nothing grows and nothing is left: docs/proof.md. */
-import { Command, InvalidArgumentError } from "commander";
+
+import { Command } from "commander";
 import { type BenchNode, cpuSeconds, withNode } from "../../bench/node.ts";
+import { count } from "../../bench/options.ts";
 import { progress } from "../../bench/progress.ts";
 import { round } from "../../bench/stats.ts";
 import { type Stop, stopOnSignal } from "../../bench/stop.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
-import { findLeaks } from "../../src/cli/doctor/leaks.ts";
+import { leaksAfter } from "../../src/cli/doctor/leaks.ts";
 import { describe } from "../../src/cli/errors.ts";
 import { inRoot } from "../../src/cli/paths.ts";
+import { SMALL_BYTES, startSmall } from "../small.ts";
 import { type Usage, usage } from "./usage.ts";
 
 /** What `npm run -s soak -- --json` prints. */
@@ -29,8 +32,6 @@ interface SoakReport {
 
 /** Starts before the first reading: caches and pools are full then. */
 const WARM_UP = 100;
-/** Bytes of the object that each start fetches. */
-const OBJECT_BYTES = 10_000;
 const SAMPLES = 5;
 /** How long the last instances may take to be reaped, ms. */
 const REAPED = 15_000;
@@ -48,13 +49,6 @@ const options = new Command("soak")
 	.option("--json", "print one JSON object")
 	.parse()
 	.opts<Options>();
-
-function count(text: string): number {
-	const value = Number(text);
-	if (!Number.isSafeInteger(value) || value < 1)
-		throw new InvalidArgumentError("a whole number from 1 was expected");
-	return value;
-}
 
 interface Tally {
 	done: number;
@@ -74,7 +68,7 @@ async function start(
 	const client = async (): Promise<void> => {
 		while (next < starts && !stop.requested) {
 			const number = next++;
-			const wrong = await once(bench, number);
+			const wrong = await startSmall(bench.client, number);
 			if (wrong !== undefined) {
 				tally.errors++;
 				if (tally.samples.length < SAMPLES) tally.samples.push(wrong);
@@ -84,24 +78,6 @@ async function start(
 	};
 	await Promise.all(Array.from({ length: options.clients }, client));
 	return tally;
-}
-
-/** What went wrong with one start, if anything did. */
-async function once({ client }: BenchNode, number: number): Promise<string | undefined> {
-	try {
-		const answer = await client.send("/v1/functions/small/invocations?cold=1", {
-			method: "POST",
-			body: JSON.stringify({ number }),
-			signal: AbortSignal.timeout(30_000),
-		});
-		const body = await answer.text();
-		const right = JSON.stringify({ number, bytes: OBJECT_BYTES });
-		return answer.status === 200 && body.replaceAll(" ", "") === right
-			? undefined
-			: `${answer.status}: ${body}`;
-	} catch (error) {
-		return describe(error);
-	}
 }
 
 async function soak(bench: BenchNode, stop: Stop): Promise<SoakReport> {
@@ -114,7 +90,7 @@ async function soak(bench: BenchNode, stop: Stop): Promise<SoakReport> {
 	const tally = await start(bench, options.starts, stop, () => shown.step("start"));
 	const seconds = (Date.now() - began) / 1000;
 	const runnerSeconds = cpuSeconds(bench).runner - cpu;
-	const leaked = await left(bench);
+	const { length: leaked } = await leaksAfter(bench.node.run, bench.node.state, REAPED);
 	const after = await usage(bench);
 	shown.done();
 	const both = (what: keyof Usage["rss"]): { start: number; end: number } => ({
@@ -134,16 +110,6 @@ async function soak(bench: BenchNode, stop: Stop): Promise<SoakReport> {
 	};
 }
 
-/** How many things are left once all is reaped. */
-async function left({ node }: BenchNode): Promise<number> {
-	const end = Date.now() + REAPED;
-	for (;;) {
-		const leaks = await findLeaks(node.run, node.state);
-		if (leaks.length === 0 || Date.now() > end) return leaks.length;
-		await new Promise((resolve) => setTimeout(resolve, 100));
-	}
-}
-
 function print(report: SoakReport): string {
 	const { host, runner, bridge } = report.rss_mb;
 	const growth = ({ start, end }: { start: number; end: number }): string => `${start} → ${end} MB`;
@@ -157,7 +123,7 @@ function print(report: SoakReport): string {
 
 const stop = stopOnSignal();
 try {
-	const report = await withNode({ devStore: "plain", objects: { "inputs/small": OBJECT_BYTES } }, (bench) =>
+	const report = await withNode({ devStore: "plain", objects: { "inputs/small": SMALL_BYTES } }, (bench) =>
 		soak(bench, stop),
 	);
 	process.stdout.write(`${options.json ? JSON.stringify(report) : print(report)}\n`);

@@ -1,17 +1,20 @@
 /** Starts of initscripts by the thousand, in turn TypeScript and WASM, without applications: whether runner, host or bridge grow. */
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import type { TomlTable } from "smol-toml";
 import { type BenchNode, withNode } from "../../bench/node.ts";
+import { count } from "../../bench/options.ts";
+import { merged, staged } from "../../bench/stage.ts";
 import { round } from "../../bench/stats.ts";
 import { stopOnSignal } from "../../bench/stop.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import { runners } from "../../test/harness/processes.ts";
+import { SMALL_BYTES } from "../small.ts";
 import { usage } from "./usage.ts";
 
-const OBJECT_BYTES = 10_000;
 /** Readings in all. */
 const READINGS = 10;
 /** How long the last instances may take to be reaped before a reading, ms. */
@@ -32,28 +35,16 @@ const options = new Command("scripts")
 	.parse()
 	.opts<{ starts: number; clients: number }>();
 
-function count(text: string): number {
-	const value = Number(text);
-	if (!Number.isSafeInteger(value) || value < 1)
-		throw new InvalidArgumentError("a whole number from 1 was expected");
-	return value;
-}
-
 /** proof/functions/small with its initscript in C, and another with it in TypeScript. */
 async function deployBoth(bench: BenchNode): Promise<void> {
 	const small = inRoot("proof/functions/small");
 	await deploy(small, bench.client);
-	const folder = await mkdtemp(join(tmpdir(), "hst-scripts-"));
-	try {
-		await cp(small, folder, { recursive: true });
-		const manifest = join(folder, "headstart.toml");
-		const toml = await readFile(manifest, "utf8");
-		await writeFile(manifest, toml.replace('"small"', '"typed"').replace("initscript.c", "initscript.ts"));
+	const typed = (manifest: TomlTable): TomlTable =>
+		merged({ ...manifest, name: "typed" }, "initscript", { main: "initscript.ts" });
+	await staged(small, typed, async (folder) => {
 		await writeFile(join(folder, "initscript.ts"), SCRIPT);
 		await deploy(folder, bench.client);
-	} finally {
-		await rm(folder, { recursive: true });
-	}
+	});
 }
 
 const stop = stopOnSignal();
@@ -69,7 +60,7 @@ async function start(bench: BenchNode, starts: number): Promise<number> {
 				body: "{}",
 			});
 			const run = (await answer.json()) as { end?: string; bytes?: number };
-			if (run.end !== "exit 0" || run.bytes !== OBJECT_BYTES) {
+			if (run.end !== "exit 0" || run.bytes !== SMALL_BYTES) {
 				errors += 1;
 				if (errors < 5) process.stderr.write(`${JSON.stringify(run)}\n`);
 			}
@@ -89,7 +80,7 @@ async function reading(bench: BenchNode, starts: number): Promise<void> {
 	);
 }
 
-await withNode({ devStore: "plain", objects: { "inputs/small": OBJECT_BYTES } }, async (bench) => {
+await withNode({ devStore: "plain", objects: { "inputs/small": SMALL_BYTES } }, async (bench) => {
 	await deployBoth(bench);
 	let errors = 0;
 	await reading(bench, 0);

@@ -11,9 +11,18 @@ export { Registry } from "../durable/registry.ts";
 export { Services } from "../durable/services.ts";
 export { Transcript } from "../durable/transcript.ts";
 
+let asked = false;
+
+/** Whether this is the first request to this life of the host: the others have nothing to do with the life before. */
+function firstOfThisLife(): boolean {
+	const first = !asked;
+	asked = true;
+	return first;
+}
+
 export default {
 	async fetch(request, env, ctx): Promise<Response> {
-		ctx.waitUntil(noteOrphans(env));
+		if (firstOfThisLife()) ctx.waitUntil(noteOrphans(env));
 		// A cold start waits for this: it needs no router.
 		const wanted = invocationOf(request);
 		if (wanted === undefined) return app.fetch(request, env, ctx);

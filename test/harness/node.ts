@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type StoreRequest, storeRequests } from "../../bench/store.ts";
+import { type Fault, faultStore, resetStore, type StoreRequest, storeRequests } from "../../bench/store.ts";
 import { NodeClient } from "../../src/cli/client.ts";
 import { wranglerHost } from "../../src/cli/dev/host.ts";
-import { findLeaks, type Leak } from "../../src/cli/doctor/leaks.ts";
+import { type Leak, leaksAfter } from "../../src/cli/doctor/leaks.ts";
 import { type NodeOptions, type RunningNode, startNode } from "../../src/cli/node/node.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
@@ -18,14 +18,6 @@ export type Settings = Pick<NodeOptions, "memory" | "devStore" | "development" |
 
 /** How long an instance may take to be reaped, ms. */
 const REAPED = 15_000;
-
-/** A fault for the store's next requests like `request`, "GET inputs/a" (dev/store/src/fault.rs). */
-export type Fault = { request: string; times?: number } & (
-	| { kind: "reset" | "short"; after: number }
-	| { kind: "long" }
-	| { kind: "status"; status: number }
-	| { kind: "slow"; ms: number }
-);
 
 /** A node of its own for a test file: temporary directories, a free port, a store with the objects that the tests put. */
 export class TestNode {
@@ -89,13 +81,13 @@ export class TestNode {
 		return readFile(join(this.#folder, "store", bucket, key), "utf8");
 	}
 
-	async fault(fault: Fault): Promise<void> {
-		await this.#admin("/-/fault", fault);
+	fault(fault: Fault): Promise<void> {
+		return faultStore(this.node.store?.admin ?? "", fault);
 	}
 
 	/** Forgets faults and counts. */
-	async resetStore(): Promise<void> {
-		await this.#admin("/-/reset", {});
+	resetStore(): Promise<void> {
+		return resetStore(this.node.store?.admin ?? "");
 	}
 
 	/** How often the store was asked: "GET inputs/a" → times. */
@@ -111,11 +103,6 @@ export class TestNode {
 	/** What the store was asked, and by whom. */
 	asked(): Promise<StoreRequest[]> {
 		return storeRequests(this.node.store?.admin ?? "");
-	}
-
-	async #admin(path: string, body: unknown): Promise<void> {
-		const answer = await fetch(this.node.store?.admin + path, { method: "POST", body: JSON.stringify(body) });
-		if (!answer.ok) throw new Error(`the store: ${await answer.text()}`);
 	}
 
 	record(id: string): Promise<InstanceRecord> {
@@ -151,13 +138,8 @@ export class TestNode {
 	}
 
 	/** What is left of ended instances, once there is nothing or after `within` ms. */
-	async leaks(within = REAPED): Promise<Leak[]> {
-		const end = Date.now() + within;
-		for (;;) {
-			const leaks = await findLeaks(this.node.run, this.node.state);
-			if (leaks.length === 0 || Date.now() > end) return leaks;
-			await new Promise((resolve) => setTimeout(resolve, 100));
-		}
+	leaks(within = REAPED): Promise<Leak[]> {
+		return leaksAfter(this.node.run, this.node.state, within);
 	}
 
 	/** Stops the node and removes its directories. Returns what it left on the machine. */

@@ -1,9 +1,8 @@
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parse, stringify, type TomlTable } from "smol-toml";
+import type { TomlTable } from "smol-toml";
+import { merged, staged } from "../../bench/stage.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import { isOver, type ServiceInstance, type ServiceState } from "../../src/shared/service.ts";
@@ -25,22 +24,10 @@ export async function deployService(
 	{ client }: Pick<TestNode, "client">,
 	variant: ServiceVariant,
 ): Promise<void> {
-	const folder = await mkdtemp(join(tmpdir(), "hst-service-"));
-	try {
-		await cp(folderOfService, folder, { recursive: true });
-		const path = join(folder, "headstart.toml");
-		const manifest = parse(await readFile(path, "utf8"));
-		const changed = {
-			...manifest,
-			name: variant.name,
-			app: { ...(manifest.app as TomlTable), ...variant.app, isolation: variant.isolation },
-			service: { ...(manifest.service as TomlTable), ...variant.service },
-		};
-		await writeFile(path, stringify(changed));
-		await deploy(folder, client);
-	} finally {
-		await rm(folder, { recursive: true });
-	}
+	const { name, isolation, app, service } = variant;
+	const change = (manifest: TomlTable): TomlTable =>
+		merged(merged({ ...manifest, name }, "app", { ...app, isolation }), "service", { ...service });
+	await staged(folderOfService, change, (folder) => deploy(folder, client));
 }
 
 /** What a service's start answered. */

@@ -1,5 +1,6 @@
 /** Hostile WebAssembly modules. */
 import { wat } from "../../../src/isolates/test/wat.ts";
+import { leb128 } from "../../../src/isolates/wasm/memory.ts";
 import { type Case, type Stage, Uncontained } from "../case.ts";
 import { deployHostile, runScript } from "../functions.ts";
 import { ended } from "./scripts.ts";
@@ -133,24 +134,13 @@ export const moduleCases: readonly Case[] = MODULES.map((module, number) => {
 	};
 });
 
-/** A number in LEB128. */
-function leb(value: number): number[] {
-	const bytes: number[] = [];
-	for (let left = value; ; ) {
-		const byte = left & 0x7f;
-		left >>>= 7;
-		bytes.push(left === 0 ? byte : byte | 0x80);
-		if (left === 0) return bytes;
-	}
-}
-
 /** A valid module with a custom section that makes it so many bytes long. */
 function bigModule(bytes: number): Uint8Array {
 	const small = wat(main("(i32.const 0)"));
 	const section = new Uint8Array(bytes);
 	section[0] = 1;
 	section[1] = 0x78;
-	return Buffer.concat([small, Uint8Array.from([0, ...leb(bytes)]), section]);
+	return Buffer.concat([small, Uint8Array.from([0, ...leb128(bytes)]), section]);
 }
 
 /** Its code section says that it has four thousand million functions. */
@@ -171,18 +161,18 @@ function manyFunctions(count: number, depth: number): Uint8Array {
 		0,
 		0x0b,
 	];
-	const code = [...leb(body.length), ...body];
+	const code = [...leb128(body.length), ...body];
 	const section = (id: number, content: Uint8Array): Uint8Array =>
-		Buffer.concat([Uint8Array.from([id, ...leb(content.length)]), content]);
+		Buffer.concat([Uint8Array.from([id, ...leb128(content.length)]), content]);
 	const one = Uint8Array.from(code);
 	const bodies = Buffer.concat(Array<Uint8Array>(count).fill(one));
 	const text = (value: string): number[] => [value.length, ...Buffer.from(value)];
 	return Buffer.concat([
 		Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]),
 		section(1, Uint8Array.from([1, 0x60, 0, 1, 0x7f])),
-		section(3, Uint8Array.from([...leb(count), ...Array<number>(count).fill(0)])),
+		section(3, Uint8Array.from([...leb128(count), ...Array<number>(count).fill(0)])),
 		section(5, Uint8Array.from([1, 0, 1])),
 		section(7, Uint8Array.from([2, ...text("memory"), 2, 0, ...text("headstart_main"), 0, 0])),
-		section(10, Buffer.concat([Uint8Array.from(leb(count)), bodies])),
+		section(10, Buffer.concat([Uint8Array.from(leb128(count)), bodies])),
 	]);
 }

@@ -44,6 +44,16 @@ export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 	return found.flat();
 }
 
+/** What {@link findLeaks} finds once there is nothing, or after `within` ms: what has ended takes a moment to be reaped. */
+export async function leaksAfter(run: string, state: string, within: number): Promise<Leak[]> {
+	const end = Date.now() + within;
+	for (;;) {
+		const leaks = await findLeaks(run, state);
+		if (leaks.length === 0 || Date.now() > end) return leaks;
+		await new Promise((resolve) => setTimeout(resolve, 100));
+	}
+}
+
 async function resolved(path: string): Promise<string> {
 	return existsSync(path) ? realpath(path) : path;
 }

@@ -45,7 +45,8 @@ function sectionStart(bytes: Uint8Array, content: number): number {
 	}
 }
 
-function leb128(value: number): number[] {
+/** An unsigned number in LEB128. */
+export function leb128(value: number): number[] {
 	const low = value & 0x7f;
 	const rest = value >>> 7;
 	return rest === 0 ? [low] : [low | 0x80, ...leb128(rest)];
