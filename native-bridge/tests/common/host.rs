@@ -21,9 +21,13 @@ use super::{Bridge, LIMIT};
 pub fn raw(socket: &Path, request: &[u8]) -> std::io::Result<String> {
     let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    stream.write_all(request)?;
+    // A request that is too long is answered before all of it was read, and what was not is answered by a reset.
+    let written = stream.write_all(request);
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let read = stream.read_to_end(&mut answer);
+    if answer.is_empty() {
+        written.and(read)?;
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
