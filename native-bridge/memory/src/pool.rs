@@ -5,12 +5,16 @@
 //! another instance's bytes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result};
 
 use crate::budget::{Budget, Charge};
+use crate::file::SharedFile;
+use crate::files::Files;
 use crate::memfd;
 use crate::segment::Segment;
 
@@ -22,7 +26,9 @@ const LONGEST_START: Duration = Duration::from_secs(10);
 const PRESSURE: Duration = Duration::from_secs(1);
 /// How much larger than what is asked for a pooled segment may be.
 const MOST_WASTE: usize = 4;
-/// From this size on, a segment that is not from the pool is prefaulted by a thread while it is being filled.
+/// Shared files that are kept ready have at most this part of the node's memory.
+const FILES_PART: u64 = 4;
+/// From this size on, what is not from the pool is prefaulted by a thread while it is being filled.
 const PREFAULT_BESIDE: usize = 1 << 20;
 
 /// `count` segments of `bytes` are kept ready.
@@ -40,11 +46,15 @@ pub struct Pool {
     state: Mutex<State>,
     /// Told when there is something to refill or a start has ended.
     changed: Condvar,
+    /// Where shared files lie.
+    folder: OnceLock<PathBuf>,
+    last_file: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     ready: BTreeMap<usize, Vec<Segment>>,
+    files: Files,
     starts: HashMap<u64, Instant>,
     next_start: u64,
     /// When the stock was last given up.
@@ -59,6 +69,8 @@ struct State {
 pub struct PoolStatus {
     /// Bytes of a class, segments ready, segments wanted.
     pub classes: Vec<(usize, usize, usize)>,
+    /// Bytes of a shared file that is wanted, and whether one is ready.
+    pub files: Vec<(usize, bool)>,
     pub hits: u64,
     pub misses: u64,
 }
@@ -76,7 +88,14 @@ impl Pool {
         let mut classes: Vec<Class> =
             classes.iter().map(|class| Class { bytes: memfd::pages(class.bytes), count: class.count }).collect();
         classes.sort_by_key(|class| class.bytes);
-        let pool = Arc::new(Self { node, classes, state: Mutex::default(), changed: Condvar::new() });
+        let pool = Arc::new(Self {
+            node,
+            classes,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            folder: OnceLock::new(),
+            last_file: AtomicU64::new(0),
+        });
         let weak = Arc::downgrade(&pool);
         std::thread::Builder::new()
             .name("prefault".into())
@@ -117,12 +136,82 @@ impl Pool {
             .iter()
             .map(|class| (class.bytes, state.ready.get(&class.bytes).map_or(0, Vec::len), class.count))
             .collect();
-        PoolStatus { classes, hits: state.hits, misses: state.misses }
+        PoolStatus { classes, files: state.files.status(), hits: state.hits, misses: state.misses }
     }
 
-    /// Whether each class has all its segments.
+    /// Whether each class has all its segments, and each shared file that is wanted is there.
     pub fn is_full(&self) -> bool {
         self.missing(&self.lock()).is_none()
+    }
+
+    /// Says where shared files lie, on tmpfs. The folder is made anew: a previous life's files are in nobody's hands.
+    pub fn open_files(&self, folder: &Path) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let broken = |error: std::io::Error| Error::new(ErrorCode::Internal, format!("{}: {error}", folder.display()));
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(broken(error)),
+            _ => {}
+        }
+        std::fs::DirBuilder::new().mode(0o700).create(folder).map_err(broken)?;
+        self.folder
+            .set(folder.to_owned())
+            .map_err(|_| Error::new(ErrorCode::AlreadyExists, "shared files have a folder already"))
+    }
+
+    /// Removes the folder of shared files with all that is in it.
+    pub fn close_files(&self) {
+        let ready = {
+            let mut state = self.lock();
+            drop(state.files.want(std::iter::empty(), 0));
+            state.files.give_up()
+        };
+        drop(ready);
+        if let Some(folder) = self.folder.get() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+
+    /// Says which shared files will be asked for: one of each size is kept ready, as long as they are few.
+    pub fn want_files(&self, sizes: impl Iterator<Item = usize>) {
+        let most = usize::try_from(self.node.limit() / FILES_PART).unwrap_or(usize::MAX);
+        let dropped = self.lock().files.want(sizes, most);
+        drop(dropped);
+        self.changed.notify_one();
+    }
+
+    /// A shared file of exactly so many bytes, which counts for the instance and the node as a segment does.
+    pub fn take_file(&self, owner: &str, bytes: usize, instance: &Arc<Budget>) -> Result<Arc<SharedFile>> {
+        let whole = memfd::pages(bytes) as u64;
+        let charge = instance.charge(whole)?;
+        let ready = self.lock().files.take(bytes);
+        self.changed.notify_one();
+        let path = self.file_path(owner)?;
+        let file = match ready {
+            Some(mut file) => {
+                file.rename(path)?;
+                Arc::new(file)
+            }
+            None => {
+                let file = Arc::new(SharedFile::create(path, bytes, self.charge_node(whole)?)?);
+                let beside = Arc::downgrade(&file);
+                prefault_beside(bytes, move |offset| {
+                    let Some(file) = beside.upgrade() else { return false };
+                    file.populate(offset, STEP);
+                    true
+                });
+                file
+            }
+        };
+        file.hold(charge);
+        Ok(file)
+    }
+
+    fn file_path(&self, owner: &str) -> Result<PathBuf> {
+        let folder = self
+            .folder
+            .get()
+            .ok_or_else(|| Error::new(ErrorCode::Unsupported, "this node has no place for shared files"))?;
+        Ok(folder.join(format!("{owner}.{}", self.last_file.fetch_add(1, Ordering::Relaxed))))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -144,37 +233,62 @@ impl Pool {
     }
 
     fn make(&self, owner: &str, bytes: usize) -> Result<Arc<Segment>> {
-        let capacity = memfd::pages(bytes) as u64;
-        let charge = self.node.charge(capacity).or_else(|_| {
-            // What is kept ready counts as used: give it up before an instance goes without.
-            let mut state = self.lock();
-            state.given_up = Some(Instant::now());
-            let stock = std::mem::take(&mut state.ready);
-            drop(state);
-            drop(stock);
-            self.node.charge(capacity)
-        })?;
+        let charge = self.charge_node(memfd::pages(bytes) as u64)?;
         let segment = Arc::new(Segment::new(owner, bytes, charge)?);
-        if bytes >= PREFAULT_BESIDE {
-            let beside = Arc::downgrade(&segment);
-            // Without the thread, page faults do the same, only later.
-            let _ = std::thread::Builder::new().name("prefault-beside".into()).spawn(move || {
-                let mut offset = 0;
-                while let Some(segment) = beside.upgrade().filter(|segment| offset < segment.capacity()) {
-                    segment.populate(offset, STEP);
-                    offset += STEP;
-                }
-            });
-        }
+        let beside = Arc::downgrade(&segment);
+        prefault_beside(bytes, move |offset| {
+            let Some(segment) = beside.upgrade() else { return false };
+            segment.populate(offset, STEP);
+            true
+        });
         Ok(segment)
     }
 
-    fn missing(&self, state: &State) -> Option<usize> {
+    fn charge_node(&self, bytes: u64) -> Result<Charge> {
+        self.node.charge(bytes).or_else(|_| {
+            // What is kept ready counts as used: give it up before an instance goes without.
+            let mut state = self.lock();
+            state.given_up = Some(Instant::now());
+            let stock = (std::mem::take(&mut state.ready), state.files.give_up());
+            drop(state);
+            drop(stock);
+            self.node.charge(bytes)
+        })
+    }
+
+    fn missing(&self, state: &State) -> Option<Missing> {
         self.classes
             .iter()
             .find(|class| state.ready.get(&class.bytes).map_or(0, Vec::len) < class.count)
-            .map(|class| class.bytes)
+            .map(|class| Missing::Segment(class.bytes))
+            .or_else(|| state.files.missing().map(Missing::File))
     }
+}
+
+/// What is to be made ready, and its bytes.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    Segment(usize),
+    File(usize),
+}
+
+impl Missing {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Segment(bytes) | Self::File(bytes) => bytes,
+        }
+    }
+}
+
+/// Brings pages in by a thread of its own, a step at a time, until `populate` says that nobody needs them. Without the
+/// thread, page faults do the same, only later.
+fn prefault_beside(bytes: usize, populate: impl Fn(usize) -> bool + Send + 'static) {
+    if bytes < PREFAULT_BESIDE {
+        return;
+    }
+    let _ = std::thread::Builder::new()
+        .name("prefault-beside".into())
+        .spawn(move || (0..bytes).step_by(STEP).all(populate));
 }
 
 impl Drop for Pool {
@@ -201,32 +315,60 @@ fn refill(pool: &Weak<Pool>) {
         libc::setpriority(libc::PRIO_PROCESS, thread, 19);
     }
     loop {
-        let Some((bytes, charge)) = next_missing(pool) else { return };
-        let made = charge.and_then(|charge| Segment::new("pool", bytes, charge));
-        let segment = match made {
-            Ok(segment) => segment,
+        let Some((missing, charge)) = next_missing(pool) else { return };
+        let made = charge.and_then(|charge| match missing {
+            Missing::Segment(bytes) => refill_segment(pool, bytes, charge),
+            Missing::File(bytes) => refill_file(pool, bytes, charge),
+        });
+        match made {
+            Ok(true) => {}
+            Ok(false) => return,
             Err(error) => {
                 tracing::debug!(%error, "the pool is not refilled");
                 std::thread::sleep(Duration::from_millis(200));
-                continue;
             }
-        };
-        let mut offset = 0;
-        while offset < bytes {
-            if !wait_for_quiet(pool) {
-                return;
-            }
-            segment.populate(offset, STEP);
-            offset += STEP;
         }
-        let Some(strong) = pool.upgrade() else { return };
-        strong.lock().ready.entry(bytes).or_default().push(segment);
     }
+}
+
+/// Makes a segment ready; false when the pool is gone.
+fn refill_segment(pool: &Weak<Pool>, bytes: usize, charge: Charge) -> Result<bool> {
+    let segment = Segment::new("pool", bytes, charge)?;
+    if !populate_quietly(pool, bytes, |offset| segment.populate(offset, STEP)) {
+        return Ok(false);
+    }
+    let Some(pool) = pool.upgrade() else { return Ok(false) };
+    pool.lock().ready.entry(bytes).or_default().push(segment);
+    Ok(true)
+}
+
+/// Makes a shared file ready; false when the pool is gone.
+fn refill_file(pool: &Weak<Pool>, bytes: usize, charge: Charge) -> Result<bool> {
+    let Some(path) = pool.upgrade().map(|pool| pool.file_path("ready")) else { return Ok(false) };
+    let file = SharedFile::create(path?, bytes, charge)?;
+    if !populate_quietly(pool, bytes, |offset| file.populate(offset, STEP)) {
+        return Ok(false);
+    }
+    let Some(pool) = pool.upgrade() else { return Ok(false) };
+    let unwanted = pool.lock().files.keep(file);
+    drop(unwanted);
+    Ok(true)
+}
+
+/// A step at a time, while no start is in flight; false when the pool is gone.
+fn populate_quietly(pool: &Weak<Pool>, bytes: usize, populate: impl Fn(usize)) -> bool {
+    (0..bytes).step_by(STEP).all(|offset| {
+        let quiet = wait_for_quiet(pool);
+        if quiet {
+            populate(offset);
+        }
+        quiet
+    })
 }
 
 /// Waits until a class lacks a segment and no start is in flight; none when the pool is gone. The charge is drawn under
 /// the lock, so that after the stock was given up none of it comes back at once.
-fn next_missing(pool: &Weak<Pool>) -> Option<(usize, Result<Charge>)> {
+fn next_missing(pool: &Weak<Pool>) -> Option<(Missing, Result<Charge>)> {
     loop {
         if !wait_for_quiet(pool) {
             return None;
@@ -234,8 +376,8 @@ fn next_missing(pool: &Weak<Pool>) -> Option<(usize, Result<Charge>)> {
         let strong = pool.upgrade()?;
         let state = strong.lock();
         let pressed = state.given_up.is_some_and(|at| at.elapsed() < PRESSURE);
-        if let Some(bytes) = strong.missing(&state).filter(|_| !pressed) {
-            return Some((bytes, strong.node.charge(bytes as u64)));
+        if let Some(missing) = strong.missing(&state).filter(|_| !pressed) {
+            return Some((missing, strong.node.charge(memfd::pages(missing.bytes()) as u64)));
         }
         // Bounded, so that this thread does not keep the pool alive for ever.
         drop(strong.changed.wait_timeout(state, Duration::from_millis(200)));
@@ -333,6 +475,36 @@ mod tests {
         drop(guard);
         full(&pool);
         assert!(segment.file().as_raw_fd() >= 0);
+    }
+
+    #[test]
+    fn files_of_known_sizes_are_kept_ready_and_counted() {
+        let folder = PathBuf::from(format!("/dev/shm/headstart-unit-{}-pool", std::process::id()));
+        std::fs::create_dir_all(folder.join("left-by-a-previous-life")).unwrap();
+        let node = Budget::node(64 << 20);
+        let pool = Pool::new(&[], Arc::clone(&node)).unwrap();
+        assert_eq!(pool.take_file("i", 1, &Budget::instance(9999)).unwrap_err().code, ErrorCode::Unsupported);
+        pool.open_files(&folder).unwrap();
+        let names = || std::fs::read_dir(&folder).unwrap().count();
+        assert_eq!(names(), 0);
+        // The second does not fit beside the first into a quarter of the node's memory.
+        pool.want_files([9 << 20, 8 << 20, 4 << 20].into_iter());
+        full(&pool);
+        assert_eq!((names(), node.used()), (2, 13 << 20));
+        let budget = Budget::instance(10 << 20);
+        let guard = pool.start();
+        let file = pool.take_file("i-x", 9 << 20, &budget).unwrap();
+        assert_eq!((file.bytes(), budget.used(), node.used()), (9 << 20, 9 << 20, 13 << 20));
+        assert!(file.path().starts_with(&folder) && file.path().to_string_lossy().contains("i-x."));
+        let error = pool.take_file("i-x", 2 << 20, &budget).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InstanceMemoryFull);
+        let error = pool.take_file("i-y", 60 << 20, &Budget::instance(1 << 30)).unwrap_err();
+        assert_eq!((error.code, names()), (ErrorCode::NodeMemoryFull, 1), "what was ready was given up");
+        drop(guard);
+        drop(file);
+        assert_eq!(budget.used(), 0);
+        pool.close_files();
+        assert!(!folder.exists());
     }
 
     #[test]

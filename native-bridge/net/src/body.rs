@@ -20,10 +20,27 @@ pub trait BodySink: Send {
 
     /// The first `count` bytes of the last `space` have been written.
     fn filled(&mut self, count: usize);
+
+    /// Whether another process may take the memory that `space` gives away. Then only recv(2) may be given it, which fails
+    /// where there is none, and all else goes through `put`.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
+    /// Takes bytes that are here already, as many as there is room for: at least 1, and how many.
+    fn put(&mut self, bytes: &[u8]) -> headstart_base::Result<usize> {
+        let space = self.space()?;
+        let count = space.len().min(bytes.len());
+        space[..count].copy_from_slice(&bytes[..count]);
+        self.filled(count);
+        Ok(count)
+    }
 }
 
 /// Bytes of one recv(2): small enough that a fast peer does not hold the thread for long.
 const MAX_RECEIVE: u64 = 2 * 1024 * 1024;
+/// Decrypted bytes on their way to volatile memory.
+const DECRYPTED: usize = 64 * 1024;
 
 /// A connection in the middle of an answer. Each wait ends after `stall`.
 pub(crate) struct Receiver<'a> {
@@ -60,13 +77,10 @@ impl Receiver<'_> {
     /// Gives the sink bytes of a body.
     pub(crate) fn copy(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() {
-            let space = self.sink.space()?;
-            let count = space.len().min(bytes.len());
+            let count = self.sink.put(bytes)?;
             if count == 0 {
                 return Err(no_room().into());
             }
-            space[..count].copy_from_slice(&bytes[..count]);
-            self.sink.filled(count);
             bytes = &bytes[count..];
         }
         Ok(())
@@ -119,6 +133,9 @@ impl Receiver<'_> {
     async fn some(&mut self, limit: u64) -> Result<u64, Failure> {
         // A peer that is as fast as we are would never let us wait.
         tokio::task::coop::consume_budget().await;
+        if self.sink.is_volatile() && self.stream.is_encrypted() {
+            return self.some_decrypted(limit).await;
+        }
         let space = self.sink.space()?;
         if space.is_empty() {
             return Err(no_room().into());
@@ -127,8 +144,21 @@ impl Receiver<'_> {
         let receiving = self.stream.receive(&mut space[..limit]);
         let count = tokio::time::timeout_at(Instant::now() + self.stall, receiving)
             .await
-            .map_err(|_| Failure::timeout("the service stopped in the middle of its answer"))??;
+            .map_err(|_| stalled())?
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EFAULT) => Failure::from(no_memory()),
+                _ => Failure::from(error),
+            })?;
         self.sink.filled(count);
+        Ok(count as u64)
+    }
+
+    /// As `some`, where it is our code that would write.
+    async fn some_decrypted(&mut self, limit: u64) -> Result<u64, Failure> {
+        let mut bytes = vec![0; limit.min(DECRYPTED as u64) as usize];
+        let receiving = self.stream.receive(&mut bytes);
+        let count = tokio::time::timeout_at(Instant::now() + self.stall, receiving).await.map_err(|_| stalled())??;
+        self.copy(bytes.get(..count).unwrap_or_default())?;
         Ok(count as u64)
     }
 
@@ -146,9 +176,17 @@ impl Receiver<'_> {
             Ok(Ok(Taken::TooLong)) => Err(Failure::bad_reply("a line of it, or the trailers, are too long")),
             Ok(Ok(Taken::Closed(_))) => Err(Failure::truncated("the connection was closed before its end")),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::timeout("the service stopped in the middle of its answer")),
+            Err(_) => Err(stalled()),
         }
     }
+}
+
+fn stalled() -> Failure {
+    Failure::timeout("the service stopped in the middle of its answer")
+}
+
+fn no_memory() -> Error {
+    Error::new(ErrorCode::Protocol, "the application has cut the file that the body goes to")
 }
 
 fn no_room() -> Error {

@@ -64,6 +64,11 @@ impl Stream {
         Self { kind: Kind::Tls(Mutex::new(Box::new(tls))), permit }
     }
 
+    /// Whether bytes are decrypted here, so that it is not recv(2) that writes them to where they go.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.kind, Kind::Tls(_))
+    }
+
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Plain(tcp) => tcp.peer_addr().ok(),

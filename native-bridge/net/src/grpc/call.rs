@@ -180,10 +180,7 @@ fn told(headers: &HeaderMap) -> Vec<(String, String)> {
 
 fn copy(mut bytes: &[u8], sink: &mut dyn BodySink) -> Attempt<()> {
     while !bytes.is_empty() {
-        let space = sink.space()?;
-        let count = space.len().min(bytes.len());
-        space[..count].copy_from_slice(&bytes[..count]);
-        sink.filled(count);
+        let count = sink.put(bytes)?;
         bytes = &bytes[count..];
         if count == 0 {
             return Err(Failure::from(headstart_base::Error::new(
