@@ -33,3 +33,4 @@ const flagEnd :UInt32 = 32;          # respond: the last piece
 const flagError :UInt32 = 64;        # respond: the handler failed, payload says how
 const flagLengthKnown :UInt32 = 128; # answers: total is final
 const flagNoFd :UInt32 = 256;        # requests: no fd beside the answer, this program looks its segment up itself
+const flagFile :UInt32 = 512;        # answers: the bytes lie in the file whose path is the payload; no fd

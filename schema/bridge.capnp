@@ -87,9 +87,13 @@ struct Function {
   share @13 :List(Text);           # requests whose replies runs of its initscript share: "GET s3://models/*"
   shareTtlMillis @14 :UInt32;      # how old a shared reply may be; 0: only those that ask at one time share
   image @15 :Text;                 # "registry/name@sha256:<hex>": the sandbox's files, in the place of `base`; empty: none
+  files @16 :List(SharedFile);     # that the bridge makes for each instance, and receives replies into
 }
 
 struct Pair { name @0 :Text; value @1 :Text; }
+
+struct SharedFile { path @0 :Text; bytes @1 :UInt64; }
+# path: in the sandbox. The application opens, maps and writes it as any file.
 
 struct Limits {
   memory @0 :UInt64;               # of the sandbox
@@ -148,6 +152,7 @@ struct Op {
     void @7 :MsgId;                # a published message is not to be served any more
     transfer @8 :Transfer;         # TransferConn of the script: the application may get the connection
     adopt @9 :Adopt;               # GetConn of the script: what the application handed over becomes a connection of the script
+    withdraw @10 :Withdraw;        # what was handed over can be had no more: unless somebody has it by now, it is closed
   }
 }
 
@@ -158,12 +163,18 @@ struct Transfer { id @0 :MsgId; address @1 :Text; conn @2 :UInt32; }
 
 struct Adopt { conn @0 :UInt32; id @1 :MsgId; address @2 :Text; }
 
+struct Withdraw { id @0 :MsgId; address @1 :Text; ofApp @2 :Bool; }
+# ofApp: what the application handed over, else what the script did. Who asks for it later hears `voided`.
+
 struct Send {
   conn @0 :UInt32;
   rpc @1 :MsgId;
   request @2 :Data;
   # The protocol's own request. HTTP and S3: "VERB path\n", header lines "name: value\n", "\n", body.
   timeoutMillis @3 :UInt32;        # 0: the function's rpcTimeoutMillis
+  place @4 :Text;                  # "file:/path" of one of the function's files: the reply goes there; empty: private memory
+  placeOffset @5 :UInt64;          # where in the file
+  placeRoom @6 :UInt64;            # how many bytes at most; 0: up to the file's end
 }
 
 struct Message {
@@ -189,6 +200,7 @@ struct Reply {
   inlined @4 :Data;                # the body, when it is at most 16 KiB
   headers @5 :List(Pair);          # etag, content-type, content-length, last-modified, content-range
   attempts @6 :UInt16;
+  place @7 :Text;                  # "file:/path" when the body lies in a file of the application's, from `offset`
 }
 
 struct Event {
@@ -224,6 +236,7 @@ struct Event {
     rpcShared @28 :RpcShared;      # in the place of rpcSent: another run of the function has asked for it
     imagePulled @29 :ImagePulled;  # the last byte of the image has come; of one that the node had, neither this nor the next
     imageUnpacked @30 :UInt64;     # its files are there, so many bytes
+    connReleased @31 :ConnRef;     # a connection that was handed over and that nobody had taken when it was withdrawn: it is closed
   }
 }
 

@@ -59,6 +59,10 @@ interface Initscript {
 
   deadline @15 (millis :UInt32) -> ();
   # The longest that each later call that waits, and each RPC sent later, may take. 0: the manifest's limits alone.
+
+  sendRpcTo @16 (conn :UInt32, rpc :UInt64, request :Data, place :Text, offset :UInt32, room :UInt32) -> ();
+  # As sendRpc, and says where the reply's body goes: place is "file:/path" of one of the manifest's files. It is received there,
+  # from offset, and has at most room bytes (0: up to the file's end). No two replies have a byte of a place in common.
 }
 
 struct ReplyInfo {
