@@ -4,6 +4,7 @@
 //! below one of the sandboxes' own (their mount points). docs/images.md tells how.
 
 mod archive;
+mod artifact;
 mod config;
 mod failure;
 mod frames;
@@ -18,6 +19,7 @@ mod scratch;
 mod store;
 mod unpack;
 
+pub use artifact::{Downloaded, Format, Script};
 pub use config::{Bounds, ImageConfig, Registry};
 pub use manifest::Defaults;
 pub use pull::Pulled;

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::config::Bounds;
 use crate::layer::{self, Made};
 use crate::manifest::{Record, check, read_config};
-use crate::registry::Registries;
+use crate::registry::{CONFIG_BYTES, Registries};
 
 /// Layers of one image that are fetched at one time.
 const AT_ONCE: usize = 4;
@@ -53,7 +53,7 @@ async fn fetch(
 ) -> Result<(Record, Vec<Made>, Pulled)> {
     let manifest = registries.manifest(reference).await?;
     check(&manifest, &bounds)?;
-    let config = registries.small(reference, &manifest.config).await?;
+    let config = registries.small(reference, &manifest.config, CONFIG_BYTES).await?;
     let (ids, defaults) = read_config(&config, manifest.layers.len())?;
 
     let mut bytes: Vec<Option<u64>> = ids.iter().map(|id| known(id)).collect();

@@ -1,5 +1,7 @@
 //! The registries that the node names, and what is asked of them.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Result};
@@ -15,11 +17,16 @@ use crate::failure::{invalid, pull};
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces.
 const STALL: Duration = Duration::from_secs(30);
-/// Of an image's configuration.
-const CONFIG_BYTES: u64 = 4 << 20;
+/// Of a configuration.
+pub(crate) const CONFIG_BYTES: u64 = 4 << 20;
 
 pub(crate) struct Registries {
     client: Client,
+    /// Has no credentials, not even anonymous ones: the client asks a registry before each request whether it wants a token, as
+    /// long as it has none. That is a round trip more for each blob of a registry that wants none.
+    open: Client,
+    /// The registries that want a token for blobs.
+    closed: Mutex<HashSet<String>>,
     known: Vec<Registry>,
 }
 
@@ -27,17 +34,19 @@ impl Registries {
     pub(crate) fn new(known: Vec<Registry>) -> Result<Self> {
         // An error says that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = known.iter().filter(|registry| registry.plain).map(|registry| registry.host.clone()).collect();
-        let client = Client::try_from(ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(plain),
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(STALL),
-            user_agent: "headstart",
-            ..ClientConfig::default()
-        });
-        let client =
-            client.map_err(|error| Error::new(ErrorCode::Internal, format!("the registries' client: {error}")))?;
-        Ok(Self { client, known })
+        let plain = || known.iter().filter(|registry| registry.plain).map(|registry| registry.host.clone()).collect();
+        let client = || {
+            let config = ClientConfig {
+                protocol: ClientProtocol::HttpsExcept(plain()),
+                connect_timeout: Some(CONNECT),
+                read_timeout: Some(STALL),
+                user_agent: "headstart",
+                ..ClientConfig::default()
+            };
+            let failed = |error| Error::new(ErrorCode::Internal, format!("the registries' client: {error}"));
+            Client::try_from(config).map_err(failed)
+        };
+        Ok(Self { client: client()?, open: client()?, closed: Mutex::default(), known })
     }
 
     /// Reads "registry/name@sha256:…" or "registry/name:tag". The registry must be one of the node's.
@@ -82,13 +91,30 @@ impl Registries {
         reference: &Reference,
         blob: &OciDescriptor,
     ) -> Result<oci_client::client::SizedStream> {
-        self.client.pull_blob_stream(reference, blob.digest.as_str()).await.map_err(|error| refused(reference, &error))
+        let digest = blob.digest.as_str();
+        if !self.closed().contains(reference.registry()) {
+            match self.open.pull_blob_stream(reference, digest).await {
+                Err(OciDistributionError::UnauthorizedError { .. }) => {
+                    self.closed().insert(reference.registry().to_owned());
+                }
+                outcome => return outcome.map_err(|error| refused(reference, &error)),
+            }
+        }
+        // A bridge that has just started has asked for no manifest before.
+        self.client.store_auth_if_needed(reference.resolve_registry(), &RegistryAuth::Anonymous).await;
+        self.client.pull_blob_stream(reference, digest).await.map_err(|error| refused(reference, &error))
     }
 
-    /// A blob as a whole, verified.
-    pub(crate) async fn small(&self, reference: &Reference, blob: &OciDescriptor) -> Result<Vec<u8>> {
-        let size = u64::try_from(blob.size).ok().filter(|size| *size <= CONFIG_BYTES);
-        let size = size.ok_or_else(|| invalid(format!("{reference} has a configuration of {} bytes", blob.size)))?;
+    fn closed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A blob of at most `most` bytes as a whole, verified.
+    pub(crate) async fn small(&self, reference: &Reference, blob: &OciDescriptor, most: u64) -> Result<Vec<u8>> {
+        let size = u64::try_from(blob.size).ok().filter(|size| *size <= most);
+        let size = size.ok_or_else(|| {
+            invalid(format!("{reference} has a blob of {} bytes: at most {most} are allowed", blob.size))
+        })?;
         let mut bytes = Vec::new();
         crate::layer::receive(self, reference, blob, size, |piece| {
             bytes.extend_from_slice(&piece);

@@ -12,6 +12,7 @@ use headstart_base::{Error, ErrorCode, Result};
 use oci_client::Reference;
 use serde::Serialize;
 
+use crate::artifact::{self, Downloaded, Script};
 use crate::config::ImageConfig;
 use crate::failure::disk;
 use crate::layer::Made;
@@ -117,6 +118,16 @@ impl Store {
     pub async fn resolve(&self, reference: &str) -> Result<String> {
         let reference = self.inner.registries.reference(reference)?;
         Ok(self.inner.registries.resolve(&reference).await?.whole())
+    }
+
+    /// An initscript that is an artifact, as its registry has it now.
+    pub async fn find_script(&self, artifact: &str) -> Result<Script> {
+        artifact::find(&self.inner.registries, artifact).await
+    }
+
+    /// The bytes of an artifact's initscript, from its registry: of this digest and length.
+    pub async fn download_script(&self, artifact: &str, digest: &str, bytes: u64) -> Result<Downloaded> {
+        artifact::download(&self.inner.registries, artifact, digest, bytes).await
     }
 
     /// The image, pulled if it is not there: then also what that took. Those who ask for one at one time wait for one pull,

@@ -1,152 +1,19 @@
 //! Images against Debian's docker-registry, honest and hostile. As root: overlays are mounted.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
 use headstart_base::ErrorCode;
-use headstart_image::{Bounds, ImageConfig, Registry, Store};
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference, RegistryOperation};
+use headstart_image::{ImageConfig, Store};
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
-/// A registry of our own, gone with the test.
-struct Served {
-    child: Child,
-    folder: TempDir,
-    host: String,
-}
-
-impl Served {
-    async fn start() -> Self {
-        // An error says that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = json!({
-            "version": "0.1",
-            "log": { "level": "error" },
-            "storage": { "filesystem": { "rootdirectory": folder.path().join("data") } },
-            "http": { "addr": format!("127.0.0.1:{port}") },
-            "validation": { "manifests": { "urls": { "allow": ["."] } } },
-        });
-        let file = folder.path().join("config.yml");
-        fs::write(&file, config.to_string()).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("Debian's docker-registry is installed");
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Self { child, folder, host: format!("127.0.0.1:{port}") }
-    }
-
-    /// Pushes an image, and gives its reference. `change` may make its manifest another one.
-    async fn push(&self, name: &str, layers: &[Layer], change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let client = Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
-        let reference: Reference = format!("{}/{name}:latest", self.host).parse().unwrap();
-        client.auth(&reference, &RegistryAuth::Anonymous, RegistryOperation::Push).await.unwrap();
-        let config = json!({
-            "architecture": "amd64", "os": "linux",
-            "config": { "Env": ["GREETING=hello"], "Cmd": ["/bin/true"] },
-            "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| digest(&layer.plain)).collect::<Vec<_>>() },
-        });
-        let config = config.to_string().into_bytes();
-        for blob in layers.iter().map(|layer| &layer.packed).chain([&config]) {
-            client.push_blob(&reference, blob.clone(), &digest(blob)).await.unwrap();
-        }
-        let descriptor =
-            |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
-        let mut manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-            "layers": layers.iter().map(|layer| descriptor(layer.kind, &layer.packed)).collect::<Vec<_>>(),
-        });
-        change(&mut manifest);
-        let bytes = manifest.to_string().into_bytes();
-        let kind = "application/vnd.oci.image.manifest.v1+json".parse().unwrap();
-        client.push_manifest_raw(&reference, bytes.clone(), kind).await.unwrap();
-        format!("{}/{name}@{}", self.host, digest(&bytes))
-    }
-
-    /// The registry's own file of a blob.
-    fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.strip_prefix("sha256:").unwrap();
-        self.folder.path().join("data/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
-    }
-
-    fn config(&self, folder: &Path) -> ImageConfig {
-        ImageConfig {
-            folder: folder.join("images"),
-            most_bytes: 1 << 30,
-            registries: vec![Registry { host: self.host.clone(), plain: true }],
-            bounds: Bounds { entries: 1000, bytes: 16 << 20, time: Duration::from_secs(20), ..Bounds::default() },
-        }
-    }
-
-    fn open(&self, folder: &Path) -> Store {
-        fs::create_dir_all(folder.join("images")).unwrap();
-        fs::create_dir_all(folder.join("top/app")).unwrap();
-        Store::open(self.config(folder), folder.join("top")).unwrap()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A node's folder; its mounts end with the test.
-struct State(TempDir);
-
-impl State {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path().join("images").join(folder)).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-    }
-
-    /// Files are removed behind the back of who asked.
-    async fn is_empty_soon(&self) {
-        let all = || ["layers", "roots", "records"].map(|folder| self.names(folder));
-        for _ in 0..100 {
-            if all().iter().all(Vec::is_empty) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("left: {:?}", all());
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        for entry in fs::read_dir(self.path().join("images/roots")).into_iter().flatten().flatten() {
-            let _ = nix::mount::umount2(&entry.path(), nix::mount::MntFlags::MNT_DETACH);
-        }
-    }
-}
+use crate::common::{MANIFEST, Served, State, descriptor, digest};
 
 struct Layer {
     plain: Vec<u8>,
@@ -154,9 +21,23 @@ struct Layer {
     kind: &'static str,
 }
 
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+/// Pushes an image, and gives its reference. `change` may make its manifest another one.
+async fn push(served: &Served, name: &str, layers: &[Layer], change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let config = json!({
+        "architecture": "amd64", "os": "linux",
+        "config": { "Env": ["GREETING=hello"], "Cmd": ["/bin/true"] },
+        "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| digest(&layer.plain)).collect::<Vec<_>>() },
+    });
+    let config = config.to_string().into_bytes();
+    let mut manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+        "layers": layers.iter().map(|layer| descriptor(layer.kind, &layer.packed)).collect::<Vec<_>>(),
+    });
+    change(&mut manifest);
+    let blobs: Vec<&[u8]> = layers.iter().map(|layer| layer.packed.as_slice()).chain([config.as_slice()]).collect();
+    served.push(name, &blobs, &manifest).await
 }
 
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -188,7 +69,7 @@ fn plain(files: &[(&str, &[u8])]) -> Layer {
 async fn an_image_is_pulled_once_kept_and_dropped() {
     let (served, state) = (Served::start().await, State::new());
     let layers = [gzip(&[("etc/a", b"one"), ("etc/b", b"two")]), plain(&[("etc/.wh.a", b""), ("etc/c", b"three")])];
-    let reference = served.push("two", &layers, |_| {}).await;
+    let reference = push(&served, "two", &layers, |_| {}).await;
     let store = served.open(state.path());
     let tag = format!("{}/two:latest", served.host);
     assert_eq!(store.resolve(&tag).await.unwrap(), reference);
@@ -233,8 +114,8 @@ async fn an_image_is_pulled_once_kept_and_dropped() {
 async fn what_is_not_used_is_collected() {
     let (served, state) = (Served::start().await, State::new());
     let shared = || gzip(&[("shared", &[1; 1000])]);
-    let one = served.push("one", &[shared(), gzip(&[("own", &[2; 5000])])], |_| {}).await;
-    let two = served.push("two", &[shared(), gzip(&[("own", &[3; 5000])])], |_| {}).await;
+    let one = push(&served, "one", &[shared(), gzip(&[("own", &[2; 5000])])], |_| {}).await;
+    let two = push(&served, "two", &[shared(), gzip(&[("own", &[3; 5000])])], |_| {}).await;
     fs::create_dir_all(state.path().join("images")).unwrap();
     fs::create_dir_all(state.path().join("top")).unwrap();
     let config = ImageConfig { most_bytes: 10_000, ..served.config(state.path()) };
@@ -246,7 +127,7 @@ async fn what_is_not_used_is_collected() {
     drop(held);
     drop(other);
     // A pull collects.
-    let three = served.push("three", &[gzip(&[("own", &[4; 100])])], |_| {}).await;
+    let three = push(&served, "three", &[gzip(&[("own", &[4; 100])])], |_| {}).await;
     let kept = store.get(&three).await.unwrap().0;
     let listed: Vec<String> = store.list().into_iter().map(|listed| listed.reference).collect();
     assert!(listed.contains(&two) && !listed.contains(&one), "{listed:?}");
@@ -263,8 +144,8 @@ async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
     let layer = |name: &str| plain(&[(name, &big)]);
     let truncated = layer("truncated");
     let altered = layer("altered");
-    let truncated_image = served.push("truncated", &[gzip(&[("fine", b"x")]), layer("truncated")], |_| {}).await;
-    let altered_image = served.push("altered", &[layer("altered")], |_| {}).await;
+    let truncated_image = push(&served, "truncated", &[gzip(&[("fine", b"x")]), layer("truncated")], |_| {}).await;
+    let altered_image = push(&served, "altered", &[layer("altered")], |_| {}).await;
     fs::write(served.blob(&digest(&truncated.packed)), &truncated.packed[..200_000]).unwrap();
     let mut other = altered.packed.clone();
     other[100_000] ^= 1;
@@ -273,22 +154,22 @@ async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
     let bomb = vec![0; 17 << 20];
     let many: Vec<String> = (0..1001).map(|number| format!("f{number}")).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let longer = served.push("longer", &[layer("a")], |it| it["layers"][0]["size"] = json!(1000)).await;
-    let shorter = served.push("shorter", &[layer("b")], |it| it["layers"][0]["size"] = json!(10_000_000)).await;
-    let huge = served.push("huge", &[layer("c")], |it| it["layers"][0]["size"] = json!(1_u64 << 40)).await;
-    let negative = served.push("negative", &[layer("d")], |it| it["layers"][0]["size"] = json!(-1)).await;
-    let kind = served.push("kind", &[layer("e")], |it| it["layers"][0]["mediaType"] = json!("text/plain")).await;
+    let longer = push(&served, "longer", &[layer("a")], |it| it["layers"][0]["size"] = json!(1000)).await;
+    let shorter = push(&served, "shorter", &[layer("b")], |it| it["layers"][0]["size"] = json!(10_000_000)).await;
+    let huge = push(&served, "huge", &[layer("c")], |it| it["layers"][0]["size"] = json!(1_u64 << 40)).await;
+    let negative = push(&served, "negative", &[layer("d")], |it| it["layers"][0]["size"] = json!(-1)).await;
+    let kind = push(&served, "kind", &[layer("e")], |it| it["layers"][0]["mediaType"] = json!("text/plain")).await;
     let wrong = [layer("f")];
-    let packing = served.push("packing", &wrong, |it| {
+    let packing = push(&served, "packing", &wrong, |it| {
         it["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip");
     });
     let packing = packing.await;
     let mut lie = gzip(&[("g", b"x")]);
     lie.plain = b"another".to_vec();
-    let lie = served.push("lie", &[lie], |_| {}).await;
-    let bomb = served.push("bomb", &[gzip(&[("zeros", &bomb)])], |_| {}).await;
-    let many = served.push("many", &[gzip(&many)], |_| {}).await;
-    let escape = served.push("escape", &[gzip(&[("../../../escape", b"x")])], |_| {}).await;
+    let lie = push(&served, "lie", &[lie], |_| {}).await;
+    let bomb = push(&served, "bomb", &[gzip(&[("zeros", &bomb)])], |_| {}).await;
+    let many = push(&served, "many", &[gzip(&many)], |_| {}).await;
+    let escape = push(&served, "escape", &[gzip(&[("../../../escape", b"x")])], |_| {}).await;
     for (image, code) in [
         (&truncated_image, ErrorCode::ImageInvalid),
         (&altered_image, ErrorCode::ImageInvalid),
@@ -322,8 +203,8 @@ async fn an_image_that_cannot_be_mounted_leaves_nothing() {
     let (served, state) = (Served::start().await, State::new());
     let store = served.open(state.path());
     let shared = || gzip(&[("shared", b"x")]);
-    let one = served.push("one", &[shared()], |_| {}).await;
-    let two = served.push("two", &[shared(), gzip(&[("own", b"y")])], |_| {}).await;
+    let one = push(&served, "one", &[shared()], |_| {}).await;
+    let two = push(&served, "two", &[shared(), gzip(&[("own", b"y")])], |_| {}).await;
     let top = state.path().join("top");
     let away = state.path().join("away");
     fs::rename(&top, &away).unwrap();
@@ -349,10 +230,10 @@ async fn nobody_is_asked_whom_an_image_names() {
     elsewhere.set_nonblocking(true).unwrap();
     let urls = json!([format!("http://{}/secret", elsewhere.local_addr().unwrap())]);
     let layer = gzip(&[("a", b"x")]);
-    let of_layer = served.push("layer", &[gzip(&[("a", b"x")])], |it| it["layers"][0]["urls"] = urls.clone()).await;
+    let of_layer = push(&served, "layer", &[gzip(&[("a", b"x")])], |it| it["layers"][0]["urls"] = urls.clone()).await;
     let mut config = String::new();
     let other = [gzip(&[("b", b"y")])];
-    let of_config = served.push("config", &other, |it| {
+    let of_config = push(&served, "config", &other, |it| {
         it["config"]["urls"] = urls.clone();
         config = it["config"]["digest"].as_str().unwrap().to_owned();
     });
@@ -372,7 +253,7 @@ async fn a_pull_that_nobody_waits_for_any_more_leaves_nothing() {
     let (served, state) = (Served::start().await, State::new());
     let store = served.open(state.path());
     let content: Vec<u8> = (0..8_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let reference = served.push("large", &[gzip(&[("content", &content)])], |_| {}).await;
+    let reference = push(&served, "large", &[gzip(&[("content", &content)])], |_| {}).await;
     for millis in [0, 1, 3, 10, 20] {
         let _ = tokio::time::timeout(Duration::from_millis(millis), store.get(&reference)).await;
     }

@@ -1,0 +1,102 @@
+//! Initscripts as artifacts of a registry: one layer, which is the script as it was built, and a configuration that tells of it.
+//!
+//! Nothing of them is kept here. What a start needs is a blob whose digest was told at deploy: one request, without a manifest.
+
+use std::time::Duration;
+
+use headstart_base::{Error, ErrorCode, Nanos, Result, now};
+use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use serde::Serialize;
+
+use crate::failure::invalid;
+use crate::registry::{CONFIG_BYTES, Registries, hex_of};
+
+const CONFIG: &str = "application/vnd.headstart.initscript.config.v1+json";
+const WASM: &str = "application/vnd.headstart.initscript.v1.wasm";
+const JS: &str = "application/vnd.headstart.initscript.v1.js";
+/// Of a script: more than a runner takes.
+const MOST_BYTES: u64 = 4 << 20;
+/// Of one download.
+const TIME: Duration = Duration::from_secs(60);
+
+/// An initscript that a registry has.
+#[derive(Debug, Serialize)]
+pub struct Script {
+    /// "registry/name@sha256:…".
+    pub artifact: String,
+    /// Of its one layer: "sha256:…".
+    pub digest: String,
+    pub bytes: u64,
+    pub format: Format,
+    /// Its configuration, JSON that nobody has looked into.
+    pub config: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Wasm,
+    Js,
+}
+
+/// A script's bytes, verified, and what it took to have them.
+#[derive(Debug)]
+pub struct Downloaded {
+    pub content: Vec<u8>,
+    pub begun_at: Nanos,
+    pub done_at: Nanos,
+}
+
+/// What the registry says of "registry/name:tag" or "registry/name@sha256:…".
+pub(crate) async fn find(registries: &Registries, text: &str) -> Result<Script> {
+    let reference = registries.reference(text)?;
+    let reference = registries.resolve(&reference).await?;
+    let manifest = registries.manifest(&reference).await?;
+    let (layer, format) = check(&manifest)?;
+    let config = registries.small(&reference, &manifest.config, CONFIG_BYTES).await?;
+    let config = String::from_utf8(config).map_err(|_| invalid("the initscript's configuration is no text"))?;
+    let bytes = size_of(layer)?;
+    Ok(Script { artifact: reference.whole(), digest: layer.digest.clone(), bytes, format, config })
+}
+
+/// The bytes of an artifact's layer.
+pub(crate) async fn download(registries: &Registries, artifact: &str, digest: &str, bytes: u64) -> Result<Downloaded> {
+    let begun_at = now();
+    let reference = registries.reference(artifact)?;
+    let size = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let blob = OciDescriptor { digest: digest.to_owned(), size, ..OciDescriptor::default() };
+    if hex_of(digest).is_none() {
+        return Err(Error::new(ErrorCode::InvalidArgument, format!("{digest:.80} is no SHA-256 digest")));
+    }
+    let received = tokio::time::timeout(TIME, registries.small(&reference, &blob, MOST_BYTES)).await;
+    let content = received.map_err(|_| crate::failure::pull(format!("{reference} is not here after 60 s")))??;
+    Ok(Downloaded { content, begun_at, done_at: now() })
+}
+
+/// The one layer, and its format.
+fn check(manifest: &OciImageManifest) -> Result<(&OciDescriptor, Format)> {
+    if manifest.config.media_type != CONFIG {
+        return Err(invalid(format!(
+            "it is no initscript: its configuration is of type {:.100}",
+            manifest.config.media_type
+        )));
+    }
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(invalid(format!("an initscript is one layer, not {}", manifest.layers.len())));
+    };
+    let format = match layer.media_type.as_str() {
+        WASM => Format::Wasm,
+        JS => Format::Js,
+        other => return Err(invalid(format!("the initscript is of type {other:.100}"))),
+    };
+    if hex_of(&layer.digest).is_none() {
+        return Err(invalid("the initscript has no SHA-256 digest"));
+    }
+    size_of(layer)?;
+    Ok((layer, format))
+}
+
+fn size_of(layer: &OciDescriptor) -> Result<u64> {
+    let size = u64::try_from(layer.size).ok().filter(|size| *size <= MOST_BYTES);
+    size.ok_or_else(|| invalid(format!("the initscript has {} bytes: at most {MOST_BYTES} are allowed", layer.size)))
+}
