@@ -168,6 +168,7 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let sandboxes = SandboxConfig {
         runsc: config.runsc.clone(),
         bwrap: config.bwrap.clone(),
+        workerd: config.runner.as_ref().map(|runner| runner.workerd.clone()),
         state_dir: config.state_dir.clone(),
         run_dir: config.run_dir.clone(),
         subnet: config.net.subnet.clone(),

@@ -1,17 +1,15 @@
-//! The box around workerd: bubblewrap, seccomp, resource limits and a cgroup.
-//!
-//! workerd sees /usr/lib, its own binary, its configuration and its socket's folder; it has no network but unix
-//! sockets, no capability, and is nobody. What it runs is hostile, and workerd by itself is no sandbox.
+//! The runner in its box (`headstart_sandbox::Workerd`), with its resource limits and its cgroup. It sees its configuration
+//! and its socket's folder.
 
 use crate::config::{RunnerConfig, group};
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_sandbox::{Cgroup, Hierarchies, Launch, Limits, filter, tag};
+use headstart_sandbox::{Cgroup, Hierarchies, Launch, Limits, Mount, Workerd, filter, tag};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// User and group of workerd.
 pub(crate) const NOBODY: u32 = 65534;
@@ -19,7 +17,6 @@ const DATA_LIMIT: u64 = 1 << 30;
 const MEMORY_LIMIT: u64 = 2 << 30;
 const FILE_LIMIT: u64 = 4096;
 const PIDS: u32 = 256;
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A handle of the runner's cgroup, made anew for each runner.
 pub(crate) fn cgroup(config: &RunnerConfig, number: u32, hierarchies: &Hierarchies) -> Result<Cgroup> {
@@ -39,39 +36,21 @@ pub(crate) fn launch(config: &RunnerConfig, number: u32, cgroup: &Cgroup) -> Res
         Error::new(ErrorCode::InvalidArgument, message)
     })?;
     let filter = filter(&[libc::AF_UNIX])?;
-    let mut command = Command::new(&config.bwrap);
-    command.args(["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"]);
-    command.args(["--hostname", "runner", "--die-with-parent", "--new-session", "--clearenv"]);
-    command.args([
-        "--cap-drop",
-        "ALL",
-        "--cap-add",
-        "CAP_SETUID",
-        "--cap-add",
-        "CAP_SETGID",
-        "--cap-add",
-        "CAP_SETPCAP",
-    ]);
-    // Folders that bubblewrap makes on its way to a mount point would be closed to nobody.
-    for folder in ["/usr", "/usr/bin", "/etc", "/etc/ssl", "/etc/ssl/certs", "/run"] {
-        command.args(["--perms", "0755", "--dir", folder]);
-    }
-    command.args(["--ro-bind", "/usr/lib", "/usr/lib", "--ro-bind-try", "/usr/lib64", "/usr/lib64"]);
-    command.args(["--ro-bind", "/usr/bin/setpriv", "/usr/bin/setpriv"]);
-    command.args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
-    command.args(["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]);
-    // workerd does not start without, though it never gets to use them.
-    command.args(["--ro-bind-try", CERTIFICATES, CERTIFICATES]);
-    command.arg("--ro-bind").arg(&config.workerd).arg("/workerd");
-    command.arg("--ro-bind").arg(&dir).arg("/dist");
-    command.arg("--bind").arg(&sockets).arg("/run/runner");
-    command.args(["--remount-ro", "/", "--chdir", "/run/runner", "--seccomp", &filter.as_raw_fd().to_string()]);
-    let nobody = NOBODY.to_string();
-    command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-    command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
-    command.args(["--", "/workerd", "serve", "--experimental"]).arg(Path::new("/dist").join(inside));
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
-    let mut launch = Launch::new(command);
+    let mounts = [
+        Mount { from: &dir, to: "/dist", writable: false },
+        Mount { from: &sockets, to: "/run/runner", writable: true },
+    ];
+    let boxed = Workerd {
+        bwrap: &config.bwrap,
+        workerd: &config.workerd,
+        hostname: "runner",
+        mounts: &mounts,
+        folder: "/run/runner",
+        filter: filter.as_raw_fd(),
+        network: true,
+    };
+    let file = Path::new("/dist").join(inside);
+    let mut launch = Launch::new(boxed.serve([OsStr::new("--experimental"), file.as_os_str()]));
     let data = if config.data_limit > 0 { config.data_limit } else { DATA_LIMIT };
     launch.limits = vec![(libc::RLIMIT_DATA, data), (libc::RLIMIT_CORE, 0), (libc::RLIMIT_NOFILE, FILE_LIMIT)];
     launch.cgroup = cgroup.doors()?;

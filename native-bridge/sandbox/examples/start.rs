@@ -15,6 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sandboxes = Sandboxes::new(SandboxConfig {
         runsc: "runsc".into(),
         bwrap: "bwrap".into(),
+        workerd: None,
         state_dir: folder.join("state"),
         run_dir: folder.join("run"),
         subnet: "10.213.0.0/16".into(),

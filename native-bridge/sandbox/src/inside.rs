@@ -48,7 +48,7 @@ impl Inside {
         let Some(live) = self.live.upgrade() else { return false };
         let Some(relative) = path.strip_prefix('/').filter(|relative| !relative.is_empty()) else { return false };
         match live.isolation() {
-            Isolation::Bubblewrap => match self.main_process().await {
+            Isolation::Bubblewrap | Isolation::Wasm => match self.main_process().await {
                 Ok(Some(main)) => exists_below(&Path::new("/proc").join(main.to_string()).join("root"), relative),
                 _ => false,
             },
@@ -67,7 +67,7 @@ impl Inside {
         }
         let live = self.live.upgrade().ok_or_else(gone)?;
         match live.isolation() {
-            Isolation::Bubblewrap => {
+            Isolation::Bubblewrap | Isolation::Wasm => {
                 let main = self.main_process().await?.ok_or_else(gone)?;
                 let process = pidfd(main)?;
                 // One that was another's by the time it was opened is not in the group.

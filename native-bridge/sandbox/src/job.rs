@@ -3,7 +3,7 @@
 use crate::base::{APP, Base, HOSTS, NOBODY};
 use crate::failure::{failed, invalid, unsupported};
 use crate::names::is_plain;
-use crate::spec::Spec;
+use crate::spec::{Isolation, Spec};
 use headstart_base::Result;
 use std::fmt::Write;
 use std::fs;
@@ -35,7 +35,7 @@ impl Job {
         if spec.image.is_none() && spec.base != "host" {
             return Err(unsupported(format!("base {:?}: this node has the base \"host\" only", spec.base)));
         }
-        if spec.command.first().is_none_or(String::is_empty) {
+        if spec.isolation != Isolation::Wasm && spec.command.first().is_none_or(String::is_empty) {
             return Err(invalid("the command is empty"));
         }
         let texts = spec.command.len() + spec.env.len() + spec.hosts.len();

@@ -1,5 +1,5 @@
-//! Sandboxes for applications: gVisor and bubblewrap, each in a network namespace, a cgroup and a view of the file
-//! system of its own. docs/sandbox.md tells how.
+//! Sandboxes for applications: gVisor, bubblewrap and workerd isolates, each in a network namespace, a cgroup and a view
+//! of the file system of its own. docs/sandbox.md tells how.
 
 mod base;
 mod bind;
@@ -9,6 +9,7 @@ mod failure;
 mod gvisor;
 mod image;
 mod inside;
+mod isolate;
 mod job;
 mod lines;
 mod names;
@@ -21,6 +22,7 @@ mod sandboxes;
 mod seccomp;
 mod spec;
 mod tool;
+mod workerd;
 
 pub use cgroup::{Cgroup, Hierarchies};
 pub use image::write_image_top;
@@ -33,3 +35,9 @@ pub use sandbox::Sandbox;
 pub use sandboxes::Sandboxes;
 pub use seccomp::filter;
 pub use spec::{Exit, ImageFiles, Inventory, Isolation, Limits, Line, Owned, SandboxConfig, Spec, Stream};
+pub use workerd::{Mount, Workerd};
+
+/// The socket of an isolate's invocations, in its instance's folder: workerd listens, the bridge connects.
+pub const ISOLATE_SERVES: &str = "workerd.sock";
+/// Where an isolate asks the bridge, in its instance's folder and at /run/headstart in its box. The bridge listens.
+pub const ISOLATE_ASKS: &str = "isolate.sock";

@@ -10,7 +10,7 @@ use crate::network::{Pool, Reservation, Slice};
 use crate::process::{Launch, Spawner, Started};
 use crate::sandbox::{Live, Registry, Resources, Sandbox, remove_folder};
 use crate::spec::{Inventory, Isolation, Limits, Line, SandboxConfig, Spec, Stream};
-use crate::{bubblewrap, gvisor, probe, reap, seccomp};
+use crate::{bubblewrap, gvisor, isolate, probe, reap, seccomp};
 use headstart_base::{Error, ErrorCode, Result};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -63,11 +63,22 @@ impl Sandboxes {
             }
             sandboxes.works.push((isolation, outcome));
         }
+        let isolates = sandboxes.has_isolates();
+        sandboxes.works.push((Isolation::Wasm, isolates));
         Ok(sandboxes)
     }
 
     pub(crate) fn config(&self) -> &SandboxConfig {
         &self.config
+    }
+
+    /// Isolates work where bubblewrap does and workerd is there.
+    fn has_isolates(&self) -> Result<()> {
+        if !self.config.workerd.as_ref().is_some_and(|workerd| workerd.is_file()) {
+            return Err(unsupported("this node has no workerd for applications"));
+        }
+        let boxes = self.works.iter().find(|(isolation, _)| *isolation == Isolation::Bubblewrap);
+        boxes.map_or(Ok(()), |(_, outcome)| outcome.clone())
     }
 
     /// The names of the back ends that work here.
@@ -139,22 +150,23 @@ impl Sandboxes {
         let name = self.names.cgroup(&spec.id);
         let hierarchies = self.hierarchies.clone();
         let base = Arc::clone(&self.base);
-        let (runsc, bwrap) = (self.config.runsc.clone(), self.config.bwrap.clone());
+        let config = self.config.clone();
         let prepare = move || {
             let limits = within(spec.limits, isolation);
             let job = Job::prepare(spec, folder)?;
             let cgroup = Cgroup::create(&hierarchies, name, limits)?;
             let mut launch = match isolation {
-                Isolation::Gvisor => Launch::new(gvisor::command(&runsc, &base, &job)?),
+                Isolation::Gvisor => Launch::new(gvisor::command(&config.runsc, &base, &job)?),
                 Isolation::Bubblewrap => {
                     let filter = seccomp::filter(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK])?;
                     let blocked = (!job.spec.egress.is_empty()).then(|| gate.as_raw_fd());
-                    let command = bubblewrap::command(&bwrap, &base, &job, blocked, filter.as_raw_fd());
+                    let command = bubblewrap::command(&config.bwrap, &base, &job, blocked, filter.as_raw_fd());
                     let mut launch = Launch::new(command);
                     launch.keep.push(filter);
                     launch.keep.extend(blocked.is_some().then_some(gate));
                     launch
                 }
+                Isolation::Wasm => isolate::launch(&config, &job)?,
             };
             launch.network = Some(network);
             launch.cgroup = cgroup.doors()?;
@@ -199,12 +211,14 @@ impl Sandboxes {
 /// The limits of the whole sandbox, from those of the app.
 fn within(limits: Limits, isolation: Isolation) -> Limits {
     let more = |value: u64, own: u64| if value > 0 { value.saturating_add(own) } else { 0 };
+    let with = |memory: u64, pids: u32| Limits {
+        memory: more(limits.memory, memory),
+        pids: u32::try_from(more(limits.pids.into(), pids.into())).unwrap_or(u32::MAX),
+        ..limits
+    };
     match isolation {
-        Isolation::Gvisor => Limits {
-            memory: more(limits.memory, OWN_MEMORY),
-            pids: u32::try_from(more(limits.pids.into(), gvisor::OWN_PIDS.into())).unwrap_or(u32::MAX),
-            ..limits
-        },
+        Isolation::Gvisor => with(OWN_MEMORY, gvisor::OWN_PIDS),
+        Isolation::Wasm => with(isolate::OWN_MEMORY, isolate::OWN_PIDS),
         Isolation::Bubblewrap => limits,
     }
 }

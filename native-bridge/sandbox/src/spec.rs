@@ -12,6 +12,8 @@ pub struct SandboxConfig {
     pub runsc: PathBuf,
     /// bubblewrap's binary; a bare name is looked up in PATH.
     pub bwrap: PathBuf,
+    /// workerd's own binary, for applications in isolates; none: this node has no such.
+    pub workerd: Option<PathBuf>,
     /// The node's state folder (`STATE`); `sandboxes/` and `base/` below it are ours.
     pub state_dir: PathBuf,
     /// The node's run folder (`RUN`). Its path is the node's identity: kernel objects carry a tag made from it.
@@ -28,6 +30,8 @@ pub struct SandboxConfig {
 pub enum Isolation {
     Gvisor,
     Bubblewrap,
+    /// A workerd process with the application's modules.
+    Wasm,
 }
 
 impl Isolation {
@@ -36,6 +40,7 @@ impl Isolation {
         match self {
             Self::Gvisor => "gvisor",
             Self::Bubblewrap => "bubblewrap",
+            Self::Wasm => "wasm",
         }
     }
 
@@ -43,6 +48,7 @@ impl Isolation {
         match name {
             "gvisor" => Some(Self::Gvisor),
             "bubblewrap" => Some(Self::Bubblewrap),
+            "wasm" => Some(Self::Wasm),
             _ => None,
         }
     }
@@ -72,7 +78,7 @@ pub struct Spec {
     /// Mounted read-only at /app, which is the working directory; with an image only if there is something in it. Others must
     /// be able to read it (the app is nobody).
     pub bundle: PathBuf,
-    /// Program and arguments; the program is looked up in PATH inside the sandbox.
+    /// Program and arguments; the program is looked up in PATH inside the sandbox. An isolate has none.
     pub command: Vec<String>,
     pub env: Vec<(String, String)>,
     /// Mounted at /run/headstart. It becomes mode 0755 and the sockets in it 0666: `RUN` above keeps others out.

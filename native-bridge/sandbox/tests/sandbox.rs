@@ -17,7 +17,7 @@ const BOTH: [Isolation; 2] = [Isolation::Gvisor, Isolation::Bubblewrap];
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_sees_its_files_and_environment_and_says_so() {
     let node = Node::start("hello").await;
-    assert_eq!(node.sandboxes.isolations(), ["gvisor", "bubblewrap"]);
+    assert_eq!(node.sandboxes.isolations(), ["gvisor", "bubblewrap", "wasm"]);
     for isolation in BOTH {
         let mut spec = node.python(
             "i-hello",

@@ -17,11 +17,19 @@ pub fn config(folder: &std::path::Path) -> SandboxConfig {
     SandboxConfig {
         runsc: "runsc".into(),
         bwrap: "bwrap".into(),
+        workerd: Some(workerd()),
         state_dir: folder.join("state"),
         run_dir: folder.join("run"),
         subnet: "10.213.0.0/16".into(),
         pool: 1,
     }
+}
+
+/// As npm installed it.
+fn workerd() -> PathBuf {
+    let package = format!("@cloudflare/workerd-linux-{}", if cfg!(target_arch = "x86_64") { "64" } else { "arm64" });
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join("node_modules").join(package).join("bin/workerd").canonicalize().unwrap()
 }
 
 /// The same for each run, so that a run reaps what a failed one has left.
