@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { until } from "../../src/cli/node/wait.ts";
+import type { InstanceRecord } from "../../src/shared/record.ts";
 import { ConnectionServer, makeCertificate } from "../harness/connection-server.ts";
 import { deployProbe, type Isolation, invoke } from "../harness/probe.ts";
 import { application } from "../harness/processes.ts";
@@ -127,6 +128,28 @@ describe.each(isolations)("in %s", (name) => {
 			"end",
 			{ error: "connectionReset" },
 		]);
+	});
+
+	test("what an invocation did not take the next one cannot have: it is closed, and shown as waste", async () => {
+		const first = await invoke(
+			node(),
+			name,
+			{
+				script: [["expect", 2], transfer(["echo one"]), ["transfer", "d", address, []]],
+				app: [["pass", "d", address, "back"]],
+			},
+			"",
+		);
+		expect(first.steps).toEqual(["app"]);
+		expect([await server.nextEnd(), await server.nextEnd()]).toEqual(["end", "end"]);
+		const { instance, steps } = await invoke(node(), name, { app: [["broken", "c", address, "echo x"]] }, "");
+		expect({ instance, steps }).toEqual({ instance: first.instance, steps: [{ error: "voided" }] });
+		const { events, unclaimed } = (await (
+			await node().client.send(`/v1/instances/${instance}`)
+		).json()) as InstanceRecord;
+		const released = events.filter(({ kind }) => kind === "connReleased").map(({ id }) => id);
+		expect(released.sort()).toEqual(unclaimed.map(({ id }) => id).sort());
+		expect(unclaimed.map(({ content }) => content)).toEqual([address, address]);
 	});
 
 	test("a killed application is an appExited, and its connection ends", async () => {

@@ -164,6 +164,11 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             ended.set_unclaimed_messages(*unclaimed_messages);
             ended.set_unclaimed_bytes(*unclaimed_bytes);
             ended.set_segments(*segments);
+        Kind::ConnReleased { id, address } => {
+            let mut released = wire.init_conn_released();
+            released.set_id(*id);
+            released.set_address(address.as_str());
+        }
         }
     }
     Ok(())

@@ -148,6 +148,10 @@ pub(crate) enum Kind {
         unclaimed_bytes: u64,
         segments: u32,
     },
+    ConnReleased {
+        id: u64,
+        address: String,
+    },
 }
 
 impl Kind {
@@ -160,7 +164,9 @@ impl Kind {
             Self::Claimed { content, diverges, .. } => content.len() + diverges.len(),
             Self::Called { content, error, .. } => content.len() + told(error),
             Self::AppMessage { inlined, .. } => inlined.as_ref().map_or(0, Bytes::len),
-            Self::ClaimedConn { address, .. } | Self::ConnOffered { address, .. } => address.len(),
+            Self::ClaimedConn { address, .. }
+            | Self::ConnOffered { address, .. }
+            | Self::ConnReleased { address, .. } => address.len(),
             Self::ConnReady { address, error, .. }
             | Self::ConnTaken { address, error, .. }
             | Self::ConnClosed { address, error, .. } => address.len() + told(error),
@@ -198,6 +204,7 @@ impl Kind {
 /// All events of an instance: a host that comes back asks for them from the first.
 pub(crate) struct EventLog {
     events: Mutex<Vec<Event>>,
+                | Self::ConnReleased { .. }
     bytes: AtomicUsize,
     /// The last sequence number.
     last: watch::Sender<u64>,

@@ -23,6 +23,7 @@ pub(crate) enum Op {
     Void(u64),
     Transfer { id: u64, address: String, conn: u32 },
     Adopt { conn: u32, id: u64, address: String },
+    Withdraw { id: u64, address: String, of_app: bool },
 }
 
 impl Instance {
@@ -65,6 +66,8 @@ impl Instance {
             Op::Void(id) => self.void(id),
             Op::Transfer { id, address, conn } => self.transfer(id, address, conn),
             Op::Adopt { conn, id, address } => self.adopt(conn, id, &address),
+            Op::Withdraw { id, address, of_app: false } => self.withdraw_offer(id, &address),
+            Op::Withdraw { id, address, of_app: true } => self.withdraw_gift(id, &address),
         }
     }
 }
@@ -118,7 +121,7 @@ fn check(state: &State, ops: &[Op]) -> Result<()> {
                     ));
                 }
             }
-            Op::Decide { .. } | Op::Cancel(_) | Op::Note(_) | Op::ScriptEnded | Op::Void(_) => {}
+            Op::Decide { .. } | Op::Cancel(_) | Op::Note(_) | Op::ScriptEnded | Op::Void(_) | Op::Withdraw { .. } => {}
         }
     }
     let Some(limits) = limits else { return Ok(()) };

@@ -40,6 +40,7 @@ pub enum Seen {
     ConnTaken { id: u64, address: String, kind: conn_taken::Kind, error: ErrorCode },
     ConnClosed { id: u64, received: u64, sent: u64, error: ErrorCode },
     Ended { reason: String, unclaimed: u32, segments: u32 },
+    ConnReleased { id: u64, address: String },
 }
 
 fn code(error: capnp::Result<errors_capnp::error::Reader<'_>>) -> ErrorCode {
@@ -160,6 +161,10 @@ fn seen(event: event::Reader<'_>) -> Seen {
         }
         event::Ended(ended) => {
             let ended = ended.unwrap();
+        event::ConnReleased(released) => {
+            let released = released.unwrap();
+            Seen::ConnReleased { id: released.get_id(), address: text(released.get_address()) }
+        }
             Seen::Ended {
                 reason: text(ended.get_reason()),
                 unclaimed: ended.get_unclaimed_messages(),

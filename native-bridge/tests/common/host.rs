@@ -274,6 +274,17 @@ pub fn adopt(conn: u32, id: u64, address: &str) -> impl Fn(op::Builder<'_>) + us
     }
 }
 
+/// `of_app`: what the application handed over.
+pub fn withdraw(id: u64, address: &str, of_app: bool) -> impl Fn(op::Builder<'_>) + use<> {
+    let address = address.to_owned();
+    move |op| {
+        let mut withdraw = op.init_withdraw();
+        withdraw.set_id(id);
+        withdraw.set_address(address.as_str());
+        withdraw.set_of_app(of_app);
+    }
+}
+
 pub fn decide(claim: u64, code: ErrorCode) -> impl Fn(op::Builder<'_>) {
     move |op| {
         let mut decide = op.init_decide();

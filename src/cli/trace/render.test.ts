@@ -76,12 +76,14 @@ test("messages and connections of the application are moments", () => {
 		at(206, "connTaken", { id: "1", content: "tcp://db:1", text: "socket" }),
 		at(207, "connTaken", { id: "2", content: "tcp://db:2", error: { code: "connectionReset", message: "" } }),
 		at(208, "connOffered", { id: "3", content: "tcp://db:1" }),
+		at(209, "connReleased", { id: "4", content: "tcp://db:4" }),
 	];
 	const text = renderTrace({ ...trace, events: both }, { width: 120, color: false });
 	expect(text).toMatch(/message to the initscript, 2.0 kB .*◆.*@ 205 ms/);
 	expect(text).toMatch(/takes the connection to tcp:\/\/db:1 .*@ 206 ms/);
 	expect(text).toMatch(/tcp:\/\/db:2 → connectionReset .*@ 207 ms/);
 	expect(text).toMatch(/hands a connection to tcp:\/\/db:1 over .*@ 208 ms/);
+	expect(text).toMatch(/waste: connection to tcp:\/\/db:4 .*@ 209 ms/);
 });
 
 test("the critical path goes through the RPC that the application waited for", () => {

@@ -140,6 +140,8 @@ function pointOf({ kind, text, content = "", bytes = 0, error }: TraceEvent): st
 }
 
 /** Shorter waits do not cut the application's bar, ns. */
+		case "connReleased":
+			return `waste: connection to ${content}`;
 const WAIT_SHOWN = 200_000;
 
 function waitOf(event: TraceEvent): Span | undefined {

@@ -95,6 +95,8 @@ export function traceEvent(event: Event): TraceEvent {
 			return { ...base, text: event.ended.reason, bytes: Number(event.ended.unclaimedBytes) };
 		default:
 			return base;
+		case "connReleased":
+			return { ...base, id: String(event.connReleased.id), content: event.connReleased.address };
 	}
 }
 

@@ -106,6 +106,10 @@ function inShort(it: Effect): string {
 					return `transfer ${op.transfer.conn} as ${op.transfer.id} ${op.transfer.address}`;
 				case "adopt":
 					return `adopt ${op.adopt.id} ${op.adopt.address} as ${op.adopt.conn}`;
+				case "withdraw": {
+					const { id, address, ofApp } = op.withdraw;
+					return `withdraw ${ofApp ? "gift" : "offer"} ${id} ${address}`;
+				}
 				default:
 					return op.which;
 			}

@@ -49,10 +49,12 @@ type Act =
 	| { act: "done"; rpc: bigint; error: { code: "ok" | "connectionReset"; message: string } }
 	| { act: "failMessage"; id: bigint }
 	| { act: "serve"; id: bigint }
+	/** `crossed`: while it is being withdrawn. */
 	| {
 			act: "ready" | "take";
 			id: bigint;
 			address: string;
+			crossed: boolean;
 			error: { code: "ok" | "connectionReset"; message: string };
 	  }
 	| { act: "appSends"; id: bigint; length: number }
@@ -60,6 +62,8 @@ type Act =
 	| { act: "appExits"; failed: boolean }
 	| { act: "call"; content: string }
 	| { act: "wait"; ms: number }
+	/** The invocation has its answer. */
+	| { act: "answered" }
 	| { act: "invocation" }
 	/** The stream to the bridge breaks for good, or the instance ends. */
 	| { act: "close" };
@@ -93,13 +97,16 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
 	{ weight: 10, arbitrary: act("done", { rpc: ids, error: errors }) },
 	{ weight: 6, arbitrary: act("failMessage", { id: ids }) },
 	{ weight: 6, arbitrary: act("serve", { id: ids }) },
-	{ weight: 3, arbitrary: act("ready", { id: ids, address: addresses, error: errors }) },
-	{ weight: 3, arbitrary: act("take", { id: ids, address: addresses, error: errors }) },
+	...(["ready", "take"] as const).map((name) => ({
+		weight: 3,
+		arbitrary: act(name, { id: ids, address: addresses, crossed: fc.boolean(), error: errors }),
+	})),
 	{ weight: 6, arbitrary: act("appSends", { id: ids, length: fc.integer({ min: 0, max: 20_000 }) }) },
 	{ weight: 8, arbitrary: act("appOffers", { id: ids, address: addresses }) },
 	{ weight: 1, arbitrary: act("appExits", { failed: fc.boolean() }) },
 	{ weight: 4, arbitrary: act("call", { content: contents }) },
 	{ weight: 12, arbitrary: act("wait", { ms: fc.integer({ min: 0, max: 30 }) }) },
+	{ weight: 1, arbitrary: act("answered", {}) },
 	{ weight: 1, arbitrary: act("invocation", {}) },
 	{ weight: 1, arbitrary: act("close", {}) },
 );
@@ -196,6 +203,8 @@ class World {
 					(op) => op.which === "transfer" && op.transfer.id === id && op.transfer.address === address,
 				);
 				if (!handedOver || this.state.invocation > 1 || this.#told.has(`take ${id} ${address}`)) break;
+				// What is withdrawn nobody takes, if it was not taken at that moment.
+				if (this.#isWithdrawn(id, address) && !it.crossed) break;
 				if (it.act === "take" || error.code !== "ok") this.#told.add(`take ${id} ${address}`);
 				if (it.act === "ready") this.#event({ which: "connReady", connReady: { id, address, error } });
 				else this.#event({ which: "connTaken", connTaken: { id, address, kind: "socket", error } });
@@ -228,6 +237,9 @@ class World {
 			}
 			case "wait":
 				this.#wait(it.ms);
+				break;
+			case "answered":
+				this.#step({ input: "answered", now });
 				break;
 			case "invocation":
 				this.#step({ input: "invocation", now });
@@ -267,6 +279,16 @@ class World {
 			which: "claimed",
 			claimed: { claim, id, content, diverges: other, deadlineMillis: deadline, connection: false },
 		});
+	}
+
+	#isWithdrawn(id: bigint, address: string): boolean {
+		return this.sent.some(
+			(op) =>
+				op.which === "withdraw" &&
+				!op.withdraw.ofApp &&
+				op.withdraw.id === id &&
+				op.withdraw.address === address,
+		);
 	}
 
 	#dispatched(rpc: bigint): boolean {
@@ -472,6 +494,8 @@ test("the players come to everything that there is to decide", () => {
 		"message reply",
 		"transfer",
 		"adopt",
+		"withdraw offer",
+		"withdraw gift",
 		"void",
 		"scriptEnded",
 	])

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Event, Op } from "../../bridge/bridge.ts";
 import type { ScriptOp } from "../../isolates/protocol.ts";
+import { unclaimed } from "./record.ts";
 import { type Input, reduce } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
 import { CLAIM_WAIT_MS, type Effect, initialState, type Rules, type State } from "./state.ts";
@@ -442,6 +443,33 @@ describe("connections", () => {
 		]);
 		expect(get(2, 2)).toMatchObject([{ outcome: { error: { code: "alreadyClaimed" } } }]);
 		expect(submitted(scene.ops({ op: "sendRpc", conn: 1, rpc: 1n, request }))).toHaveLength(1);
+	});
+
+	test("what nobody took when its invocation ended is withdrawn, in both directions", () => {
+		const scene = new Scene();
+		scene.ops(...handOver);
+		scene.event({ which: "connOffered", connOffered: { id: 6n, address } });
+		const withdrawn = [
+			{ which: "withdraw", withdraw: { id: 5n, address, ofApp: false } },
+			{ which: "withdraw", withdraw: { id: 6n, address, ofApp: true } },
+		];
+		expect(submitted(scene.step({ input: "answered", now: 0 }))).toEqual(withdrawn);
+		expect(submitted(scene.step({ input: "invocation", now: 0 }))).toEqual([{ which: "scriptEnded" }]);
+		expect(decisions(claimConn(scene, 1n))).toEqual(["1 voided"]);
+		expect(unclaimed(scene.state).map(({ id }) => id)).toEqual(["5", "6"]);
+		// What the application offers to nobody.
+		const offered = scene.event({ which: "connOffered", connOffered: { id: 7n, address } });
+		expect(submitted(offered)).toEqual([{ which: "withdraw", withdraw: { id: 7n, address, ofApp: true } }]);
+	});
+
+	test("a claim that waits when its invocation ends hears so; one taken at that moment was taken", () => {
+		const scene = new Scene();
+		scene.ops(...handOver);
+		claimConn(scene, 1n);
+		expect(decisions(scene.step({ input: "answered", now: 0 }))).toEqual(["1 voided"]);
+		scene.event({ which: "connTaken", connTaken: { id: 5n, address, kind: "socket", error: none } });
+		expect(unclaimed(scene.state)).toEqual([]);
+		expect(decisions(claimConn(scene, 2n))).toEqual(["2 alreadyClaimed"]);
 	});
 
 	test("the framing is the script's to say: the application names the place alone", () => {

@@ -41,6 +41,8 @@ export type Input =
 	| { input: "event"; now: number; event: Event }
 	| { input: "timer"; now: number; claim: bigint }
 	| { input: "waitTimer"; now: number; waiter: number }
+	/** The invocation has its answer, and the instance rests for the next one. */
+	| { input: "answered"; now: number }
 	/** The next invocation of a warm instance is about to begin. */
 	| { input: "invocation"; now: number }
 	/** The instance is gone, or out of reach. */
@@ -90,6 +92,9 @@ export function reduce(state: State, input: Input): Effect[] {
 			break;
 		case "waitTimer":
 			waitTimeout(state, input.now, input.waiter, effects);
+			break;
+		case "answered":
+			withdraw(state, effects);
 			break;
 		case "invocation":
 			nextInvocation(state, input.now, effects);
@@ -217,7 +222,9 @@ function transferEnded(
 ): void {
 	const key = connKey(id, address);
 	const transfer = state.transfers.get(key);
-	if (transfer?.phase !== "sent") return;
+	// One that was withdrawn in the moment in which it was taken was taken.
+	const crossed = transfer?.phase === "voided" && error.code === "ok";
+	if (transfer?.phase !== "sent" && !crossed) return;
 	if (error.code === "ok") {
 		transfer.phase = "served";
 		taken(state, key);
@@ -247,7 +254,29 @@ function nextInvocation(state: State, now: number, effects: Effect[]): void {
 	if (state.script === "running") exit(state, now, undefined, effects);
 	endClaims(state, late, effects);
 	for (const [id, message] of state.messages) if (message.phase === "sent") voidMessage(state, id, effects);
-	for (const transfer of state.transfers.values()) if (transfer.phase === "sent") transfer.phase = "voided";
+	withdraw(state, effects);
+}
+
+/** Connections that were handed over and that nobody took are closed, in both directions (rules 5 and 6). */
+function withdraw(state: State, effects: Effect[]): void {
+	for (const [key, transfer] of state.transfers) {
+		if (transfer.phase !== "sent") continue;
+		transfer.phase = "voided";
+		const { id, address } = transfer;
+		effects.push({ effect: "submit", op: { which: "withdraw", withdraw: { id, address, ofApp: false } } });
+		transferFailed(
+			state,
+			key,
+			{ code: "voided", message: "the invocation that it was for has ended" },
+			effects,
+		);
+	}
+	for (const offer of state.offers.values()) {
+		if (offer.conn !== undefined || offer.withdrawn) continue;
+		offer.withdrawn = true;
+		const { id, address } = offer;
+		effects.push({ effect: "submit", op: { which: "withdraw", withdraw: { id, address, ofApp: true } } });
+	}
 }
 
 function voidMessage(state: State, id: bigint, effects: Effect[]): void {

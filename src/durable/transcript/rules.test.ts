@@ -42,6 +42,7 @@ const send = (rpc: bigint): Effect =>
 const message = (id: bigint, data = bytes(1)): Effect =>
 	submit({ which: "message", message: { which: "data", data, id, content: "" } });
 const transfer = submit({ which: "transfer", transfer: { id: 1n, address: "tcp://a:1", conn: 1 } });
+const withdraw = submit({ which: "withdraw", withdraw: { id: 1n, address: "tcp://a:1", ofApp: false } });
 const say = (id: bigint): ScriptOp => ({ op: "sendMsg", id, data: bytes(1) });
 const made: Step = [ops({ op: "connect", conn: 1, address: "s3://b" }), [connect]];
 const served = (id: bigint, length = 1n): Input =>
@@ -100,6 +101,15 @@ const broken: [Violation["rule"], string, Step[]][] = [
 			[{ input: "invocation", now: 0 }, [ended]],
 		],
 	],
+	[5, "a connection of another invocation", [made, [ops(), [transfer]], [{ input: "answered", now: 0 }]]],
+	[
+		5,
+		"a connection of the application's of another invocation",
+		[
+			[event({ which: "connOffered", connOffered: { id: 1n, address: "tcp://a:1" } })],
+			[{ input: "invocation", now: 0 }, [ended]],
+		],
+	],
 	[5, "a message that is received twice", [[appSends], [recvMsg, [got(3)]], [{ ...recvMsg }, [got(3)]]]],
 	[
 		5,
@@ -121,6 +131,7 @@ const broken: [Violation["rule"], string, Step[]][] = [
 	],
 	[6, "an RPC on a connection that was handed over", [made, [ops(), [transfer, send(1n)]]]],
 	[6, "a connection that is handed over twice", [made, [ops(), [transfer, transfer]]]],
+	[6, "a connection that is withdrawn twice", [made, [ops(), [transfer, withdraw, withdraw]]]],
 	[
 		6,
 		"a connection that nobody offered",

@@ -57,7 +57,8 @@ export class RuleBook {
 	/** By the id of a message, or by {@link connKey}: they do not look alike. */
 	readonly #sent = new Map<string, Sent>();
 	readonly #refused = new Set<string>();
-	readonly #offers = new Map<string, boolean>();
+	/** The application's: whether the script has it, or nobody may have it any more. */
+	readonly #offers = new Map<string, "open" | "adopted" | "withdrawn">();
 	readonly #appMessages = new Map<string, { length: number; received: boolean }>();
 	readonly #claims = new Map<bigint, OpenClaim>();
 	readonly #waits = new Map<number, OpenWait>();
@@ -101,6 +102,7 @@ export class RuleBook {
 		this.#input(input, effects);
 		for (const it of effects) this.#effect(it, input, running);
 		if (input.input === "event" && input.event.which === "called") this.#wrote(input.event.called.content);
+		if (input.input === "answered" || input.input === "invocation") this.#allWithdrawn();
 		this.#after(input.now);
 	}
 
@@ -133,9 +135,6 @@ export class RuleBook {
 				break;
 			case "invocation":
 				this.#invocation += 1;
-				for (const [key, sent] of this.#sent) {
-					if (key.includes(" ") && sent.phase === "sent") sent.phase = "voided";
-				}
 				break;
 			case "close":
 				this.#closed = true;
@@ -243,7 +242,7 @@ export class RuleBook {
 				const key = connKey(it.connOffered.id, it.connOffered.address);
 				if (this.#script !== "running") break;
 				if (this.#offers.has(key)) this.#broken(6, `connection ${key} was offered twice`);
-				else this.#offers.set(key, false);
+				else this.#offers.set(key, "open");
 				break;
 			}
 			case "connReady":
@@ -284,7 +283,8 @@ export class RuleBook {
 		if (this.#taken > 1) this.#broken(5, `${key} was given to a later invocation`);
 		if (sent.bytes !== undefined && bytes !== undefined && sent.bytes !== bytes)
 			this.#broken(1, `message ${key} has ${sent.bytes} bytes, ${bytes} were received`);
-		if (sent.phase === "sent") sent.phase = "served";
+		// A connection may be taken while it is being withdrawn.
+		if (sent.phase === "sent" || rule === 6) sent.phase = "served";
 	}
 
 	// What was decided.
@@ -367,9 +367,9 @@ export class RuleBook {
 			case "adopt": {
 				const { id, address, conn } = op.adopt;
 				const key = connKey(id, address);
-				if (this.#offers.get(key) !== false) this.#broken(6, `${key} is adopted, and is not to be had`);
+				if (this.#offers.get(key) !== "open") this.#broken(6, `${key} is adopted, and is not to be had`);
 				if (this.#connections.has(conn)) this.#broken(6, `connection ${conn} is made twice`);
-				this.#offers.set(key, true);
+				this.#offers.set(key, "adopted");
 				this.#connections.set(conn, "script");
 				break;
 			}
@@ -382,6 +382,9 @@ export class RuleBook {
 				else sent.phase = "voided";
 				break;
 			}
+			case "withdraw":
+				this.#withdrawn(op.withdraw, input);
+				break;
 			case "scriptEnded":
 				this.#ends += 1;
 				this.#script = "ended";
@@ -391,6 +394,33 @@ export class RuleBook {
 				if (input.input === "exit" && input.error !== undefined) this.#endedWith(input.error);
 				break;
 			default:
+		}
+	}
+
+	#withdrawn({ id, address, ofApp }: { id: bigint; address: string; ofApp: boolean }, input: Input): void {
+		const key = connKey(id, address);
+		if (ofApp) {
+			const late =
+				input.input === "event" && input.event.which === "connOffered" && this.#script !== "running";
+			if (!late && this.#offers.get(key) !== "open")
+				this.#broken(6, `${key} of the application is withdrawn, and is not to be had`);
+			this.#offers.set(key, "withdrawn");
+			return;
+		}
+		const sent = this.#sent.get(key);
+		if (sent?.phase !== "sent") this.#broken(6, `${key} is withdrawn, and is not to be had`);
+		else sent.phase = "voided";
+	}
+
+	/** When an invocation has ended nobody can have what was handed over in it. */
+	#allWithdrawn(): void {
+		for (const [key, sent] of this.#sent) {
+			if (key.includes(" ") && sent.phase === "sent")
+				this.#broken(5, `connection ${key} is to be had after its invocation`);
+		}
+		for (const [key, state] of this.#offers) {
+			if (state === "open")
+				this.#broken(5, `connection ${key} of the application is to be had after its invocation`);
 		}
 	}
 

@@ -290,7 +290,8 @@ export class Run implements ScriptPort {
 	/** The next invocation of a warm instance begins: it has nothing of the first one's. */
 	async again(): Promise<void> {
 		const ops = this.#reduceOps({ input: "invocation", now: Date.now() });
-		if (ops.length > 0) await this.#instance.submit(ops);
+		// What was submitted at the end of the one before may be on its way still: the bridge takes batches in order.
+		if (ops.length > 0 || this.#unacknowledged > 0) await this.#instance.submit(ops);
 	}
 
 	/** It stays for its function's next invocation. */
@@ -298,6 +299,7 @@ export class Run implements ScriptPort {
 		this.#phase = "warm";
 	}
 
+		this.#reduce({ input: "answered", now: Date.now() });
 	/** Ends the instance; `ended` follows. Idempotent. */
 	stop(reason: string): void {
 		if (this.#stopping) return;

@@ -82,6 +82,8 @@ export interface Offer {
 	readonly address: string;
 	/** The script's number of it, once that has it. */
 	conn: number | undefined;
+	/** Whether the invocation ended before the script took it. */
+	withdrawn: boolean;
 }
 
 export interface Claim {

@@ -72,12 +72,15 @@ export function appMessage(
 /** TransferConn of the application. */
 export function connOffered(state: State, now: number, id: bigint, address: string, effects: Effect[]): void {
 	const key = connKey(id, address);
-	if (state.script !== "running" || state.offers.has(key)) return;
-	if (state.offers.size >= MAX_FROM_APP) {
-		addLine(state, now, "error", `tooMany: more than ${MAX_FROM_APP} connections of the application`);
+	if (state.offers.has(key)) return;
+	if (state.script !== "running" || state.offers.size >= MAX_FROM_APP) {
+		if (state.script === "running")
+			addLine(state, now, "error", `tooMany: more than ${MAX_FROM_APP} connections of the application`);
+		// Nobody is going to take it.
+		effects.push({ effect: "submit", op: { which: "withdraw", withdraw: { id, address, ofApp: true } } });
 		return;
 	}
-	state.offers.set(key, { id, address, conn: undefined });
+	state.offers.set(key, { id, address, conn: undefined, withdrawn: false });
 	giveTo(state, (it) => it.for === "conn" && connKey(it.id, it.address) === key, effects);
 }
 
@@ -133,6 +136,7 @@ function whyNot(state: State, it: Wait): ErrorValue | undefined {
 
 function whyNoConn(state: State, it: Extract<Wait, { for: "conn" }>): ErrorValue | undefined {
 	const offer = state.offers.get(connKey(it.id, it.address));
+	if (offer?.withdrawn) return { code: "voided", message: `${nameOf(it)} was of an earlier invocation` };
 	if (offer?.conn !== undefined) {
 		// A script that is run again asks again, for the same number.
 		if (state.restarts > 0 && offer.conn === it.conn) return undefined;

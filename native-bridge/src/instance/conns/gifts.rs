@@ -115,6 +115,14 @@ impl Instance {
         Session::adopt(address.clone(), copy)?.alive()
     }
 
+    /// The script can have it no more: unless it has it by now, it is closed.
+    pub(in crate::instance) fn withdraw_gift(&self, id: u64, address: &str) {
+        let key = Key::new(id, address);
+        let Some(left) = self.lock().conns.gifts.get_mut(&key).and_then(|gift| gift.socket.take()) else { return };
+        drop(left);
+        self.events.push(Kind::ConnReleased { id, address: key.place });
+    }
+
     /// GetConn of the script: what the application handed over is its connection `conn`. What is wrong with it shows at the RPCs.
     pub(in crate::instance) fn adopt(self: &Arc<Self>, conn: u32, id: u64, address: &str) {
         let key = Key::new(id, address);

@@ -28,6 +28,8 @@ enum Phase {
     Ready(Opened),
     Failed(Error),
     Taken,
+    /// Its invocation ended before anybody took it.
+    Withdrawn,
 }
 
 impl Offer {
@@ -77,6 +79,11 @@ impl Conns {
             Phase::Failed(error) => {
                 offer.phase = Phase::Failed(error.clone());
                 LookUp::No(error)
+            }
+            Phase::Withdrawn => {
+                offer.phase = Phase::Withdrawn;
+                let message = format!("connection {} to {} was of an earlier invocation", key.id, key.place);
+                LookUp::No(error(ErrorCode::Voided, message))
             }
             Phase::Coming => {
                 offer.phase = Phase::Coming;
@@ -150,6 +157,11 @@ impl Instance {
         let why = opened.as_ref().err().cloned();
         let mut state = self.lock();
         let Some(offer) = state.conns.offers.get_mut(key) else { return };
+        if matches!(offer.phase, Phase::Withdrawn) {
+            // It closes here, without the lock.
+            drop(state);
+            return;
+        }
         offer.phase = match opened {
             Ok(opened) => Phase::Ready(opened),
             Err(error) => Phase::Failed(error),
@@ -158,6 +170,23 @@ impl Instance {
         let waiting = state.conns.take_wanted(key);
         drop(state);
         self.events.push(Kind::ConnReady { id: key.id, address, error: why });
+        for wanted in waiting {
+            // The application may have given up.
+            let _ = wanted.decided.send(Decision::Look);
+        }
+    }
+
+    /// The application can have it no more. Whoever has it by now keeps it; else it is closed, once it is there.
+    pub(in crate::instance) fn withdraw_offer(&self, id: u64, address: &str) {
+        let key = Key::new(id, address);
+        let (left, named, waiting) = {
+            let mut state = self.lock();
+            let Some(offer) = state.conns.offers.get_mut(&key).filter(|offer| offer.is_open()) else { return };
+            let left = std::mem::replace(&mut offer.phase, Phase::Withdrawn);
+            (left, offer.named.clone(), state.conns.take_wanted(&key))
+        };
+        drop(left);
+        self.events.push(Kind::ConnReleased { id, address: named });
         for wanted in waiting {
             // The application may have given up.
             let _ = wanted.decided.send(Decision::Look);
