@@ -2,6 +2,8 @@
 
 import { Command, Option } from "commander";
 import { describe } from "../src/cli/errors.ts";
+import { type Evaluation, evaluate } from "./evaluation/evaluate.ts";
+import { printEvaluation } from "./evaluation/print.ts";
 import { benchFetch } from "./fetch.ts";
 import { benchImgrec } from "./imgrec.ts";
 import { FORMATS, type Format, ISOLATIONS, type Isolation } from "./imgrec-functions.ts";
@@ -9,6 +11,8 @@ import { count } from "./options.ts";
 import { printFetch, printImgrec, printSplice } from "./report.ts";
 import { benchSplice } from "./splice.ts";
 import { type Stop, stopOnSignal } from "./stop.ts";
+import { WORKLOADS, workloadsOf } from "./workloads/index.ts";
+import { FIGURES, type Workload } from "./workloads/workload.ts";
 
 interface Common {
 	runs: number;
@@ -41,6 +45,35 @@ program
 	.option("--runs <n>", "runs of each", count, 10)
 	.option("--json", "print one JSON object")
 	.action((options: Common) => measure(options, (stop) => benchSplice({ ...options, stop }), printSplice));
+
+interface EvaluationFlags extends Common {
+	isolation: Isolation;
+	only: string[];
+	quiet: boolean;
+}
+
+/** A verb of the paper's evaluation: docs/evaluation.md. */
+function evaluation(name: string, about: string, workloads: readonly Workload[]): void {
+	program
+		.command(name)
+		.description(about)
+		.addOption(new Option("--isolation <name>", "sandbox").choices(ISOLATIONS).default("gvisor"))
+		.option("--runs <n>", "starts of each arm", count, 5)
+		.option("--only <name...>", "of these workloads", [])
+		.option("--no-quiet", "do not wait until the machine is quiet before each start")
+		.option("--json", "print one JSON object")
+		.action((options: EvaluationFlags) => {
+			const wanted = workloads.filter(
+				(workload) => options.only.length === 0 || options.only.includes(workload.name),
+			);
+			return measure<Evaluation>(options, (stop) => evaluate(wanted, { ...options, stop }), printEvaluation);
+		});
+}
+
+for (const figure of FIGURES) {
+	evaluation(figure, `The paper's ${figure.replace("fig", "Figure ")}`, workloadsOf(figure));
+}
+evaluation("all", "All of the paper's evaluation", WORKLOADS);
 
 async function measure<T>(
 	{ json }: Common,

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NodeClient } from "../src/cli/client.ts";
-import type { BridgeMemory } from "../src/cli/node/bridge-config.ts";
+import type { BridgeImages, BridgeMemory } from "../src/cli/node/bridge-config.ts";
 import { type RunningNode, startNode } from "../src/cli/node/node.ts";
 import { ownSeconds, processes, tree, treeSeconds } from "./cpu.ts";
 import { Invoker } from "./invoke.ts";
@@ -22,6 +22,8 @@ export interface BenchNodeOptions {
 	/** What the store has. */
 	objects: Objects;
 	memory?: BridgeMemory;
+	/** Where images of applications come from; none without it. */
+	images?: BridgeImages;
 	/** Whether the node asks for no tokens; it does not, unless this is false. */
 	development?: boolean;
 }
@@ -53,6 +55,7 @@ export async function withNode<T>(
 			devStore: options.devStore,
 			storeDir,
 			...(options.memory && { memory: options.memory }),
+			...(options.images && { images: options.images }),
 			sink,
 		});
 		try {

@@ -9,7 +9,7 @@ export class IncompleteTimeline extends Error {
 	override name = "IncompleteTimeline";
 }
 
-function first(edges: readonly TraceEvent[], kind: string): TraceEvent {
+export function first(edges: readonly TraceEvent[], kind: string): TraceEvent {
 	const edge = edges.find((candidate) => candidate.kind === kind);
 	if (edge === undefined) throw new IncompleteTimeline(`no ${kind} event among ${edges.length}`);
 	return edge;
@@ -39,7 +39,8 @@ export function loadMs(edges: readonly TraceEvent[]): number {
 /** The caller's request → the last reply of the initscript is complete, milliseconds. */
 export function fetchMs(edges: readonly TraceEvent[]): number {
 	const done = edges.filter((edge) => edge.kind === "rpcDone");
-	const failed = done.find((edge) => edge.error !== undefined || edge.status !== 200);
+	// HTTP's status, or 0 of the protocols that have none.
+	const failed = done.find(({ error, status }) => error !== undefined || (status !== 200 && status !== 0));
 	if (failed !== undefined) {
 		throw new IncompleteTimeline(`an RPC ended with ${failed.error?.code ?? `status ${failed.status}`}`);
 	}

@@ -1,0 +1,74 @@
+/** Measures a workload: its arms take turns. */
+import { describe } from "../../src/cli/errors.ts";
+import type { Progress } from "../progress.ts";
+import { alternate } from "../rounds.ts";
+import { type Stop, untilStopped } from "../stop.ts";
+import type { Sample, Site, Staged, Workload } from "../workloads/workload.ts";
+import { type AnyRow, type FailedRow, rowOf, type Samples } from "./row.ts";
+
+export interface Series {
+	runs: number;
+	stop: Stop;
+	line: Progress;
+	/** Whether a start waits until the machine is quiet. */
+	quiet: boolean;
+}
+
+/** How many starts a workload has in all. */
+export function startsOf(workload: Pick<Workload, "arms">, runs: number): number {
+	return workload.arms.length * (runs + 1);
+}
+
+/** The rows of a workload. What fails is told in them; none when it was stopped before there was anything to tell. */
+export async function measure(workload: Workload, site: Site, series: Series): Promise<AnyRow[]> {
+	const ends: (() => Promise<void>)[] = [];
+	try {
+		const staged = await workload.stage({ ...site, defer: (stop) => ends.push(stop) });
+		const samples = await sample(workload, staged, series);
+		const measured = {
+			workload,
+			isolation: site.isolation,
+			samples,
+			facts: staged.facts ?? {},
+			interrupted: series.stop.requested,
+		};
+		return workload.rows.flatMap((comparison): AnyRow[] => {
+			try {
+				return [rowOf(measured, comparison)];
+			} catch (error) {
+				return series.stop.requested ? [] : [failed(comparison.name, error, workload)];
+			}
+		});
+	} catch (error) {
+		return workload.rows.map(({ name }) => failed(name, error, workload));
+	} finally {
+		for (const end of ends.reverse()) await end();
+	}
+}
+
+async function sample(workload: Workload, { arms }: Staged, series: Series): Promise<Samples> {
+	const { runs, stop, line } = series;
+	const samples: Samples = Object.fromEntries(workload.arms.map((arm) => [arm, []]));
+	await untilStopped(stop, alternate(workload.arms, runs), async ({ arm, round }) => {
+		line.step(`${workload.name}, ${arm}${round === 0 ? ", warm-up" : `, run ${round}`}`);
+		if (series.quiet) await line.quiet();
+		const start = arms[arm];
+		if (start === undefined) throw new Error(`${workload.name} does not stage its arm ${arm}`);
+		const one: Sample = await start().catch((error: unknown) => {
+			throw new Error(`${arm}: ${describe(error)}`, { cause: error });
+		});
+		if (round > 0) samples[arm]?.push(one);
+	});
+	return samples;
+}
+
+function failed(name: string, error: unknown, { rows }: Workload): FailedRow {
+	const row = rows.find((candidate) => candidate.name === name);
+	return {
+		workload: name,
+		error: describe(error),
+		paper: row?.paper ?? null,
+		at_least: row?.at_least ?? null,
+		reached: false,
+	};
+}

@@ -1,0 +1,46 @@
+/** A registry of images for benchmarks. What was pushed stays for the next run. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { freePort, until } from "../../src/cli/node/wait.ts";
+import { built } from "../../src/cli/paths.ts";
+
+export interface Registry {
+	/** "127.0.0.1:port": the registry itself. */
+	address: string;
+	stop(): Promise<void>;
+}
+
+/** Where the benchmark keeps what it makes at its first use. */
+export const CACHE = join(built, "bench");
+
+/** Starts Debian's docker-registry, without TLS, on a free port of loopback. */
+export async function startRegistry(): Promise<Registry> {
+	const folder = join(CACHE, "registry");
+	await mkdir(folder, { recursive: true });
+	const address = `127.0.0.1:${await freePort(0)}`;
+	const config = join(folder, "config.json");
+	const storage = { filesystem: { rootdirectory: join(folder, "data") } };
+	const log = { level: "error", accesslog: { disabled: true } };
+	await writeFile(config, JSON.stringify({ version: "0.1", log, storage, http: { addr: address } }));
+	// It stands for another machine.
+	const args = ["--pdeathsig", "KILL", "--", "nice", "-n", "19", "docker-registry", "serve", config];
+	const child = spawn("setpriv", args, { stdio: "ignore" });
+	const ended = once(child, "exit");
+	const stop = async (): Promise<void> => {
+		child.kill("SIGTERM");
+		await ended;
+	};
+	try {
+		await until("docker-registry", 20_000, async () => {
+			const answer = await fetch(`http://${address}/v2/`, { signal: AbortSignal.timeout(2_000) });
+			await answer.arrayBuffer();
+			return answer.ok || undefined;
+		});
+	} catch (error) {
+		await stop();
+		throw error;
+	}
+	return { address, stop };
+}

@@ -1,0 +1,152 @@
+/** Workloads that are functions: a folder of apps/, in an image or on the machine's /usr, and what its arms are. */
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { TomlTable } from "smol-toml";
+import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
+import { installed, requirementsOf } from "../../src/cli/deploy/requirements.ts";
+import { inRoot } from "../../src/cli/paths.ts";
+import type { TraceEvent } from "../../src/shared/record.ts";
+import { digestOf, type Image, type ImageSpec } from "../evaluation/images.ts";
+import type { How, Start } from "../invoke.ts";
+import { merged, staged } from "../stage.ts";
+import { fetchMs } from "../timeline.ts";
+import type { Sample, Site, Staged } from "./workload.ts";
+
+/** What every image of a Python function has. */
+const PYTHON = ["python3-minimal", "libpython3-stdlib", "libstdc++6"];
+/** Of Python's own library, what no function imports. */
+const UNUSED = ["idlelib", "lib2to3", "pydoc_data", "ensurepip", "distutils", "unittest"].map(
+	(name) => `/usr/lib/python3*/${name}/*`,
+);
+const SITE = "/usr/local/lib/python3.11/dist-packages";
+
+/** A handler that does nothing, in a module that imports what the function does. */
+const SETUP_ONLY = `"""The same imports, and nothing else: the arm "setup_only"."""
+from . import function  # noqa: F401
+
+
+def handler(event):
+    return {}
+`;
+
+export interface FunctionSpec {
+	name: string;
+	/** Its folder in apps/. */
+	app: string;
+	/** Debian's packages beside Python's. */
+	debian?: readonly string[];
+	/** Without an image: on the machine's /usr. */
+	onHost?: true;
+	event: unknown;
+	/** Changes of [app] and [egress] beside what all have. */
+	limits?: TomlTable;
+	egress?: readonly string[];
+	/** When a start is over, ns of the timeline's clock. */
+	startOf(events: readonly TraceEvent[]): { zero: number; end: number };
+	/** What only the application can do once its bytes are there, ms. */
+	loadOf?(events: readonly TraceEvent[]): number;
+	/** Throws where an answer is not right. */
+	check?(answer: unknown): void;
+}
+
+/** Deploys the function and its variant for `setup_only`; gives the arms that it has. */
+export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Staged> {
+	const image = spec.onHost ? undefined : await site.images.get(await imageOf(spec));
+	const script = await deployFunction(site, spec, image, "script");
+	await deployFunction(site, spec, image, "setup");
+	const start = async (name: string, how: How, present: boolean): Promise<Start> => {
+		if (present && image) await site.images.keep(image);
+		else await site.images.drop();
+		return site.bench.invoker.start(name, spec.event, how);
+	};
+	const arm =
+		(how: How, { name = spec.name, present = false } = {}) =>
+		async (): Promise<Sample> => {
+			const { events, answer } = await start(name, how, present);
+			if (name === spec.name) spec.check?.(answer);
+			const { zero, end } = spec.startOf(events);
+			return { ms: (end - zero) / 1e6, ...(spec.loadOf ? { load: spec.loadOf(events) } : {}) };
+		};
+	return {
+		arms: {
+			without: arm({ direct: true }),
+			with: arm({}),
+			setup_only: arm({}, { name: `${spec.name}-setup` }),
+			fetch_only: async () => {
+				const { events } = await start(spec.name, { scriptOnly: true }, false);
+				return { ms: fetchMs(events) };
+			},
+			present_without: arm({ direct: true }, { present: true }),
+			present_with: arm({}, { present: true }),
+		},
+		facts: {
+			image_bytes: image?.bytes ?? 0,
+			bundle_bytes: script.bundleBytes,
+			initscript_bytes: script.initscript?.bytes ?? 0,
+		},
+	};
+}
+
+/** Python, the packages of requirements.txt as pip installed them, and Debian's. */
+async function imageOf({ app, debian = [] }: FunctionSpec): Promise<ImageSpec> {
+	const folder = inRoot("apps", app);
+	const requirements = await requirementsOf(folder);
+	const files = requirements === undefined ? [] : [{ from: await installed(folder, requirements), to: SITE }];
+	return {
+		// Functions that need the same have one image.
+		name: `python-${[...(requirements === undefined ? [] : [app]), ...debian].join("-") || "plain"}`.toLowerCase(),
+		debian: [...PYTHON, ...debian],
+		exclude: UNUSED,
+		files,
+		python: true,
+		...(requirements === undefined ? {} : { version: await digestOf(join(folder, "requirements.txt")) }),
+	};
+}
+
+function deployFunction(
+	{ bench: { store, client }, isolation }: Site,
+	spec: FunctionSpec,
+	image: Image | undefined,
+	variant: "script" | "setup",
+): Promise<Deployed> {
+	const setup = variant === "setup";
+	const change = (manifest: TomlTable): TomlTable => {
+		const { initscript, ...rest } = manifest;
+		const { base: _, ...app } = rest.app as TomlTable;
+		const own = {
+			isolation,
+			network: true,
+			...(image ? { image: image.reference } : { base: "host" }),
+			...(setup ? { command: commandOf(app, "setup_only:handler") } : {}),
+			env: {
+				...(app.env as TomlTable | undefined),
+				HEADSTART_MARKS: "1",
+				HEADSTART_S3_ENDPOINT: store.endpoint,
+				AWS_ACCESS_KEY_ID: store.accessKey,
+				AWS_SECRET_ACCESS_KEY: store.secretKey,
+				AWS_REGION: store.region,
+			},
+		};
+		const changed = merged({ ...rest, app, name: setup ? `${spec.name}-setup` : spec.name }, "app", own);
+		const limited = spec.limits ? limit(changed, spec.limits) : changed;
+		const allowed = spec.egress ? merged(limited, "egress", { allow: [...spec.egress] }) : limited;
+		return setup || initscript === undefined ? allowed : { ...allowed, initscript };
+	};
+	return staged(inRoot("apps", spec.app), change, async (folder) => {
+		// Its packages are in the image.
+		if (image) await rm(join(folder, "requirements.txt"), { force: true });
+		if (setup) await writeFile(join(folder, "setup_only.py"), SETUP_ONLY);
+		return deploy(folder, client);
+	});
+}
+
+/** The command of a Python function with another handler. */
+function commandOf(app: TomlTable, handler: string): string[] {
+	const command = (app.command as string[]).slice(0, -1);
+	return command.includes("--package") ? [...command, handler] : [...command, "--package", ".", handler];
+}
+
+function limit(manifest: TomlTable, limits: TomlTable): TomlTable {
+	const app = manifest.app as TomlTable;
+	return { ...manifest, app: merged(app, "limits", limits) };
+}

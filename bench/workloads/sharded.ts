@@ -1,0 +1,219 @@
+/** Figures 13 and 14: cached and vecdb, which start from shards that a coordinator assigns to them. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { TomlTable } from "smol-toml";
+import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
+import { inRoot } from "../../src/cli/paths.ts";
+import {
+	Coordinator,
+	makeShards,
+	Peer,
+	programOf,
+	removeShards,
+} from "../../test/harness/servers-of-shards.ts";
+import { digestOf, type Image, programFiles } from "../evaluation/images.ts";
+import { merged, staged } from "../stage.ts";
+import { fetchMs } from "../timeline.ts";
+import { Services, sampleOf } from "./services.ts";
+import type { Figure, Sample, Site, Staged, Workload } from "./workload.ts";
+
+type App = "cached" | "vecdb";
+
+/** Bytes of all shards, as the servers make them; and what a mark of theirs says. */
+const BYTES: Record<App, number> = { cached: 15_000_000, vecdb: 9_200_000 };
+const HANDOVER = /^mark: handover ([\d.]+) ms \((.*)\), waited ([\d.]+) ms/;
+
+const ARMS = [
+	"without",
+	"with",
+	"with_copy",
+	"setup_only",
+	"fetch_only",
+	"present_without",
+	"present_with",
+] as const;
+
+/** How an arm's function is deployed. */
+interface Variant {
+	name: string;
+	script: boolean;
+	command: readonly string[];
+	/** As a function without a sandbox of its own, for the initscript alone. */
+	alone?: boolean;
+}
+
+export const SHARDED: readonly Workload[] = [
+	workload("cached", 1.75, ["fig13", "fig14"]),
+	workload("vecdb", 1.72, ["fig13"]),
+];
+
+function workload(app: App, paper: number, figures: readonly Figure[]): Workload {
+	const copied = { name: `${app}-copied`, with: "with_copy" };
+	return {
+		name: app,
+		figures,
+		rows: [{ name: app, paper, at_least: 1.8 }, copied],
+		arms: ARMS,
+		stage: (site) => stage(site, app),
+	};
+}
+
+async function stage(site: Site, app: App): Promise<Staged> {
+	const folder = await makeShards(app);
+	site.defer(() => removeShards(folder));
+	const servers = await serveShards(site, app, folder);
+	const program = programOf(app);
+	const image = await site.images.get({
+		name: app,
+		files: await programFiles(program, `/usr/local/bin/${app}`),
+		version: await digestOf(program),
+	});
+	const serve = [`/usr/local/bin/${app}`, "serve"];
+	const variants: Record<string, Variant> = {
+		without: { name: `${app}-without`, script: false, command: serve },
+		with: { name: app, script: true, command: serve },
+		with_copy: { name: `${app}-copy`, script: true, command: [...serve, "--copy"] },
+		setup_only: { name: `${app}-setup`, script: false, command: [`/usr/local/bin/${app}`, "--version"] },
+		fetch_only: { name: `${app}-fetch`, script: true, command: serve, alone: true },
+	};
+	let bytes = 0;
+	for (const variant of Object.values(variants)) {
+		const deployed = await deployVariant(site, app, image, servers, variant);
+		bytes = Math.max(bytes, deployed);
+	}
+	const services = new Services(site.bench.node.url);
+	site.defer(async () => services.close());
+	const input = { assignment: servers.assignment };
+	const arm =
+		(name: string, present = false) =>
+		async (): Promise<Sample> => {
+			if (present) await site.images.keep(image);
+			else await site.images.drop();
+			const start = await services.start(name, input, `ready: ${app}`, (address) => check(app, address));
+			return withHandover(sampleOf(start, `ready: ${app}`, PARTS), start.events);
+		};
+	return {
+		arms: {
+			without: arm(`${app}-without`),
+			with: arm(app),
+			with_copy: arm(`${app}-copy`),
+			setup_only: async () => {
+				await site.images.drop();
+				return sampleOf(await services.start(`${app}-setup`, input, `${app} `), `${app} `);
+			},
+			fetch_only: async () => {
+				await site.images.drop();
+				const { events } = await site.bench.invoker.start(`${app}-fetch`, input, { scriptOnly: true });
+				return { ms: fetchMs(events) };
+			},
+			present_without: arm(`${app}-without`, true),
+			present_with: arm(app, true),
+		},
+		facts: {
+			image_bytes: image.bytes,
+			state_bytes: BYTES[app],
+			initscript_bytes: bytes,
+		},
+	};
+}
+
+/** The application's own parts of the waterfall. */
+const PARTS = [
+	{ name: "boot", from: { kind: "sandboxCreated" }, to: { kind: "appConnected" } },
+	{ name: "state received", from: { kind: "appConnected" }, to: { mark: "mark: handover" } },
+	{ name: "ready", from: { mark: "mark: handover" }, to: { mark: "ready: " } },
+];
+
+function withHandover(sample: Sample, events: readonly { text?: string }[]): Sample {
+	const [, handover, , waited] = events.map(({ text }) => HANDOVER.exec(text ?? "")).find(Boolean) ?? [];
+	if (handover === undefined) throw new Error("the server said nothing of its hand-over");
+	return {
+		...sample,
+		load: Number(handover),
+		values: { handover_ms: Number(handover), waited_ms: Number(waited) },
+	};
+}
+
+/** Asks the server for something that it must have. */
+async function check(app: App, address: string): Promise<void> {
+	const answer = await fetch(`http://${address}/stats`, { signal: AbortSignal.timeout(10_000) });
+	const stats = (await answer.json()) as { bytes?: number; start?: { bytes?: number } };
+	const bytes = app === "cached" ? stats.bytes : stats.start?.bytes;
+	if (bytes !== BYTES[app]) throw new Error(`${app} serves ${bytes} bytes instead of ${BYTES[app]}`);
+}
+
+/** What the servers are reached by, each behind a link. */
+interface Servers {
+	assignment: string;
+	allow: string[];
+}
+
+async function serveShards(site: Site, app: App, folder: string): Promise<Servers> {
+	const paths = [0, 1, 2, 3].map((number) => join(folder, String(number)));
+	const coordinator = await Coordinator.start();
+	site.defer(() => coordinator.stop());
+	const peer = async (shards: string[]): Promise<{ peer: Peer; link: string }> => {
+		const peer = await Peer.start(shards);
+		site.defer(() => peer.stop());
+		return { peer, link: await site.links.to(hostOf(peer.address("http"))) };
+	};
+	const asked = await site.links.to(hostOf(coordinator.address));
+	if (app === "cached") {
+		const pair = await Promise.all([peer(paths.slice(0, 2)), peer(paths.slice(2))]);
+		const shards = pair.flatMap(({ link }, index) =>
+			[0, 1].map((at) => `http://${link}/shards/${2 * index + at}`),
+		);
+		coordinator.assign("/cached", shards);
+		const allow = [asked, ...pair.map(({ link }) => link)].map((host) => `GET http://${host}/*`);
+		return { assignment: `http://${asked}/cached`, allow };
+	}
+	const cache = await peer([]);
+	for (const [number, path] of paths.entries()) await cache.peer.set(`vectors/${number}`, path);
+	coordinator.assign(
+		"/vecdb",
+		paths.map((_, number) => `memcached://${cache.link}/vectors/${number}`),
+	);
+	return {
+		assignment: `http://${asked}/vecdb`,
+		allow: [`GET http://${asked}/*`, `memcached://${cache.link}`],
+	};
+}
+
+const hostOf = (url: string): string => new URL(url).host;
+
+/** Gives the initscript's bytes. */
+async function deployVariant(
+	site: Site,
+	app: App,
+	image: Image,
+	{ assignment, allow }: Servers,
+	{ name, script, command, alone }: Variant,
+): Promise<number> {
+	const change = ({ initscript, service, ...manifest }: TomlTable): TomlTable => {
+		const { base: _, ...own } = manifest.app as TomlTable;
+		return {
+			...merged({ ...manifest, app: own }, "app", {
+				isolation: site.isolation,
+				image: image.reference,
+				command: [...command],
+				env: { [`${app.toUpperCase()}_ASSIGNMENT`]: assignment },
+				network: true,
+				marks: ["mark: ", "ready: ", `${app} `],
+			}),
+			name,
+			egress: { allow: [...allow] },
+			...(script && initscript ? { initscript } : {}),
+			// One that only says its version is over at once, and that is no reason to start it again.
+			...(alone ? {} : { service: { ...(service as TomlTable), restart: "never" } }),
+		};
+	};
+	const source = inRoot("apps", app, "service");
+	const deployed = await staged(source, change, (folder) => withoutProgram(folder, site, app));
+	return deployed.initscript?.bytes ?? 0;
+}
+
+/** The program is in the image, so it is not in the bundle. */
+async function withoutProgram(folder: string, site: Site, app: App): Promise<Deployed> {
+	await rm(join(folder, "bin", app));
+	return deploy(folder, site.bench.client);
+}
