@@ -37,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 limits: Limits { memory: 512 << 20, cpu_millis: 0, pids: 256 },
                 egress: Vec::new(),
                 hosts: Vec::new(),
+                boot: headstart_sandbox::Boot::Command,
             };
             let reservation = sandboxes.reserve().await?;
             // The pool's next namespace is made now, not during the start.

@@ -1,11 +1,13 @@
-//! The gVisor back end: `runsc run` with an OCI configuration.
+//! The gVisor back end: `runsc run` with an OCI configuration, or `runsc restore` with one and an image.
 //!
 //! One command makes, starts and waits (`create` and `start` would be two more Go programs). The container has a
 //! `--root` of its own, so its state is removed as a folder and no `runsc delete` has to run.
 
 use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::boot::Boot;
 use crate::failure::failed;
 use crate::job::Job;
+use crate::process::Launch;
 use headstart_base::Result;
 use serde::Serialize;
 use std::fs;
@@ -15,8 +17,8 @@ use std::process::Command;
 /// gVisor's own kernel, file server and stubs: processes and threads on the host that are no process of the app.
 pub(crate) const OWN_PIDS: u32 = 64;
 
-/// `runsc run` for a job. The process must be put into its network namespace and cgroup.
-pub(crate) fn command(runsc: &Path, base: &Base, job: &Job) -> Result<Command> {
+/// `runsc run` or `runsc restore` for a job. The process must be put into its network namespace and cgroup.
+pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
     let file = job.folder.join("config.json");
     let config = serde_json::to_vec(&config(base, job)).map_err(|error| failed("config.json", error))?;
     fs::write(&file, config).map_err(|error| failed(file.display(), error))?;
@@ -25,7 +27,8 @@ pub(crate) fn command(runsc: &Path, base: &Base, job: &Job) -> Result<Command> {
         .arg(format!("--root={}", job.folder.join("root").display()))
         .args([
             "--platform=systrap",
-            "--network=host",
+            // An image cannot have its host's network in it.
+            if job.spec.boot.is_alone() { "--network=none" } else { "--network=host" },
             "--host-uds=open",
             "--file-access=exclusive",
             "--file-access-mounts=shared",
@@ -33,14 +36,22 @@ pub(crate) fn command(runsc: &Path, base: &Base, job: &Job) -> Result<Command> {
             "--overlay2=none",
             "--rootless=false",
             "--log=/dev/null",
-            "run",
         ])
+        .args(match &job.spec.boot {
+            Boot::Command | Boot::ToBeStopped => vec!["run".to_owned()],
+            Boot::Restored { image, .. } => vec!["restore".to_owned(), format!("--image-path={}", image.display())],
+        })
         .arg(format!("--bundle={}", job.folder.display()))
         .arg(&job.spec.id)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/");
-    Ok(command)
+    let mut launch = Launch::new(command);
+    if let Some((stdin, held)) = job.spec.boot.stdin()? {
+        launch.stdin = Some(stdin);
+        launch.keep.extend(held);
+    }
+    Ok(launch)
 }
 
 fn config(base: &Base, job: &Job) -> Config {

@@ -18,8 +18,12 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
+use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+
+/// How long gVisor may take to answer a question.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A way into a live sandbox. It keeps nothing of it alive.
 #[derive(Clone)]
@@ -55,7 +59,7 @@ impl Inside {
             Isolation::Gvisor => {
                 let user = format!("--user={NOBODY}:{NOBODY}");
                 self.with(|_| Ok(())).await.is_ok()
-                    && runsc(&live, &["exec", &user], &["/usr/bin/test", "-e", path]).await.is_ok()
+                    && runsc(&live, &["exec", &user], &["/usr/bin/test", "-e", path], LIMIT).await.is_ok()
             }
         }
     }
@@ -78,7 +82,7 @@ impl Inside {
             }
             Isolation::Gvisor => {
                 self.with(|_| Ok(())).await?;
-                runsc(&live, &["kill"], &[&signal.to_string()]).await
+                runsc(&live, &["kill"], &[&signal.to_string()], LIMIT).await
             }
         }
     }
@@ -158,7 +162,7 @@ fn send(process: &OwnedFd, signal: i32) -> Result<()> {
 }
 
 /// A command of runsc about a sandbox.
-async fn runsc(live: &Live, before: &[&str], after: &[&str]) -> Result<()> {
+pub(crate) async fn runsc(live: &Live, before: &[&str], after: &[&str], limit: Duration) -> Result<()> {
     let (program, folder): (PathBuf, PathBuf) = (live.runsc().to_owned(), live.folder().to_owned());
     let root = format!("--root={}", folder.join("root").display());
     let arguments: Vec<&str> = [root.as_str(), "--log=/dev/null"]
@@ -168,7 +172,7 @@ async fn runsc(live: &Live, before: &[&str], after: &[&str]) -> Result<()> {
         .chain(after)
         .copied()
         .collect();
-    tool::run(&program.to_string_lossy(), &arguments, "", None).await
+    tool::run_within(limit, &program.to_string_lossy(), &arguments, "", None).await
 }
 
 #[cfg(test)]

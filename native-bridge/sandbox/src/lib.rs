@@ -3,6 +3,7 @@
 
 mod base;
 mod bind;
+mod boot;
 mod bubblewrap;
 mod cgroup;
 mod failure;
@@ -24,6 +25,7 @@ mod spec;
 mod tool;
 mod workerd;
 
+pub use boot::{Boot, IMAGE_FILES};
 pub use cgroup::{Cgroup, Hierarchies};
 pub use image::write_image_top;
 pub use inside::Inside;

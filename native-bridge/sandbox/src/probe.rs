@@ -1,5 +1,6 @@
 //! Finds out whether a back end works on this machine, by using it once.
 
+use crate::boot::Boot;
 use crate::failure::{failed, unsupported};
 use crate::sandboxes::Sandboxes;
 use crate::spec::{Isolation, Limits, Spec};
@@ -29,6 +30,7 @@ pub(crate) async fn probe(sandboxes: &Sandboxes, isolation: Isolation) -> Result
         limits: Limits { memory: 256 << 20, cpu_millis: 0, pids: 64 },
         egress: Vec::new(),
         hosts: Vec::new(),
+        boot: Boot::Command,
     };
     let (sender, mut lines) = mpsc::channel(16);
     let mut sandbox = sandboxes.start(spec, sandboxes.reserve().await?, sender).await?;

@@ -25,6 +25,8 @@ pub struct Launch {
     pub cgroup: Vec<File>,
     /// Descriptors that it keeps, under their numbers.
     pub keep: Vec<OwnedFd>,
+    /// Its standard input; none: it is empty.
+    pub stdin: Option<OwnedFd>,
     /// (resource, soft and hard limit).
     pub limits: Vec<(libc::__rlimit_resource_t, u64)>,
 }
@@ -84,7 +86,7 @@ impl Spawner {
 
 impl Launch {
     pub fn new(command: Command) -> Self {
-        Self { command, network: None, cgroup: Vec::new(), keep: Vec::new(), limits: Vec::new() }
+        Self { command, network: None, cgroup: Vec::new(), keep: Vec::new(), stdin: None, limits: Vec::new() }
     }
 
     fn start(mut self) -> Result<Started> {
@@ -94,7 +96,8 @@ impl Launch {
         let keep: Vec<RawFd> = self.keep.iter().map(AsRawFd::as_raw_fd).collect();
         let limits = std::mem::take(&mut self.limits);
         let parent = std::process::id();
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
+        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec only system calls are made, on memory that was allocated before.
         unsafe {
             self.command.pre_exec(move || enter(network, &doors, &keep, &limits, parent));

@@ -1,10 +1,12 @@
 //! A live sandbox, and its end.
 
+use crate::boot;
 use crate::cgroup::Cgroup;
 use crate::inside::Inside;
 use crate::network::Reservation;
 use crate::process::Process;
 use crate::spec::{Exit, Isolation, Owned};
+use headstart_base::Result;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -202,6 +204,12 @@ impl Sandbox {
     /// Waits for the command's end. May be called again, and dropped while it waits.
     pub async fn wait(&mut self) -> Exit {
         self.live.wait().await
+    }
+
+    /// Stops a sandbox that was made for it ([`crate::Boot::ToBeStopped`]) where it is, and writes its image into a new folder.
+    /// It ends, as by itself, unless this fails: a program with an open connection to its host, say.
+    pub async fn checkpoint(&self, folder: &Path) -> Result<()> {
+        boot::checkpoint(&self.live, folder).await
     }
 
     /// Ends and reaps all of it: processes, cgroups, files, network namespace. Its output is read to the end before

@@ -156,7 +156,7 @@ impl Sandboxes {
             let job = Job::prepare(spec, folder)?;
             let cgroup = Cgroup::create(&hierarchies, name, limits)?;
             let mut launch = match isolation {
-                Isolation::Gvisor => Launch::new(gvisor::command(&config.runsc, &base, &job)?),
+                Isolation::Gvisor => gvisor::launch(&config.runsc, &base, &job)?,
                 Isolation::Bubblewrap => {
                     let filter = seccomp::filter(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK])?;
                     let blocked = (!job.spec.egress.is_empty()).then(|| gate.as_raw_fd());

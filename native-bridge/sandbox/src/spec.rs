@@ -1,5 +1,6 @@
 //! What a sandbox is asked to be, and what it tells.
 
+use crate::boot::Boot;
 use headstart_base::Nanos;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -88,6 +89,7 @@ pub struct Spec {
     pub egress: Vec<SocketAddr>,
     /// Further lines of /etc/hosts, for there is no DNS inside.
     pub hosts: Vec<(String, IpAddr)>,
+    pub boot: Boot,
 }
 
 /// An image's files as a sandbox sees them.

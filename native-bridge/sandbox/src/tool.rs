@@ -13,6 +13,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs a tool with `input`, in a network namespace if one is given. A status that is not 0 is an error with its stderr.
 pub(crate) async fn run(program: &str, arguments: &[&str], input: &str, network: Option<BorrowedFd<'_>>) -> Result<()> {
+    run_within(LIMIT, program, arguments, input, network).await
+}
+
+/// [`run`] with a limit of its own.
+pub(crate) async fn run_within(
+    limit: Duration,
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+    network: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     let network = network.map(|fd| fd.as_fd().as_raw_fd());
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -37,9 +48,9 @@ pub(crate) async fn run(program: &str, arguments: &[&str], input: &str, network:
         }
         child.wait_with_output().await
     };
-    let output = tokio::time::timeout(LIMIT, work)
+    let output = tokio::time::timeout(limit, work)
         .await
-        .map_err(|_| failed(program, "no end in 10 s"))?
+        .map_err(|_| failed(program, format_args!("no end in {} s", limit.as_secs())))?
         .map_err(|error| failed(program, error))?;
     if output.status.success() {
         return Ok(());

@@ -185,6 +185,7 @@ impl Instance {
             },
             egress,
             hosts,
+            boot: headstart_sandbox::Boot::Command,
         })
     }
 

@@ -61,6 +61,7 @@ impl Node {
             limits: Limits { memory: 256 << 20, cpu_millis: 2000, pids: 128 },
             egress: Vec::new(),
             hosts: Vec::new(),
+            boot: headstart_sandbox::Boot::Command,
         }
     }
 
