@@ -18,6 +18,7 @@ enum AppOp {
   transferConn @12;
   connStatus @13;
   segment @14;
+  checkpoint @15;
 }
 
 const version :UInt16 = 1;
@@ -30,7 +31,7 @@ const flagFd :UInt32 = 4;            # answers: the segment's fd is beside this 
 const flagInline :UInt32 = 8;        # the bytes are this packet's payload
 const flagBegin :UInt32 = 16;        # respond: payload is the answer's head
 const flagEnd :UInt32 = 32;          # respond: the last piece
-const flagError :UInt32 = 64;        # respond: the handler failed, payload says how
+const flagError :UInt32 = 64;        # respond: the handler failed, payload says how; checkpoint: the program is not ready
 const flagLengthKnown :UInt32 = 128; # answers: total is final
 const flagNoFd :UInt32 = 256;        # requests: no fd beside the answer, this program looks its segment up itself
 const flagFile :UInt32 = 512;        # answers: the bytes lie in the file whose path is the payload; no fd

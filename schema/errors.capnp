@@ -69,6 +69,7 @@ enum ErrorCode {
   imagePullFailed @62;
   imageInvalid @63;
   imageInUse @64;
+  snapshotFailed @65;
 }
 
 struct ErrorInfo {
@@ -149,5 +150,6 @@ const errors :List(ErrorInfo) = [
   (code = imagePullFailed, http = 502, errno = 121, hint = "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from."),
   (code = imageInvalid, http = 422, errno = 8, hint = "Build the image again: one of its layers or its configuration is not what an image may have."),
   (code = imageInUse, http = 409, errno = 16, hint = "Something runs from the image: wait until it has ended, then try again."),
+  (code = snapshotFailed, http = 502, errno = 5, hint = "Close connections, files of the bridge's and threads that use them before the program is ready; `headstart logs` has what it said. docs/snapshots.md tells what may be in a snapshot."),
   (code = diskFull, http = 507, errno = 28, hint = "Free space on the node's disk, then try again."),
 ];

@@ -17,6 +17,7 @@
 #define HSC_OP_TRANSFER_CONN 12
 #define HSC_OP_CONN_STATUS 13
 #define HSC_OP_SEGMENT 14
+#define HSC_OP_CHECKPOINT 15
 #define HSC_VERSION 1u
 #define HSC_HEADER_BYTES 64u
 #define HSC_MAX_PACKET_BYTES 4096u
@@ -29,6 +30,7 @@
 #define HSC_FLAG_ERROR 64u
 #define HSC_FLAG_LENGTH_KNOWN 128u
 #define HSC_FLAG_NO_FD 256u
+#define HSC_FLAG_FILE 512u
 
 enum hsc_code {
 	HSC_OK = 0,
@@ -96,6 +98,7 @@ enum hsc_code {
 	HSC_IMAGE_PULL_FAILED = 62,
 	HSC_IMAGE_INVALID = 63,
 	HSC_IMAGE_IN_USE = 64,
+	HSC_SNAPSHOT_FAILED = 65,
 };
 
 /* X(number, name, errno, how to mend it) for each error. */
@@ -164,6 +167,7 @@ enum hsc_code {
 	X(61, "notReady", 11, "The service did not become ready in time: `headstart logs` shows its last lines, [service] ready its rule.") \
 	X(62, "imagePullFailed", 121, "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from.") \
 	X(63, "imageInvalid", 8, "Build the image again: one of its layers or its configuration is not what an image may have.") \
-	X(64, "imageInUse", 16, "Something runs from the image: wait until it has ended, then try again.")
+	X(64, "imageInUse", 16, "Something runs from the image: wait until it has ended, then try again.") \
+	X(65, "snapshotFailed", 5, "Close connections, files of the bridge's and threads that use them before the program is ready; `headstart logs` has what it said. docs/snapshots.md tells what may be in a snapshot.")
 
 #endif

@@ -15,6 +15,7 @@ OP_GET_CONN = 11
 OP_TRANSFER_CONN = 12
 OP_CONN_STATUS = 13
 OP_SEGMENT = 14
+OP_CHECKPOINT = 15
 VERSION = 1
 HEADER_BYTES = 64
 MAX_PACKET_BYTES = 4096
@@ -27,6 +28,7 @@ FLAG_END = 32
 FLAG_ERROR = 64
 FLAG_LENGTH_KNOWN = 128
 FLAG_NO_FD = 256
+FLAG_FILE = 512
 
 # number: (code, errno, hint)
 ERRORS = {
@@ -95,4 +97,5 @@ ERRORS = {
     62: ("imagePullFailed", 121, "Check the reference and the registry: the message says what it answered. docs/images.md tells which registries a node pulls from."),
     63: ("imageInvalid", 8, "Build the image again: one of its layers or its configuration is not what an image may have."),
     64: ("imageInUse", 16, "Something runs from the image: wait until it has ended, then try again."),
+    65: ("snapshotFailed", 5, "Close connections, files of the bridge's and threads that use them before the program is ready; `headstart logs` has what it said. docs/snapshots.md tells what may be in a snapshot."),
 }

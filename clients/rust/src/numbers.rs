@@ -15,6 +15,7 @@ pub(crate) const OP_GET_CONN: u16 = 11;
 pub(crate) const OP_TRANSFER_CONN: u16 = 12;
 pub(crate) const OP_CONN_STATUS: u16 = 13;
 pub(crate) const OP_SEGMENT: u16 = 14;
+pub(crate) const OP_CHECKPOINT: u16 = 15;
 pub(crate) const VERSION: u32 = 1;
 pub(crate) const HEADER_BYTES: u32 = 64;
 pub(crate) const MAX_PACKET_BYTES: u32 = 4096;
@@ -27,6 +28,7 @@ pub(crate) const FLAG_END: u32 = 32;
 pub(crate) const FLAG_ERROR: u32 = 64;
 pub(crate) const FLAG_LENGTH_KNOWN: u32 = 128;
 pub(crate) const FLAG_NO_FD: u32 = 256;
+pub(crate) const FLAG_FILE: u32 = 512;
 
 /// What went wrong, as every part of headstart names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,10 +99,11 @@ pub enum Code {
     ImagePullFailed = 62,
     ImageInvalid = 63,
     ImageInUse = 64,
+    SnapshotFailed = 65,
 }
 
 /// By number: the code, its name, its errno and how a person mends it.
-pub(crate) const ERRORS: [(Code, &str, i32, &str); 65] = [
+pub(crate) const ERRORS: [(Code, &str, i32, &str); 66] = [
     (
         Code::Ok,
         "ok",
@@ -490,5 +493,11 @@ pub(crate) const ERRORS: [(Code, &str, i32, &str); 65] = [
         "imageInUse",
         16,
         "Something runs from the image: wait until it has ended, then try again.",
+    ),
+    (
+        Code::SnapshotFailed,
+        "snapshotFailed",
+        5,
+        "Close connections, files of the bridge's and threads that use them before the program is ready; `headstart logs` has what it said. docs/snapshots.md tells what may be in a snapshot.",
     ),
 ];
