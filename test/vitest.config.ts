@@ -16,6 +16,7 @@ const belowTheHost = [
 	"compromised",
 	"connections",
 	"images",
+	"imgrec-py",
 	"native-apps",
 	"preload",
 	"reservation",

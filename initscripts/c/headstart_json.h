@@ -174,6 +174,27 @@ HS_JSON_FN int hs_json_equal(const char *a, const char *b, uint32_t length)
 }
 
 /*
+ * Goes to the value under `key` in the JSON object that begins here. Whether there is one; if not, `json` is somewhere in the
+ * object.
+ */
+HS_JSON_FN int hs_json_find(struct hs_json *json, const char *key)
+{
+	if (!hs_json_take(json, '{'))
+		return 0;
+	do {
+		char name[64];
+		int32_t name_length = hs_json_string(json, name, sizeof name);
+		if (name_length < 0 || !hs_json_take(json, ':'))
+			return 0;
+		if (name_length < (int32_t)sizeof name && hs_json_equal(name, key, (uint32_t)name_length))
+			return 1;
+		if (!hs_json_skip(json, 0))
+			return 0;
+	} while (hs_json_take(json, ','));
+	return 0;
+}
+
+/*
  * The text under `key` in a JSON object, closed by a 0. Its length, or -1 when the object has none, is malformed up to there,
  * or when the text does not fit or has a 0 in it.
  *
@@ -182,27 +203,16 @@ HS_JSON_FN int hs_json_equal(const char *a, const char *b, uint32_t length)
 HS_JSON_FN int32_t hs_json_text(const char *text, uint32_t text_length, const char *key, char *out, uint32_t capacity)
 {
 	struct hs_json json = { (const uint8_t *)text, (const uint8_t *)text + text_length };
-	if (capacity == 0 || !hs_json_take(&json, '{'))
+	if (capacity == 0 || !hs_json_find(&json, key))
 		return -1;
-	do {
-		char name[64];
-		int32_t name_length = hs_json_string(&json, name, sizeof name);
-		if (name_length < 0 || !hs_json_take(&json, ':'))
+	int32_t length = hs_json_string(&json, out, capacity - 1);
+	if (length < 0 || (uint32_t)length >= capacity)
+		return -1;
+	for (int32_t i = 0; i < length; i++)
+		if (out[i] == 0)
 			return -1;
-		if (name_length < (int32_t)sizeof name && hs_json_equal(name, key, (uint32_t)name_length)) {
-			int32_t length = hs_json_string(&json, out, capacity - 1);
-			if (length < 0 || (uint32_t)length >= capacity)
-				return -1;
-			for (int32_t i = 0; i < length; i++)
-				if (out[i] == 0)
-					return -1;
-			out[length] = 0;
-			return length;
-		}
-		if (!hs_json_skip(&json, 0))
-			return -1;
-	} while (hs_json_take(&json, ','));
-	return -1;
+	out[length] = 0;
+	return length;
 }
 
 #endif

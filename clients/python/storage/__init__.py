@@ -23,6 +23,7 @@ list_keys = _default.list_keys
 delete = _default.delete
 upload = _default.upload
 upload_stream = _default.upload_stream
+upload_url = _default.upload_url
 
 __all__ = [
     "Forbidden",
@@ -36,4 +37,5 @@ __all__ = [
     "list_keys",
     "upload",
     "upload_stream",
+    "upload_url",
 ]

@@ -13,6 +13,15 @@ def encode(key):
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in key.lstrip("/").encode())
 
 
+def split(url):
+    """Returns (is it https, authority, target) of "http://host:port/path?query". Raises ValueError."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, target = rest.partition("/")
+    if not slash or "@" in authority or not all("!" <= character <= "~" for character in url) or "#" in url:
+        raise ValueError(f"a URL has the form http://host:port/path, not {url[:100]!r}")
+    return endpoint(f"{scheme}{separator}{authority}")[0], authority, f"/{target}"
+
+
 def endpoint(text):
     """Returns (is it https, host, port) of "http://host:port". Raises ValueError."""
     scheme, separator, rest = text.partition("://")

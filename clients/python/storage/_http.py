@@ -21,22 +21,32 @@ class HttpError(OSError):
 
 
 class Server:
-    """Requests to one host. Connections are kept; threads and forked children may share it."""
+    """Requests to one host. Connections are kept; threads and forked children may share it.
 
-    def __init__(self, host, port, tls=False):
-        self._address, self._tls = (host, port), tls
+    One that does not dial has only the connections that it was given.
+    """
+
+    def __init__(self, host, port, tls=False, dials=True):
+        self._address, self._tls, self._dials = (host, port), tls, dials
         # No lock, which a fork could leave locked: single operations on a deque are atomic.
         self._idle, self._pid = collections.deque(), os.getpid()
 
-    def request(self, verb, target, headers, body=b"", timeout=30.0):
-        """Sends a request. Returns a Response whose head is there; read its body, or close it. Raises HttpError."""
+    def adopt(self, connected):
+        """Takes a connected socket, on which nothing is under way, among the kept connections."""
+        self.keep(_Connection(connected, time.monotonic()))
+
+    def request(self, verb, target, headers, body=b"", timeout=30.0, once=False):
+        """Sends a request. Returns a Response whose head is there; read its body, or close it. Raises HttpError.
+
+        `once`: over a new connection, for what must not be sent again when a kept one turns out to be closed.
+        """
         lines = [f"{verb} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
         if body or verb not in ("GET", "HEAD"):
             lines.append(f"content-length: {memoryview(body).nbytes}")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         deadline = time.monotonic() + timeout
         while True:
-            connection, reused = self._take(deadline)
+            connection, reused = self._take(deadline, once)
             try:
                 connection.send(head, body)
                 return Response(self, connection, verb)
@@ -46,15 +56,19 @@ class Server:
                 if not reused:
                     raise
 
-    def _take(self, deadline):
+    def _take(self, deadline, once):
         if self._pid != os.getpid():
             self._idle, self._pid = collections.deque(), os.getpid()
         try:
-            connection = self._idle.pop()
+            connection = None if once else self._idle.pop()
         except IndexError:
-            return _Connection(self._address, self._tls, deadline), False
-        connection.deadline = deadline
-        return connection, True
+            connection = None
+        if connection is not None:
+            connection.deadline = deadline
+            return connection, True
+        if not self._dials:
+            raise HttpError("there is no connection to {}:{} any more".format(*self._address))
+        return _dial(self._address, self._tls, deadline), False
 
     def keep(self, connection):
         """Takes a connection back whose answer was read to its end."""
@@ -162,27 +176,17 @@ class Response(io.RawIOBase):
 class _Connection:
     """A socket, and what was read of it too early."""
 
-    def __init__(self, address, tls, deadline):
+    def __init__(self, connected, deadline):
         self.deadline = deadline
         self._ahead = b""
-        self._socket = None
-        try:
-            self._socket = socket.create_connection(address, timeout=self._remaining())
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls:
-                import ssl
-
-                self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=address[0])
-        except OSError as error:
-            raise HttpError(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
+        self._socket = connected
 
     def __del__(self):
         # Of a client that nobody uses any more; socket's own finalizer would warn.
         self.close()
 
     def close(self):
-        if self._socket is not None:
-            self._socket.close()
+        self._socket.close()
 
     def is_drained(self):
         """Whether nothing came after the answer's end."""
@@ -234,6 +238,23 @@ class _Connection:
 
     def _remaining(self):
         return max(self.deadline - time.monotonic(), 0.001)
+
+
+def _dial(address, tls, deadline):
+    """A new _Connection. Raises HttpError."""
+    connected = None
+    try:
+        connected = socket.create_connection(address, timeout=max(deadline - time.monotonic(), 0.001))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            import ssl
+
+            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=address[0])
+    except OSError as error:
+        if connected is not None:
+            connected.close()
+        raise HttpError(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
+    return _Connection(connected, deadline)
 
 
 def _parse_head(head):

@@ -8,6 +8,7 @@ from headstart.errors import BridgeLost, HeadstartError
 from headstart.ids import fnv1a64
 from storage import _listing as listing
 from storage._address import url
+from storage._place import Places
 from storage._s3 import Client
 from storage.errors import Forbidden, NotFound, StorageError, from_answer
 
@@ -27,6 +28,7 @@ class Storage:
         self._name, self._instance, self._client = name, instance, client
         # Buckets that this program changed: what the initscript listed of them may be older than that.
         self._changed = set()
+        self._places = Places()
 
     def download(self, bucket, key, timeout=None):
         """The object's bytes, read-only: a memoryview, of shared memory under headstart."""
@@ -114,6 +116,13 @@ class Storage:
     def upload_stream(self, bucket, key, stream, timeout=None):
         """Stores what a binary file has from here to its end. It is read into memory first: S3 wants its length."""
         self.upload(bucket, key, stream.read(), timeout)
+
+    def upload_url(self, url, data, timeout=None):
+        """Stores bytes where a URL gives leave to, as presigned ones do, over the connection that the initscript handed over.
+
+        What was fetched ahead of that place stays as it was: this program is not told which key it is.
+        """
+        self._places.put(self._bridge(), url, data, timeout)
 
     def _page(self, bucket, query, timeout):
         """One page of a listing, as the store sends it."""

@@ -92,7 +92,7 @@ class Client:
         return [*headers.items(), ("authorization", signature), ("user-agent", USER_AGENT)]
 
 
-def authorization(verb, path, headers, payload, date, access_key, secret_key, region, query=""):
+def authorization(verb, path, headers, payload, date, access_key, secret_key, region, query="", service="s3"):
     """AWS Signature Version 4 of a request: the value of its Authorization header.
 
     `query` is in canonical form, `headers` (lower-case names) are all signed, `payload` is the body's SHA-256 in hex, `date` like 20130524T000000Z.
@@ -100,10 +100,10 @@ def authorization(verb, path, headers, payload, date, access_key, secret_key, re
     names = sorted(headers)
     signed = ";".join(names)
     lines = [verb, path, query, *(f"{name}:{headers[name].strip()}" for name in names), "", signed, payload]
-    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    scope = f"{date[:8]}/{region}/{service}/aws4_request"
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     key = f"AWS4{secret_key}".encode()
-    for part in (date[:8], region, "s3", "aws4_request"):
+    for part in (date[:8], region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     text = "\n".join(["AWS4-HMAC-SHA256", date, scope, digest])
     signature = hmac.digest(key, text.encode(), "sha256").hex()

@@ -1,0 +1,76 @@
+import type { TomlTable } from "smol-toml";
+import type { NodeClient } from "../src/cli/client.ts";
+import { type Deployed, deploy } from "../src/cli/deploy/deploy.ts";
+import type { DevStore } from "../src/cli/node/dev-store.ts";
+import { inRoot } from "../src/cli/paths.ts";
+import type { Isolation } from "./imgrec-functions.ts";
+import { presign } from "./presign.ts";
+import type { QueueService } from "./queue.ts";
+import { merged, staged } from "./stage.ts";
+
+export type PyFormat = "c" | "ts";
+
+export const PY_FORMATS: readonly PyFormat[] = ["c", "ts"];
+
+const APP = inRoot("apps/imgrec-py");
+/** The secret that the queue's credentials are kept as. */
+const SECRET = "dev-queue";
+
+/** What imgrec-py works with. `output` is the origin of the store that results go to, "http://host:port". */
+export interface Places {
+	store: Pick<DevStore, "endpoint" | "accessKey" | "secretKey" | "region">;
+	queue: QueueService;
+	output: string;
+}
+
+/** A task: what the message in the queue says. */
+export interface PyTask {
+	bucket: string;
+	key: string;
+	output: string;
+}
+
+/** The task of recognising a photo in "inputs" and storing what it is as `result` in the bucket "results". */
+export function taskFor({ store, output }: Places, key: string, result: string): PyTask {
+	return { bucket: "inputs", key, output: presign("PUT", output, `results/${result}`, store) };
+}
+
+/**
+ * Deploys apps/imgrec-py as `name`, and keeps the queue's credentials. It can do without the bridge, too: the store's and the
+ * queue's credentials are in its environment, and its network leads there.
+ */
+export async function deployImgrecPy(
+	client: NodeClient,
+	places: Places,
+	isolation: Isolation,
+	format: PyFormat,
+	{ name = "imgrec-py", handler = "handler", queues = ["jobs"] } = {},
+): Promise<Deployed> {
+	const { store, queue, output } = places;
+	const secret = { kind: "sqs", endpoint: queue.endpoint, region: queue.region };
+	await client.ask(`/v1/secrets/${SECRET}`, {
+		method: "PUT",
+		body: JSON.stringify({ ...secret, access_key: queue.accessKey, secret_key: queue.secretKey }),
+	});
+	const allow = [
+		...queues.flatMap((jobs) => [`RECEIVE sqs://${jobs}/*`, `DELETE sqs://${jobs}/*`]),
+		...["GET s3://models/*", "GET s3://inputs/*"],
+		...[output.replace("http://", "tcp://"), `PUT ${output}/results/*`],
+	];
+	const env = {
+		OPENBLAS_NUM_THREADS: "1",
+		HEADSTART_S3_ENDPOINT: store.endpoint,
+		HEADSTART_SQS_ENDPOINT: queue.account,
+		AWS_ACCESS_KEY_ID: store.accessKey,
+		AWS_SECRET_ACCESS_KEY: store.secretKey,
+		AWS_REGION: store.region,
+	};
+	const command = ["python3", "-m", "headstart.runtime", `function:${handler}`];
+	const change = (manifest: TomlTable): TomlTable => {
+		const named = merged({ ...manifest, name, egress: { allow } }, "app", {
+			...{ isolation, network: true, env, command },
+		});
+		return merged(named, "initscript", { main: `initscript.${format}` });
+	};
+	return staged(APP, change, (folder) => deploy(folder, client));
+}
