@@ -237,6 +237,7 @@ struct Event {
     imagePulled @29 :ImagePulled;  # the last byte of the image has come; of one that the node had, neither this nor the next
     imageUnpacked @30 :UInt64;     # its files are there, so many bytes
     connReleased @31 :ConnRef;     # a connection that was handed over and that nobody had taken when it was withdrawn: it is closed
+    initscriptPulled @32 :InitscriptPulled; # the host has been given the initscript's bytes from their registry
   }
 }
 
@@ -250,6 +251,8 @@ struct RpcSent { rpc @0 :MsgId; reused @1 :Bool; attempt @2 :UInt16; }
 struct RpcShared { rpc @0 :MsgId; ageNanos @1 :UInt64; }
 # ageNanos: how long ago it was asked for.
 struct ImagePulled { image @0 :Text; bytes @1 :UInt64; layers @2 :UInt32; }
+struct InitscriptPulled { artifact @0 :Text; bytes @1 :UInt64; nanos @2 :UInt64; }
+# nanos: how long that took.
 struct RpcDone { rpc @0 :MsgId; reply @1 :Reply; error @2 :Error; }
 struct Claimed { claim @0 :UInt64; id @1 :MsgId; content @2 :Text; diverges @3 :Text; deadlineMillis @4 :UInt32; connection @5 :Bool; }
 # connection: a GetConn; content is then the address.

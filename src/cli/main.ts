@@ -5,6 +5,7 @@ import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { imageCommand } from "./commands/image.ts";
 import { initCommand } from "./commands/init.ts";
+import { initscriptCommand } from "./commands/initscript.ts";
 import { invokeCommand } from "./commands/invoke.ts";
 import { loginCommand } from "./commands/login.ts";
 import { logsCommand } from "./commands/logs.ts";
@@ -24,6 +25,7 @@ const commands = [
 	secretCommand,
 	deployCommand,
 	imageCommand,
+	initscriptCommand,
 	invokeCommand,
 	serviceCommand,
 	traceCommand,

@@ -22,6 +22,8 @@ export interface Invocation {
 	mode: InstanceMode;
 	/** Whether its instance ends with its answer. */
 	cold: boolean;
+	/** Whether its image and its initscript were dropped, to be downloaded by it. */
+	withoutCaches: boolean;
 	/** CLOCK_MONOTONIC ns when the request left its caller, or 0. */
 	sentAt: bigint;
 	/** Of the event. */

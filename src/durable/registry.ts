@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ScriptModule } from "../isolates/protocol.ts";
-import type { DeployedFunction } from "../shared/function.ts";
+import type { DeployedFunction, DeployedScript } from "../shared/function.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { TenantTable } from "./tenant-table.ts";
 import type { KnownTenant } from "./tenants.ts";
@@ -12,7 +12,7 @@ export const MAX_FUNCTIONS = 256;
 const CHUNK_BYTES = 1 << 20;
 
 /** What is kept of a function as JSON; its initscript's bytes are apart. */
-type Kept = Omit<DeployedFunction, "script">;
+type Kept = Omit<DeployedFunction, "script"> & Pick<DeployedScript, "artifact">;
 
 interface FunctionRow extends Record<string, SqlStorageValue> {
 	body: string;
@@ -51,13 +51,14 @@ export class Registry extends DurableObject<unknown> {
 	 */
 	async put(it: DeployedFunction): Promise<boolean> {
 		if (!this.#hasRoom(it.tenant, it.manifest.name)) return false;
-		const { script, ...kept } = it;
+		const { script, ...rest } = it;
+		const kept: Kept = { ...rest, ...(script?.artifact && { artifact: script.artifact }) };
 		this.#storage.transactionSync(() => {
 			this.#sql.exec(
 				"INSERT OR REPLACE INTO deployments (tenant, name, body, module, format) VALUES (?, ?, ?, ?, ?)",
 				it.tenant,
 				it.manifest.name,
-				JSON.stringify(kept satisfies Kept),
+				JSON.stringify(kept),
 				script?.module.digest ?? null,
 				script?.module.format ?? null,
 			);
@@ -174,15 +175,16 @@ export class Registry extends DurableObject<unknown> {
 	}
 
 	#read({ body, module: digest, format }: FunctionRow): DeployedFunction {
-		const kept = JSON.parse(body) as Kept;
+		const { artifact, ...kept } = JSON.parse(body) as Kept;
 		if (digest === null) return kept;
 		const bytes = this.#blob(digest, "module");
 		const module: ScriptModule =
 			format === "wasm"
-				? { digest, format: "wasm", bytes }
+				? { digest, format: "wasm", bytes, ...(artifact && { plain: true }) }
 				: { digest, format: "js", source: new TextDecoder().decode(bytes) };
 		const sourceMap = new TextDecoder().decode(this.#blob(digest, "map"));
-		return { ...kept, script: sourceMap === "" ? { module } : { module, sourceMap } };
+		const script = { module, ...(sourceMap !== "" && { sourceMap }), ...(artifact && { artifact }) };
+		return { ...kept, script };
 	}
 
 	#putBlob(digest: string, kind: string, bytes: Uint8Array): void {

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
+import { downloadInitscript } from "../bridge/initscripts.ts";
 import { putTenant } from "../bridge/tenants.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
@@ -184,7 +185,7 @@ export class Transcript extends DurableObject<Env> {
 			throw new HeadstartError("internal", "an object was asked for no invocation");
 		if (this.#deployed !== undefined) return this.#invokeWarm(request, invocation, chosen);
 
-		const { deployed, mode, cold, sentAt } = invocation;
+		const { deployed, mode, cold, sentAt, withoutCaches } = invocation;
 		if (this.#run === undefined) await this.prepare(deployed.tenant);
 		const run = this.#run;
 		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
@@ -195,16 +196,18 @@ export class Transcript extends DurableObject<Env> {
 
 		run.assign({ deployed, mode, receivedAt: sentAt, record: this.env.RECORD_INPUTS === "1" });
 		const runner = new TenantRunner(this.env, deployed.tenant, () => this.#connected());
+		const artifact = withoutCaches ? deployed.script?.artifact : undefined;
+		const download = artifact && (() => downloadInitscript(this.env, artifact, run.id));
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
 		if (invocation.event !== undefined) {
-			run.startScript(runner, invocation.event);
+			run.startScript(runner, invocation.event, download);
 			// A call leaves when the thread has nothing else to do: the runner would wait for what `start` takes.
 			if (run.state.script === "running") await scheduler.wait(0);
 		}
 		const started = run.start();
 		started.catch(() => undefined);
 		const event = invocation.event ?? (await this.#event(request, run, deployed));
-		if (invocation.event === undefined) run.startScript(runner, event);
+		if (invocation.event === undefined) run.startScript(runner, event, download);
 		this.#log(deployed.tenant, run);
 		if (mode === "initscriptOnly") return this.#scriptOnly(run, started);
 		return this.#answer(request, run, invocation, event);

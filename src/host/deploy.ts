@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { Bridge } from "../bridge/bridge.ts";
 import { prepareImage } from "../bridge/images.ts";
+import { downloadInitscript, findInitscript } from "../bridge/initscripts.ts";
 import { functions } from "../durable/node.ts";
 import { MAX_FUNCTIONS } from "../durable/registry.ts";
 import { TenantRunner } from "../durable/runners.ts";
@@ -20,7 +21,12 @@ import {
 	functionSpec,
 	hexDigest,
 } from "../shared/function.ts";
-import { DEFAULT_SCRIPT_LIMITS, type Manifest, parseManifest } from "../shared/manifest.ts";
+import {
+	DEFAULT_SCRIPT_LIMITS,
+	type Manifest,
+	type ManifestInput,
+	parseManifest,
+} from "../shared/manifest.ts";
 import { nearest } from "../shared/nearest.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
@@ -45,6 +51,8 @@ const deploymentSchema = v.strictObject({
 
 export interface Deployment {
 	manifest: Manifest;
+	/** The manifest as it was sent. */
+	input: ManifestInput;
 	bundle: string;
 	initscript: { format: "wasm" | "js"; bytes: Uint8Array; sourceMap: string | undefined } | undefined;
 }
@@ -70,12 +78,17 @@ export function parseDeployment(name: string, text: string): Deployment {
 			`the manifest's name is ${manifest.name}, the path's is ${name}`,
 		);
 	}
-	if ((initscript === undefined) !== (manifest.initscript === undefined)) {
+	const artifact = manifest.initscript?.artifact;
+	if (artifact !== undefined && initscript !== undefined)
+		throw new HeadstartError("invalidArgument", "initscript: it is an artifact, and its bytes came as well");
+	if (artifact === undefined && (initscript === undefined) !== (manifest.initscript === undefined)) {
 		const missing = initscript === undefined ? "its bytes are missing" : "the manifest has no [initscript]";
 		throw new HeadstartError("invalidArgument", `initscript: ${missing}`);
 	}
 	return {
 		manifest,
+		// What could be read is one.
+		input: result.output.manifest as ManifestInput,
 		bundle,
 		initscript: initscript && {
 			format: initscript.format,
@@ -89,15 +102,18 @@ export function parseDeployment(name: string, text: string): Deployment {
 export async function deploy(
 	env: Env,
 	tenant: string,
-	{ manifest: wanted, bundle, initscript }: Deployment,
+	{ manifest: wanted, input, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
 	await checkBundle(env, tenant, bundle);
-	const manifest = await withImage(env, wanted);
+	const pulled = await pullScript(env, wanted, input);
+	const manifest = await withImage(env, pulled?.manifest ?? wanted);
 	const bridge = Bridge.connect(env.BRIDGE);
 	let deployed: DeployedFunction;
 	try {
 		const runner = new TenantRunner(env, tenant, async () => bridge);
-		const script = initscript && (await loadScript(runner, initscript, manifest.initscript?.limits.memory));
+		const memory = manifest.initscript?.limits.memory;
+		const script = pulled?.script ?? (initscript && (await prepared(initscript, memory)));
+		if (script !== undefined) await load(runner, script.module, memory);
 		deployed = {
 			tenant,
 			digest: await functionDigest(tenant, manifest, bundle, script?.module),
@@ -123,14 +139,34 @@ async function withImage(env: Env, manifest: Manifest): Promise<Manifest> {
 	return { ...manifest, app: { ...manifest.app, image: await prepareImage(env, image) } };
 }
 
+/** The initscript where that is an artifact, and the manifest with the digest that it has now, and with its limits. */
+async function pullScript(
+	env: Env,
+	manifest: Manifest,
+	input: ManifestInput,
+): Promise<{ script: DeployedScript; manifest: Manifest } | undefined> {
+	if (manifest.initscript?.artifact === undefined) return undefined;
+	const { artifact, limits, sourceMap } = await findInitscript(env, manifest.initscript.artifact);
+	const module = await downloadInitscript(env, artifact);
+	const initscript = { ...input.initscript, artifact: artifact.reference };
+	return {
+		script: { module, artifact, ...(sourceMap !== undefined && { sourceMap }) },
+		// What the manifest says of them comes first.
+		manifest: parseManifest({
+			...input,
+			initscript: { ...initscript, limits: { ...limits, ...initscript.limits } },
+		}),
+	};
+}
+
 async function checkBundle(env: Env, tenant: string, bundle: string): Promise<void> {
 	const { status } = await headBundle(env, tenant, bundle.slice("sha256:".length));
 	if (status === 404) throw new HeadstartError("unknownBundle", `the node has no files ${bundle}`);
 	if (status !== 200) throw new HeadstartError("internal", `the bridge answered ${status} for ${bundle}`);
 }
 
-async function loadScript(
-	runner: TenantRunner,
+/** An initscript that came with its deployment. */
+async function prepared(
 	{ format, bytes, sourceMap }: NonNullable<Deployment["initscript"]>,
 	memoryBytes: number | undefined,
 ): Promise<DeployedScript> {
@@ -143,6 +179,15 @@ async function loadScript(
 		format === "wasm"
 			? { digest, format, bytes }
 			: { digest, format, source: new TextDecoder().decode(bytes) };
+	return sourceMap === undefined ? { module } : { module, sourceMap };
+}
+
+/** Gives it to the runner, which says whether it can run. */
+async function load(
+	runner: TenantRunner,
+	module: ScriptModule,
+	memoryBytes: number | undefined,
+): Promise<void> {
 	let loaded: unknown;
 	try {
 		await runner.claim();
@@ -158,7 +203,6 @@ async function loadScript(
 	}
 	const refused = parseLoad(loaded);
 	if (refused !== undefined) throw new HeadstartError(refused.code, `initscript: ${refused.message}`);
-	return sourceMap === undefined ? { module } : { module, sourceMap };
 }
 
 /** The module with its bounds written in (docs/initscripts.md, "Limits"). The client is not trusted to have done it. */

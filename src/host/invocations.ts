@@ -1,6 +1,7 @@
-import type { InstanceMode } from "../bridge/bridge.ts";
+import { Bridge, type InstanceMode } from "../bridge/bridge.ts";
 import { evictImage } from "../bridge/images.ts";
 import { functions, type Invocation, pool } from "../durable/node.ts";
+import { TenantRunner } from "../durable/runners.ts";
 import { invoke, refill, retire, takeSpare } from "../durable/spares.ts";
 import { checkLength } from "../durable/transcript/event-body.ts";
 import type { Env } from "../shared/env.ts";
@@ -50,7 +51,7 @@ export async function invokeFunction(
 		});
 	}
 	const dropped = query.get("cold") === "image";
-	if (dropped) await dropImage(env, deployed);
+	if (dropped) await dropCached(env, deployed);
 	const length = headers.get("content-length");
 	checkLength(length, deployed.manifest.app.limits.event);
 	const small = length !== null && Number(length) <= SMALL_EVENT_BYTES;
@@ -58,7 +59,8 @@ export async function invokeFunction(
 		deployed,
 		mode,
 		cold,
-		// Dropping the image is no part of the start.
+		withoutCaches: dropped,
+		// Dropping them is no part of the start.
 		sentAt: dropped ? 0n : parseSent(headers.get("x-headstart-sent")),
 		contentType: headers.get("content-type") ?? undefined,
 		event: small ? new Uint8Array(await request.arrayBuffer()) : undefined,
@@ -70,13 +72,32 @@ export async function invokeFunction(
 	return answer;
 }
 
-/** For a start that has to pull its image: ends the function's idle instances, and drops the image from the node. */
-async function dropImage(env: Env, { digest, manifest }: DeployedFunction): Promise<void> {
+/**
+ * For a start that has to pull its image and its initscript: ends the function's idle instances, and drops the image from the
+ * node and the initscript from the runner. The host's own copy of that is not used either.
+ */
+async function dropCached(env: Env, { tenant, digest, manifest, script }: DeployedFunction): Promise<void> {
 	const { image } = manifest.app;
-	if (image === undefined)
-		throw new HeadstartError("invalidArgument", `cold=image: ${manifest.name} has no image`);
+	if (image === undefined && script?.artifact === undefined) {
+		throw new HeadstartError("invalidArgument", `cold=image: ${manifest.name} has nothing from a registry`, {
+			hint: "Name an app.image or an initscript.artifact, or use cold=1.",
+		});
+	}
 	await retire(env, digest, "its image is dropped");
-	await evictImage(env, image);
+	if (image !== undefined) await evictImage(env, image);
+	if (script?.artifact !== undefined) await unload(env, tenant, script.module.digest);
+}
+
+/** A runner that cannot be asked has lost all of its modules. */
+async function unload(env: Env, tenant: string, module: string): Promise<void> {
+	const bridge = Bridge.connect(env.BRIDGE);
+	try {
+		await new TenantRunner(env, tenant, async () => bridge).unload(module);
+	} catch (thrown) {
+		console.warn("an initscript was not dropped", thrown);
+	} finally {
+		bridge[Symbol.dispose]();
+	}
 }
 
 /** A name that is not well encoded is nobody's. */

@@ -59,9 +59,12 @@ export interface HostApi {
 	getConn(id: Id, address: string, conn: number, timeoutMs?: number): Promise<Outcome<true>>;
 }
 
-/** An initscript as it was deployed; a WASM module is metered. `digest` is the hex SHA-256 of its bytes. */
+/**
+ * An initscript as it was deployed. `digest` is the hex SHA-256 of its bytes. A WASM module is metered, or `plain`: then the
+ * runner meters it, because it is the tenant's own, and the host's one thread is everybody's.
+ */
 export type ScriptModule =
-	| { digest: string; format: "wasm"; bytes: Uint8Array }
+	| { digest: string; format: "wasm"; bytes: Uint8Array; plain?: true }
 	| { digest: string; format: "js"; source: string };
 
 export interface ScriptLimits {
@@ -92,9 +95,10 @@ export interface RunnerService {
 	unload(digest: string): Promise<void>;
 	/**
 	 * Runs a loaded module to its end; `unknownModule` when it is not loaded (the runner was replaced): load, then run again.
+	 * Or with `module`: then that is loaded first if it is not there, and `invalidArgument` says why it cannot run.
 	 */
 	run(
-		spec: { digest: string; input: Uint8Array; limits: ScriptLimits },
+		spec: { digest: string; input: Uint8Array; limits: ScriptLimits; module?: ScriptModule },
 		host: HostApi,
 	): Promise<Outcome<ScriptExit>>;
 }

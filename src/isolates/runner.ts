@@ -7,13 +7,22 @@ import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
 import type { Nursery, SpareRun } from "./js/nursery.ts";
-import type { HostApi, Outcome, RunnerService, ScriptExit, ScriptLimits, ScriptModule } from "./protocol.ts";
+import type {
+	HostApi,
+	Outcome,
+	RunnerService,
+	ScriptError,
+	ScriptExit,
+	ScriptLimits,
+	ScriptModule,
+} from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";
 import { describe } from "./script/failure.ts";
 import { HostPort } from "./script/port.ts";
 import { Shelf } from "./shelf.ts";
 import { runWasm } from "./wasm/cell.ts";
+import { meter } from "./wasm/meter/index.ts";
 import { ModuleError } from "./wasm/reader.ts";
 import { StoredModule, type UnsafeEval } from "./wasm/store.ts";
 
@@ -33,6 +42,7 @@ interface RunSpec {
 	digest: string;
 	input: Uint8Array;
 	limits: ScriptLimits;
+	module?: ScriptModule;
 }
 
 /** A run is over this long after its deadline, whatever happens. */
@@ -53,14 +63,13 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	async load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>> {
 		const began = performance.now();
 		try {
-			const script = scripts.get(module.digest) ?? (await this.#keep(module));
+			const script = scripts.get(module.digest) ?? (await this.#keep(module, true));
 			if (script.format === "wasm" && memoryBytes !== undefined) {
 				script.module.within(memoryBytes);
 				script.module.prepare(memoryBytes);
 			}
 		} catch (thrown) {
-			const message = thrown instanceof ModuleError ? thrown.message : describe(thrown).message;
-			return { error: { code: "invalidArgument", message } };
+			return refused(thrown);
 		}
 		return { ok: { compileMs: performance.now() - began } };
 	}
@@ -70,8 +79,16 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		await this.#nursery.drop(digest);
 	}
 
-	async run({ digest, input, limits }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
-		const script = scripts.get(digest);
+	async run({ digest, input, limits, module }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
+		let script = scripts.get(digest);
+		if (script === undefined && module !== undefined) {
+			try {
+				// Whether it can run its run tells: to see that beforehand takes a bundle's isolate.
+				script = await this.#keep(module, false);
+			} catch (thrown) {
+				return refused(thrown);
+			}
+		}
 		if (script === undefined) return { error: { code: "unknownModule", message: `${digest} is not loaded` } };
 		const port = new HostPort(host, Date.now() + limits.deadlineMs + SLACK_MS);
 		try {
@@ -86,23 +103,25 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		}
 	}
 
-	async #keep(module: ScriptModule): Promise<Script> {
+	/** Takes a module in. `ahead` of its runs: a bundle is tried, and has a spare isolate. */
+	async #keep(module: ScriptModule, ahead: boolean): Promise<Script> {
 		const bytes = module.format === "wasm" ? module.bytes : new TextEncoder().encode(module.source);
 		await checkDigest(module.digest, bytes);
-		const script = module.format === "wasm" ? this.#wasm(module.bytes) : await this.#js(module.source);
+		const script = module.format === "wasm" ? this.#wasm(module) : await this.#js(module.source, ahead);
 		scripts.put(module.digest, script, bytes.byteLength);
-		if (script.format === "js") this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
+		if (script.format === "js" && ahead)
+			this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
 		return script;
 	}
 
-	#wasm(bytes: Uint8Array): Script {
-		return { format: "wasm", module: new StoredModule(bytes, this.env.UNSAFE_EVAL) };
+	#wasm({ bytes, plain }: { bytes: Uint8Array; plain?: true }): Script {
+		return { format: "wasm", module: new StoredModule(plain ? meter(bytes) : bytes, this.env.UNSAFE_EVAL) };
 	}
 
-	async #js(source: string): Promise<Script> {
+	async #js(source: string, ahead: boolean): Promise<Script> {
 		if (source.length > MAX_SOURCE)
 			throw new ModuleError(`the bundle has more than ${MAX_SOURCE} characters`);
-		const reason = await new JsCell(this.env.LOADER, source).check();
+		const reason = ahead ? await new JsCell(this.env.LOADER, source).check() : undefined;
 		if (reason !== undefined) throw new ModuleError(reason);
 		return { format: "js", source };
 	}
@@ -139,6 +158,12 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	get #nursery(): DurableObjectStub<Nursery> {
 		return this.env.NURSERY.get(this.env.NURSERY.idFromName("nursery"));
 	}
+}
+
+/** Why a module cannot run. */
+function refused(thrown: unknown): { error: ScriptError } {
+	const message = thrown instanceof ModuleError ? thrown.message : describe(thrown).message;
+	return { error: { code: "invalidArgument", message } };
 }
 
 async function checkDigest(digest: string, bytes: Uint8Array): Promise<void> {

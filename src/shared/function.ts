@@ -3,8 +3,21 @@ import type { FunctionSpec } from "../bridge/bridge.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import { DEFAULT_SCRIPT_LIMITS, type Manifest } from "./manifest.ts";
 
+/** An initscript that is an artifact of a registry (docs/images.md). */
+export interface ScriptArtifact {
+	/** "registry/name@sha256:…". */
+	reference: string;
+	/** "sha256:…" of its one layer, the script. */
+	digest: string;
+	/** Of that layer. */
+	bytes: number;
+	format: "wasm" | "js";
+}
+
 export interface DeployedScript {
 	module: ScriptModule;
+	/** Where it was pulled from. */
+	artifact?: ScriptArtifact;
 	/** Of a TypeScript initscript: the source map's JSON, for its stacks. */
 	sourceMap?: string;
 }
@@ -28,7 +41,8 @@ export interface FunctionSummary {
 	bundle: string;
 	deployedAt: number;
 	isolation: string;
-	initscript?: { digest: string; format: "wasm" | "js"; bytes: number };
+	/** `artifact`: where it was pulled from, "registry/name@sha256:…". */
+	initscript?: { digest: string; format: "wasm" | "js"; bytes: number; artifact?: string };
 	manifest: Manifest;
 }
 
@@ -48,9 +62,11 @@ export function summarize({
 		manifest,
 	};
 	if (script === undefined) return summary;
-	const { module } = script;
+	const { module, artifact } = script;
+	const { digest: scriptDigest, format } = module;
 	const bytes = module.format === "wasm" ? module.bytes.length : module.source.length;
-	return { ...summary, initscript: { digest: module.digest, format: module.format, bytes } };
+	const from = artifact === undefined ? {} : { artifact: artifact.reference };
+	return { ...summary, initscript: { digest: scriptDigest, format, bytes, ...from } };
 }
 
 /** What the bridge is told. */

@@ -77,6 +77,9 @@ const handedOver = v.pipe(
 	v.regex(/^[a-z][a-z0-9]*:\/\/[^\s,/?#@]+$/, 'an address such as "tcp://host:port" was expected'),
 );
 
+const ON_A_REGISTRY = /^[^\s/]+\/[^\s]+$/;
+const REFERENCE_EXPECTED = '"registry/name@sha256:…" or "registry/name:tag" was expected';
+
 const app = v.strictObject({
 	isolation: v.optional(isolation, "gvisor"),
 	base: v.optional(shortText, "host"),
@@ -84,7 +87,7 @@ const app = v.strictObject({
 	image: v.optional(
 		v.pipe(
 			shortText,
-			v.regex(/^[^\s/]+\/[^\s]+$/, '"registry/name@sha256:…" or "registry/name:tag" was expected'),
+			v.regex(ON_A_REGISTRY, REFERENCE_EXPECTED),
 		),
 	),
 	/** Without it: what the image says. */
@@ -127,7 +130,10 @@ const share = v.strictObject({
 });
 
 const initscript = v.strictObject({
-	main: shortText,
+	/** The source file. With an artifact beside it: what `headstart initscript push` makes that from. */
+	main: v.optional(shortText),
+	/** "registry/name@sha256:…" or "registry/name:tag", which is pulled in the place of `main`: see docs/images.md. */
+	artifact: v.optional(v.pipe(shortText, v.regex(ON_A_REGISTRY, REFERENCE_EXPECTED))),
 	on_failure: v.optional(v.picklist(["fallback", "fail"]), "fallback"),
 	limits: v.optional(scriptLimits, {}),
 	share: v.optional(share),
@@ -206,6 +212,10 @@ export function parseManifest(input: unknown): Manifest {
 	}
 	if (manifest.app.image === undefined && manifest.app.command.length === 0) {
 		throw new HeadstartError("invalidArgument", "app.command: the program to run is missing");
+	}
+	const script = manifest.initscript;
+	if (script !== undefined && script.main === undefined && script.artifact === undefined) {
+		throw new HeadstartError("invalidArgument", "initscript: neither its main nor its artifact is named");
 	}
 	return manifest;
 }

@@ -22,6 +22,8 @@ export interface Variant {
 	egress?: string[];
 	/** The initscript in place of initscript.ts. */
 	main?: string;
+	/** The initscript in a registry. */
+	artifact?: string;
 	/** Gives the application what it needs in mode=direct: the store's address, credentials, and a way there. */
 	direct?: true;
 	/** Further files of the application, or other contents. */
@@ -69,6 +71,7 @@ function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTa
 		scriptLimits = {},
 		egress,
 		main,
+		artifact,
 		share,
 	} = variant;
 	const table = (value: unknown): TomlTable =>
@@ -81,6 +84,7 @@ function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTa
 		initscript: {
 			...table(manifest.initscript),
 			...(main === undefined ? {} : { main }),
+			...(artifact === undefined ? {} : { artifact }),
 			...(share === undefined ? {} : { share }),
 			on_failure: onFailure,
 			limits: scriptLimits,

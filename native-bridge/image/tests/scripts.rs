@@ -117,9 +117,10 @@ fn guarded(cut: bool) -> (String, Arc<Mutex<Vec<String>>>) {
 
 /// Answers one request. None: the connection has ended.
 fn answer(stream: &TcpStream, asked: &Mutex<Vec<String>>, realm: &str, cut: bool) -> Option<()> {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let has_token = lines.fold(false, |found, line| found || line.eq_ignore_ascii_case("authorization: Bearer secret"));
+    let lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let lines: Vec<String> = lines.collect();
+    let path = lines.first()?.split(' ').nth(1)?;
+    let has_token = lines.iter().any(|line| line.eq_ignore_ascii_case("authorization: Bearer secret"));
     asked.lock().unwrap().push(path.split('?').next()?.to_owned());
     let (head, body) = if path.starts_with("/token") {
         ("200 OK".to_owned(), r#"{"token":"secret"}"#.as_bytes())

@@ -70,6 +70,12 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             pulled.set_layers(*layers);
         }
         Kind::ImageUnpacked(bytes) => wire.set_image_unpacked(*bytes),
+        Kind::InitscriptPulled { artifact, bytes, nanos } => {
+            let mut pulled = wire.init_initscript_pulled();
+            pulled.set_artifact(artifact.as_str());
+            pulled.set_bytes(*bytes);
+            pulled.set_nanos(*nanos);
+        }
         Kind::RpcFirstByte(rpc) => wire.set_rpc_first_byte(*rpc),
         Kind::RpcDone { rpc, outcome } => {
             let mut done = wire.init_rpc_done();
@@ -158,17 +164,17 @@ pub(super) fn event(mut wire: event::Builder<'_>, seq: u64, event: &Event) -> ca
             closed.set_sent(*sent);
             error(closed.init_error(), why.as_ref());
         }
+        Kind::ConnReleased { id, address } => {
+            let mut released = wire.init_conn_released();
+            released.set_id(*id);
+            released.set_address(address.as_str());
+        }
         Kind::Ended { reason, unclaimed_messages, unclaimed_bytes, segments } => {
             let mut ended = wire.init_ended();
             ended.set_reason(reason.as_str());
             ended.set_unclaimed_messages(*unclaimed_messages);
             ended.set_unclaimed_bytes(*unclaimed_bytes);
             ended.set_segments(*segments);
-        Kind::ConnReleased { id, address } => {
-            let mut released = wire.init_conn_released();
-            released.set_id(*id);
-            released.set_address(address.as_str());
-        }
         }
     }
     Ok(())

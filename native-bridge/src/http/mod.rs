@@ -2,6 +2,7 @@
 
 mod bundles;
 mod images;
+mod initscripts;
 mod invoke;
 mod secrets;
 mod services;
@@ -27,6 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
+pub(crate) use self::invoke::receive;
 use crate::control::Upgraded;
 use crate::errors::{self, io};
 use crate::node::Node;
@@ -142,6 +144,8 @@ async fn dispatch(
         ("GET", ["images"]) => Ok(images::list(node)),
         ("POST", ["images"]) => images::prepare(node, request).await,
         ("DELETE", ["images", digest]) => images::remove(node, digest).await,
+        ("POST", ["initscripts"]) => initscripts::find(node, request).await,
+        ("POST", ["initscripts", digest]) => initscripts::download(node, digest, request).await,
         ("GET", ["services"]) => Ok(services::list(node)),
         ("PUT", ["services", id]) => services::put(node, id, request).await,
         ("DELETE", ["services", id]) => services::remove(node, id).await,

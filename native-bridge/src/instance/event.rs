@@ -77,6 +77,12 @@ pub(crate) enum Kind {
     },
     /// Its files are there.
     ImageUnpacked(u64),
+    /// The initscript's bytes have come, and are with the host.
+    InitscriptPulled {
+        artifact: String,
+        bytes: u64,
+        nanos: Nanos,
+    },
     RpcFirstByte(u64),
     RpcDone {
         rpc: u64,
@@ -142,15 +148,15 @@ pub(crate) enum Kind {
         sent: u64,
         error: Option<Error>,
     },
+    ConnReleased {
+        id: u64,
+        address: String,
+    },
     Ended {
         reason: String,
         unclaimed_messages: u32,
         unclaimed_bytes: u64,
         segments: u32,
-    },
-    ConnReleased {
-        id: u64,
-        address: String,
     },
 }
 
@@ -186,6 +192,7 @@ impl Kind {
                 | Self::Started
                 | Self::ImagePulled { .. }
                 | Self::ImageUnpacked(_)
+                | Self::InitscriptPulled { .. }
                 | Self::SandboxCreated(_)
                 | Self::AppConnected(_)
                 | Self::Mark(_)
@@ -197,6 +204,7 @@ impl Kind {
                 | Self::Noted(_)
                 | Self::Published(_)
                 | Self::ConnClosed { .. }
+                | Self::ConnReleased { .. }
         )
     }
 }
@@ -204,7 +212,6 @@ impl Kind {
 /// All events of an instance: a host that comes back asks for them from the first.
 pub(crate) struct EventLog {
     events: Mutex<Vec<Event>>,
-                | Self::ConnReleased { .. }
     bytes: AtomicUsize,
     /// The last sequence number.
     last: watch::Sender<u64>,

@@ -25,6 +25,7 @@ pub enum Seen {
     Shared(u64),
     ImagePulled { bytes: u64, layers: u32 },
     ImageUnpacked(u64),
+    InitscriptPulled { bytes: u64 },
     FirstByte(u64),
     Done { rpc: u64, status: u16, length: u64, inlined: Vec<u8>, segment: u32, attempts: u16, error: ErrorCode },
     Claimed { claim: u64, id: u64, content: String, diverges: String },
@@ -39,8 +40,8 @@ pub enum Seen {
     ConnReady { id: u64, address: String, error: ErrorCode },
     ConnTaken { id: u64, address: String, kind: conn_taken::Kind, error: ErrorCode },
     ConnClosed { id: u64, received: u64, sent: u64, error: ErrorCode },
-    Ended { reason: String, unclaimed: u32, segments: u32 },
     ConnReleased { id: u64, address: String },
+    Ended { reason: String, unclaimed: u32, segments: u32 },
 }
 
 fn code(error: capnp::Result<errors_capnp::error::Reader<'_>>) -> ErrorCode {
@@ -87,6 +88,7 @@ fn seen(event: event::Reader<'_>) -> Seen {
             Seen::ImagePulled { bytes: pulled.get_bytes(), layers: pulled.get_layers() }
         }
         event::ImageUnpacked(bytes) => Seen::ImageUnpacked(bytes),
+        event::InitscriptPulled(pulled) => Seen::InitscriptPulled { bytes: pulled.unwrap().get_bytes() },
         event::RpcFirstByte(rpc) => Seen::FirstByte(rpc),
         event::RpcDone(done) => {
             let done = done.unwrap();
@@ -159,12 +161,12 @@ fn seen(event: event::Reader<'_>) -> Seen {
                 error: code(closed.get_error()),
             }
         }
-        event::Ended(ended) => {
-            let ended = ended.unwrap();
         event::ConnReleased(released) => {
             let released = released.unwrap();
             Seen::ConnReleased { id: released.get_id(), address: text(released.get_address()) }
         }
+        event::Ended(ended) => {
+            let ended = ended.unwrap();
             Seen::Ended {
                 reason: text(ended.get_reason()),
                 unclaimed: ended.get_unclaimed_messages(),

@@ -24,7 +24,10 @@ export function invokeCommand(): Command {
 		.description("Invokes a function and prints its answer")
 		.argument("<name>")
 		.option("--cold", "in a fresh instance, which ends afterwards")
-		.option("--cold-image", "the same, and the node drops the function's image before")
+		.option(
+			"--cold-image",
+			"the same, and the node drops the function's image and its initscript's artifact before",
+		)
 		.option("--no-initscript", "start the application without its initscript")
 		.option("--direct", "without headstart: the application's library uses its own client and credentials")
 		.option("--only-initscript", "run the initscript without the application")

@@ -17,14 +17,20 @@ export interface Deployed {
 	bundleBytes: number;
 	/** Whether the node had the bundle already. */
 	bundleKnown: boolean;
-	initscript:
-		| {
-				language: string;
-				bytes: number;
-				/** Of a WASM module: with its meter (docs/initscripts.md, "Limits"). */
-				meteredBytes?: number;
-		  }
-		| undefined;
+	initscript: DeployedInitscript | undefined;
+}
+
+/** What the node says of a function (src/shared/function.ts). */
+interface Answer {
+	initscript?: { bytes: number; artifact?: string };
+}
+
+interface DeployedInitscript {
+	/** "artifact" where it was pulled from a registry. */
+	language: string;
+	bytes: number;
+	/** Of a WASM module: with its meter (docs/initscripts.md, "Limits"). */
+	meteredBytes?: number;
 }
 
 /**
@@ -37,9 +43,9 @@ export async function deploy(
 	change: (input: ManifestInput) => ManifestInput = (input) => input,
 ): Promise<Deployed> {
 	const { input, manifest } = await readManifest(folder);
-	const main = manifest.initscript?.main;
+	const { main, artifact } = manifest.initscript ?? {};
 	const script =
-		main === undefined
+		main === undefined || artifact !== undefined
 			? undefined
 			: await buildInitscript(resolve(folder, main), {
 					memoryBytes: manifest.initscript?.limits.memory ?? 16 << 20,
@@ -47,7 +53,7 @@ export async function deploy(
 	const { files, env } = await bundledClients(manifest);
 	const use = async (bundle: Bundle): Promise<Deployed> => {
 		const bundleKnown = await sendBundle(client, bundle);
-		await client.ask(`/v1/functions/${manifest.name}`, {
+		const deployed = await client.json<Answer>(`/v1/functions/${manifest.name}`, {
 			method: "PUT",
 			headers: { "content-type": "application/json" },
 			body: JSON.stringify({
@@ -61,11 +67,7 @@ export async function deploy(
 			bundle: bundle.digest,
 			bundleBytes: bundle.bytes,
 			bundleKnown,
-			initscript: script && {
-				language: script.language,
-				bytes: script.size,
-				...(script.format === "wasm" && { meteredBytes: script.meteredSize }),
-			},
+			initscript: script === undefined ? pulled(deployed) : built(script),
 		};
 	};
 	return withBundle(folder, main, use, files, manifest.app.image !== undefined);
@@ -88,6 +90,15 @@ async function sendBundle(client: NodeClient, bundle: Bundle): Promise<boolean> 
 /** The manifest with the environment told where the bundle has its libraries, unless the author said otherwise. */
 function withLibrary(input: ManifestInput, env: Record<string, string>): ManifestInput {
 	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...env, ...input.app.env } } };
+}
+
+function built(script: BuiltInitscript): DeployedInitscript {
+	const metered = script.format === "wasm" ? { meteredBytes: script.meteredSize } : {};
+	return { language: script.language, bytes: script.size, ...metered };
+}
+
+function pulled({ initscript }: Answer): DeployedInitscript | undefined {
+	return initscript?.artifact === undefined ? undefined : { language: "artifact", bytes: initscript.bytes };
 }
 
 /** The initscript as it travels (src/host/deploy.ts). */

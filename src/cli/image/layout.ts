@@ -28,7 +28,7 @@ export interface Layer {
 	diffId: string;
 }
 
-const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+export const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
 const LAYER = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ARCHITECTURES: Record<string, string> = { x64: "amd64", arm64: "arm64" };
@@ -109,8 +109,11 @@ export function openBlob(layout: string, digest: string): Readable {
 	return createReadStream(blobPath(layout, digest));
 }
 
-async function addJson(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
-	const bytes = Buffer.from(JSON.stringify(value));
+export function addJson(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
+	return addBlob(layout, mediaType, Buffer.from(JSON.stringify(value)));
+}
+
+export async function addBlob(layout: string, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
 	const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 	await writeFile(blobPath(layout, digest), bytes);
 	return { mediaType, digest, size: bytes.length };

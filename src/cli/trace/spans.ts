@@ -57,16 +57,22 @@ function script(events: readonly TraceEvent[]): Span[] {
 	// One that began later than its instance says so.
 	const begin = noted("initscript started") ?? (end && first(events, "started"));
 	if (!begin) return [];
+	const pulled = first(events, "initscriptPulled");
 	const note = end?.text?.slice("initscript ended".length).replace(/^[:\s]+/, "");
 	return [
+		...(pulled ? [downloaded(pulled)] : []),
 		{
 			lane: "script",
 			name: "initscript",
-			begin: begin.at,
+			begin: pulled?.at ?? begin.at,
 			end: end?.at ?? ending(events),
 			...(note ? { note } : {}),
 		},
 	];
+}
+
+function downloaded({ at, nanos = 0, bytes = 0 }: TraceEvent): Span {
+	return { lane: "script", name: "initscript downloaded", begin: at - nanos, end: at, note: size(bytes) };
 }
 
 function rpcs(events: readonly TraceEvent[]): Span[] {
@@ -134,14 +140,14 @@ function pointOf({ kind, text, content = "", bytes = 0, error }: TraceEvent): st
 			return error ? `${content} → ${error.code}` : `takes the connection to ${content}`;
 		case "connOffered":
 			return `hands a connection to ${content} over`;
+		case "connReleased":
+			return `waste: connection to ${content}`;
 		default:
 			return undefined;
 	}
 }
 
 /** Shorter waits do not cut the application's bar, ns. */
-		case "connReleased":
-			return `waste: connection to ${content}`;
 const WAIT_SHOWN = 200_000;
 
 function waitOf(event: TraceEvent): Span | undefined {

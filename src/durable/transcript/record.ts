@@ -37,6 +37,10 @@ export function traceEvent(event: Event): TraceEvent {
 		}
 		case "imageUnpacked":
 			return { ...base, bytes: Number(event.imageUnpacked) };
+		case "initscriptPulled": {
+			const { artifact, bytes, nanos } = event.initscriptPulled;
+			return { ...base, content: artifact, bytes: Number(bytes), nanos: Number(nanos) };
+		}
 		case "rpcAccepted":
 			return { ...base, id: String(event.rpcAccepted.rpc), content: event.rpcAccepted.content };
 		case "rpcSent": {
@@ -91,12 +95,12 @@ export function traceEvent(event: Event): TraceEvent {
 				...failure(error),
 			};
 		}
+		case "connReleased":
+			return { ...base, id: String(event.connReleased.id), content: event.connReleased.address };
 		case "ended":
 			return { ...base, text: event.ended.reason, bytes: Number(event.ended.unclaimedBytes) };
 		default:
 			return base;
-		case "connReleased":
-			return { ...base, id: String(event.connReleased.id), content: event.connReleased.address };
 	}
 }
 

@@ -10,7 +10,7 @@ import {
 	MAX_EVENT_WAIT_MS,
 	type Op,
 } from "../../bridge/bridge.ts";
-import type { Outcome, ScriptMessage, ScriptReply } from "../../isolates/protocol.ts";
+import type { Outcome, ScriptMessage, ScriptModule, ScriptReply } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
@@ -237,8 +237,8 @@ export class Run implements ScriptPort {
 		);
 	}
 
-	/** Runs the function's initscript, if this run has one. The call leaves at once. */
-	startScript(runner: RunnerBinding, input: Uint8Array): void {
+	/** Runs the function's initscript, if this run has one: the one that is here, or one to `download`. The call leaves at once. */
+	startScript(runner: RunnerBinding, input: Uint8Array, download?: () => Promise<ScriptModule>): void {
 		const { deployed } = this.#begin ?? {};
 		const script = deployed?.script;
 		if (script === undefined || this.#state.script !== "running") return;
@@ -249,6 +249,7 @@ export class Run implements ScriptPort {
 		const host = new ScriptHost(this, turn);
 		const run = runScript(runner, host, {
 			script,
+			...(download && { download }),
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			mayRestart: () => !this.#ended && mayRestart(this.#state),
@@ -297,9 +298,9 @@ export class Run implements ScriptPort {
 	/** It stays for its function's next invocation. */
 	rest(): void {
 		this.#phase = "warm";
+		this.#reduce({ input: "answered", now: Date.now() });
 	}
 
-		this.#reduce({ input: "answered", now: Date.now() });
 	/** Ends the instance; `ended` follows. Idempotent. */
 	stop(reason: string): void {
 		if (this.#stopping) return;

@@ -5,6 +5,7 @@ import type {
 	RunnerService,
 	ScriptExit,
 	ScriptLimits,
+	ScriptModule,
 	ScriptOp,
 } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
@@ -25,6 +26,8 @@ export interface RunnerBinding extends Pick<RunnerService, "run" | "load"> {
 
 export interface ScriptRunSpec {
 	script: DeployedScript;
+	/** Gets the script anew, in the place of the one that is here. */
+	download?: () => Promise<ScriptModule>;
 	input: Uint8Array;
 	limits: ScriptLimits;
 	/** Whether the script may be run again from its beginning. */
@@ -44,7 +47,7 @@ export interface ScriptEnd {
 	stack?: string;
 }
 
-/** Never rejects. The call to the runner leaves before this returns. */
+/** Never rejects. The call to the runner leaves before this returns, or the download's. */
 export async function runScript(
 	runner: RunnerBinding,
 	host: HostApi,
@@ -68,9 +71,12 @@ export async function runScript(
 
 async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec): Promise<ScriptEnd> {
 	const { script, input, limits } = spec;
-	const run = (): Promise<unknown> => runner.run({ digest: script.module.digest, input, limits }, host);
+	const downloaded = spec.download === undefined ? undefined : { module: await spec.download() };
+	const { module } = downloaded ?? script;
+	const run = (): Promise<unknown> =>
+		runner.run({ digest: module.digest, input, limits, ...downloaded }, host);
 	const loadAndRun = async (): Promise<Outcome<ScriptExit> | undefined> => {
-		const refused = await loaded(runner, script);
+		const refused = await loaded(runner, module);
 		return refused === undefined ? parsed(run()) : { error: refused };
 	};
 	let outcome = await parsed(run());
@@ -99,7 +105,7 @@ function needsLoading(outcome: Outcome<ScriptExit> | undefined): boolean {
 }
 
 /** Gives the runner the module; the error says why it did not take it. */
-async function loaded(runner: RunnerBinding, { module }: DeployedScript): Promise<ErrorValue | undefined> {
+async function loaded(runner: RunnerBinding, module: ScriptModule): Promise<ErrorValue | undefined> {
 	try {
 		return parseLoad(await runner.load(module));
 	} catch (thrown) {

@@ -5,6 +5,7 @@ const SPANS = [
 	["started", "started"],
 	["image", "imageUnpacked"],
 	["sandbox", "sandboxCreated"],
+	["initscript", "initscriptPulled"],
 	["first-rpc", "rpcSent"],
 	["app", "appConnected"],
 	["taken", "invocationTaken"],

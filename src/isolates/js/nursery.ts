@@ -29,6 +29,8 @@ const REFILL_MS = 1_000;
 export class Nursery extends DurableObject<Env> {
 	/** By digest; the one used longest ago is first. `undefined` while it is being made. */
 	readonly #spares = new Map<string, Spare | undefined>();
+	/** Those to be made, by digest. */
+	readonly #refills = new Map<string, ReturnType<typeof setTimeout>>();
 
 	/** Makes a spare, unless there is one. */
 	async prepare(digest: string, source: string): Promise<void> {
@@ -51,7 +53,12 @@ export class Nursery extends DurableObject<Env> {
 	/** Runs the script in its spare; undefined when there is none. Either way one is made for the next run. */
 	async run({ digest, source, input, deadlineMs }: SpareRun, host: HostApi): Promise<ScriptExit | undefined> {
 		const spare = this.#spares.get(digest);
-		setTimeout(() => this.prepare(digest, source), REFILL_MS);
+		clearTimeout(this.#refills.get(digest) ?? null);
+		const refill = setTimeout(() => {
+			this.#refills.delete(digest);
+			return this.prepare(digest, source);
+		}, REFILL_MS);
+		this.#refills.set(digest, refill);
 		if (spare === undefined) return undefined;
 		this.#spares.delete(digest);
 		try {
@@ -62,6 +69,8 @@ export class Nursery extends DurableObject<Env> {
 	}
 
 	drop(digest: string): void {
+		clearTimeout(this.#refills.get(digest) ?? null);
+		this.#refills.delete(digest);
 		this.#spares.get(digest)?.[Symbol.dispose]();
 		this.#spares.delete(digest);
 	}

@@ -1,0 +1,71 @@
+/** An initscript as an artifact: a layout of one layer, which is the script as it was built (docs/images.md). */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
+import { readManifest } from "../deploy/manifest.ts";
+import { CliError } from "../errors.ts";
+import { addBlob, addJson, createLayout, type Descriptor, MANIFEST } from "./layout.ts";
+import { push, type Target } from "./push.ts";
+
+/** Of artifacts, as the bridge knows them (native-bridge/image/src/artifact.rs). */
+const ARTIFACT = "application/vnd.headstart.initscript.v1";
+const CONFIG = "application/vnd.headstart.initscript.config.v1+json";
+
+export interface PushedInitscript {
+	/** "registry/name@sha256:…". */
+	reference: string;
+	format: "wasm" | "js";
+	/** Of the script: what a cold start downloads. */
+	bytes: number;
+}
+
+/** Builds the initscript of an application's folder and pushes it. `plain`: without TLS. */
+export async function pushInitscript(
+	folder: string,
+	target: Target,
+	plain: boolean,
+): Promise<PushedInitscript> {
+	const { input, manifest } = await readManifest(folder);
+	const main = manifest.initscript?.main;
+	if (main === undefined)
+		throw new CliError(
+			`${folder} has no initscript to build`,
+			'name its source in headstart.toml: [initscript] main = "initscript.as.ts"',
+		);
+	const script = await buildInitscript(resolve(folder, main), {
+		memoryBytes: manifest.initscript?.limits.memory ?? 16 << 20,
+	});
+	const layout = await mkdtemp(join(tmpdir(), "headstart-initscript-"));
+	try {
+		await createLayout(layout);
+		const descriptor = await addInitscript(layout, script, input.initscript?.limits ?? {});
+		const reference = await push(layout, descriptor, target, plain);
+		return { reference, format: script.format, bytes: script.size };
+	} finally {
+		await rm(layout, { recursive: true, force: true });
+	}
+}
+
+/** Adds an initscript to a layout: the same one with the same limits always gives the same bytes. */
+export async function addInitscript(
+	layout: string,
+	script: BuiltInitscript,
+	limits: Record<string, unknown>,
+): Promise<Descriptor> {
+	const { format } = script;
+	const content = format === "wasm" ? script.bytes : Buffer.from(script.source);
+	const layer = await addBlob(layout, `${ARTIFACT}.${format}`, content);
+	const config = await addJson(layout, CONFIG, {
+		format,
+		limits,
+		...(format === "js" && { source_map: script.sourceMap }),
+	});
+	return addJson(layout, MANIFEST, {
+		schemaVersion: 2,
+		mediaType: MANIFEST,
+		artifactType: ARTIFACT,
+		config,
+		layers: [layer],
+	});
+}
