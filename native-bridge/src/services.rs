@@ -22,6 +22,7 @@ use crate::instance::event::Kind;
 use crate::instance::ready::Rule;
 use crate::instance::{Instance, Stage};
 use crate::sync::lock;
+use crate::tenants::Tenant;
 
 /// Services at one time.
 const MOST: usize = 256;
@@ -107,7 +108,7 @@ impl Services {
         if instance.tenant != wanted.tenant {
             return Err(Error::new(ErrorCode::UnknownInstance, "the instance is another tenant's"));
         }
-        let service = self.take(id, &wanted.tenant)?;
+        let service = self.take(id, &instance.account)?;
         service.begin(&instance, &wanted);
         let within = Duration::from_millis(wanted.ready_timeout_ms).min(LONGEST);
         if let Some(rule) = &wanted.ready
@@ -125,10 +126,10 @@ impl Services {
         Ok(Served { address, ready_nanos })
     }
 
-    fn take(&self, id: &str, tenant: &str) -> Result<Arc<Service>> {
+    fn take(&self, id: &str, tenant: &Tenant) -> Result<Arc<Service>> {
         let mut known = lock(&self.known);
         if let Some(service) = known.get(id) {
-            if service.tenant != tenant {
+            if service.tenant != tenant.name {
                 return Err(Error::new(ErrorCode::AlreadyExists, "the service is another tenant's"));
             }
             return Ok(Arc::clone(service));
@@ -136,9 +137,11 @@ impl Services {
         if known.len() >= MOST {
             return Err(Error::new(ErrorCode::TooMany, format!("a node has at most {MOST} running services")));
         }
+        // One that is started again has its place still, and no instance.
+        tenant.allow_service(known.values().filter(|service| service.tenant == tenant.name).count())?;
         let service = Arc::new(Service {
             id: id.to_owned(),
-            tenant: tenant.to_owned(),
+            tenant: tenant.name.clone(),
             now: Mutex::default(),
             target: watch::Sender::new(None),
             ending: CancellationToken::new(),
@@ -185,6 +188,11 @@ impl Services {
             }
             keep
         });
+    }
+
+    /// How many of a tenant there are.
+    pub(crate) fn count(&self, tenant: &str) -> usize {
+        lock(&self.known).values().filter(|service| service.tenant == tenant).count()
     }
 
     pub(crate) fn list(&self) -> Vec<Value> {
@@ -359,4 +367,30 @@ async fn bind(listen: Option<u16>) -> Result<TcpListener> {
 fn fd(stream: TcpStream) -> Result<OwnedFd> {
     let stream = stream.into_std().map_err(|error| crate::errors::io("a connection of a service", &error))?;
     Ok(stream.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenants::{Quota, Tenants};
+
+    #[test]
+    fn one_tenant_cannot_take_anothers_places() {
+        let (tenants, services) = (Tenants::default(), Services::default());
+        for name in ["acme", "bolt", "small"] {
+            tenants.put(name, Quota::default()).unwrap();
+        }
+        tenants.put("small", Quota { services: Some(1), ..Quota::default() }).unwrap();
+        let [acme, bolt, small] = ["acme", "bolt", "small"].map(|name| tenants.find(name).unwrap());
+        let taken = (0..MOST).map_while(|number| services.take(&format!("s-{number}"), &acme).ok()).count();
+        assert_eq!((taken, services.count("acme")), (32, 32));
+        let error = services.take("s-more", &acme).err().unwrap();
+        assert_eq!(error.code, ErrorCode::QuotaExceeded);
+        assert_eq!(error.message, "32 services run, and the tenant's quota of services is 32");
+        assert!(services.take("s-1", &acme).is_ok(), "one that is started again has its place");
+        assert!(services.take("s-bolt", &bolt).is_ok());
+        assert!(services.take("s-small", &small).is_ok() && services.take("s-other", &small).is_err());
+        services.forget("acme");
+        assert!(services.take("s-more", &acme).is_ok());
+    }
 }

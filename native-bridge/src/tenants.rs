@@ -16,6 +16,8 @@ use crate::sync::lock;
 
 /// Tenants at one time.
 const MOST: usize = 4096;
+/// Services of a tenant of which the host says nothing.
+const SERVICES: u64 = 32;
 
 /// What a tenant may use at one time; what is absent has no bound but the node's.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -27,6 +29,8 @@ pub(crate) struct Quota {
     pub(crate) instances: Option<u64>,
     /// Connections to services, those kept for the next request included.
     pub(crate) connections: Option<u64>,
+    /// Services that run or are started again.
+    pub(crate) services: Option<u64>,
 }
 
 /// A tenant. Instances hold it, so one that was removed is there until the last of them is reaped.
@@ -36,6 +40,7 @@ pub(crate) struct Tenant {
     pub(crate) memory: Arc<Budget>,
     instances: AtomicU64,
     most_instances: AtomicU64,
+    most_services: AtomicU64,
 }
 
 /// An instance that is counted until it is dropped.
@@ -49,12 +54,14 @@ impl Tenant {
             memory: Budget::tenant(u64::MAX),
             instances: AtomicU64::new(0),
             most_instances: AtomicU64::new(u64::MAX),
+            most_services: AtomicU64::new(SERVICES),
         })
     }
 
     fn limit(&self, quota: Quota) {
         self.memory.set_limit(quota.memory.unwrap_or(u64::MAX));
         self.most_instances.store(quota.instances.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.most_services.store(quota.services.unwrap_or(SERVICES), Ordering::Relaxed);
     }
 
     /// Counts one instance more. `quotaExceeded` when there are as many as may be.
@@ -70,6 +77,16 @@ impl Tenant {
                 Err(Error::new(ErrorCode::QuotaExceeded, message))
             }
         }
+    }
+
+    /// Refuses one service more than these. Whoever asks counts them.
+    pub(crate) fn allow_service(&self, running: usize) -> Result<()> {
+        let most = self.most_services.load(Ordering::Relaxed);
+        if running as u64 >= most {
+            let message = format!("{running} services run, and the tenant's quota of services is {most}");
+            return Err(Error::new(ErrorCode::QuotaExceeded, message));
+        }
+        Ok(())
     }
 
     pub(crate) fn instances(&self) -> u64 {
@@ -134,7 +151,7 @@ mod tests {
         let error = tenant.begin_instance().unwrap_err();
         assert_eq!(error.code, ErrorCode::QuotaExceeded);
         assert_eq!(error.message, "1 instances run, and the tenant's quota of instances is 1");
-        tenants.put("a", Quota { instances: Some(2), memory: Some(5), connections: None }).unwrap();
+        tenants.put("a", Quota { instances: Some(2), memory: Some(5), ..Quota::default() }).unwrap();
         let second = tenant.begin_instance().unwrap();
         assert!(tenant.memory.charge(6).is_err() && tenant.memory.charge(5).is_ok());
         drop(first);

@@ -8,6 +8,7 @@ export interface Usage {
 	instances: number;
 	memory: number;
 	connections: number;
+	services: number;
 }
 
 export interface SecretInfo {

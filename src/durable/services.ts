@@ -11,7 +11,8 @@ import {
 	type Serving,
 	type ServingEnd,
 } from "../shared/service.ts";
-import { functions, serviceStarts } from "./node.ts";
+import { DEFAULT_SERVICES } from "../shared/tenant.ts";
+import { functions, serviceStarts, tenants } from "./node.ts";
 import { afterEnd } from "./service/policy.ts";
 import { type KeptService, ServiceTable } from "./service/table.ts";
 import { refill, takeSpare, transcript } from "./spares.ts";
@@ -54,6 +55,12 @@ export class Services extends DurableObject<Env> {
 		input: Uint8Array,
 		wait: boolean,
 	): Promise<Answer<ServiceInstance>> {
+		const most = tenants.get(tenant).quota.services ?? DEFAULT_SERVICES;
+		const running = this.#table.live(tenant);
+		if (running >= most) {
+			const message = `${running} services run, and the tenant's quota of services is ${most}`;
+			return { error: { code: "quotaExceeded", message } };
+		}
 		const it: KeptService = {
 			id: newServiceId(),
 			tenant,

@@ -99,7 +99,7 @@ export async function removeTenant(env: Env, name: string): Promise<void> {
 
 export async function listTenants(env: Env): Promise<TenantStatus[]> {
 	const used = await usage(env.BRIDGE);
-	const none: Usage = { instances: 0, memory: 0, connections: 0 };
+	const none: Usage = { instances: 0, memory: 0, connections: 0, services: 0 };
 	return tenants.all().map((it) => ({ ...withoutHash(it), used: used.get(it.name) ?? none }));
 }
 

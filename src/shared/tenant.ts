@@ -13,7 +13,12 @@ export interface Quota {
 	instances?: number;
 	/** Open connections to services, those kept for the next request included. */
 	connections?: number;
+	/** Services that have not ended; {@link DEFAULT_SERVICES} where nothing is said. */
+	services?: number;
 }
+
+/** The bridge's own default is the same (native-bridge/src/tenants.rs). */
+export const DEFAULT_SERVICES = 32;
 
 export interface Tenant {
 	name: string;
@@ -23,7 +28,12 @@ export interface Tenant {
 }
 
 const limit = v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1)));
-const quotaSchema = v.strictObject({ memory: limit, instances: limit, connections: limit });
+const quotaSchema = v.strictObject({
+	memory: limit,
+	instances: limit,
+	connections: limit,
+	services: limit,
+});
 
 /** Whether a text can be a tenant's name: 1 to 63 lower-case letters, digits and inner hyphens. */
 export function isTenantName(text: string): boolean {
@@ -37,10 +47,11 @@ export function parseQuota(input: unknown): Quota {
 		const [issue] = result.issues;
 		throw new HeadstartError("invalidArgument", `quota ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
 	}
-	const { memory, instances, connections } = result.output;
+	const { memory, instances, connections, services } = result.output;
 	return {
 		...(memory === undefined ? {} : { memory }),
 		...(instances === undefined ? {} : { instances }),
 		...(connections === undefined ? {} : { connections }),
+		...(services === undefined ? {} : { services }),
 	};
 }

@@ -25,6 +25,7 @@ pub(super) fn list(node: &Arc<Node>) -> Response<Body> {
                 "instances": tenant.instances(),
                 "memory": tenant.memory.used(),
                 "connections": node.client.open_connections(&tenant.name),
+                "services": node.services.count(&tenant.name),
             });
             json!({ "name": tenant.name, "used": used })
         })

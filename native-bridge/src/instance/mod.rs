@@ -67,7 +67,7 @@ pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) tenant: String,
     /// What it uses is counted there.
-    account: Arc<Tenant>,
+    pub(crate) account: Arc<Tenant>,
     pub(crate) node: Arc<Node>,
     pub(crate) events: EventLog,
     pub(crate) memory: Arc<Memory>,

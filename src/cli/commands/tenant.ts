@@ -8,6 +8,7 @@ interface QuotaOptions {
 	memory?: string;
 	instances?: string;
 	connections?: string;
+	services?: string;
 }
 
 interface CommonOptions {
@@ -67,12 +68,13 @@ async function list(options: CommonOptions): Promise<void> {
 	}
 }
 
-/** "2 instances, 1GiB, 8 connections". */
-function described({ memory, instances, connections }: Quota): string {
+/** "2 instances, 1GiB, 8 connections, 4 services". */
+function described({ memory, instances, connections, services }: Quota): string {
 	const parts = [
 		instances === undefined ? [] : `${instances} instances`,
 		memory === undefined ? [] : inUnits(memory),
 		connections === undefined ? [] : `${connections} connections`,
+		services === undefined ? [] : `${services} services`,
 	].flat();
 	return parts.length === 0 ? "no limits of its own" : parts.join(", ");
 }
@@ -100,10 +102,11 @@ function withQuota(name: string, description: string): Command {
 		.argument("<name>")
 		.option("--memory <size>", "of its sandboxes and results together, as 2GiB")
 		.option("--instances <number>", "at one time")
-		.option("--connections <number>", "open at one time");
+		.option("--connections <number>", "open at one time")
+		.option("--services <number>", "that have not ended (32 where nothing is said)");
 }
 
-function quotaOf({ memory, instances, connections }: QuotaOptions): Quota {
+function quotaOf({ memory, instances, connections, services }: QuotaOptions): Quota {
 	const bytes = memory === undefined ? undefined : parseBytes(memory);
 	if (memory !== undefined && bytes === undefined) {
 		throw new CliError(`--memory ${memory} is no size`, "write it as 512MiB or 2GiB");
@@ -112,10 +115,11 @@ function quotaOf({ memory, instances, connections }: QuotaOptions): Quota {
 		...(bytes === undefined ? {} : { memory: bytes }),
 		...count("instances", instances),
 		...count("connections", connections),
+		...count("services", services),
 	};
 }
 
-function count(name: "instances" | "connections", text: string | undefined): Quota {
+function count(name: "instances" | "connections" | "services", text: string | undefined): Quota {
 	if (text === undefined) return {};
 	if (!/^[1-9]\d{0,8}$/.test(text)) throw new CliError(`--${name} ${text} is no number from 1`);
 	return { [name]: Number(text) };

@@ -78,6 +78,14 @@ export class ServiceTable {
 		return rows.toArray().map(({ body }) => JSON.parse(body) as KeptService);
 	}
 
+	/** How many of a tenant's have not ended. */
+	live(tenant: string): number {
+		const { count } = this.#sql
+			.exec<{ count: number }>("SELECT count(*) AS count FROM services WHERE tenant = ? AND live = 1", tenant)
+			.one();
+		return count;
+	}
+
 	drop(tenant: string): void {
 		this.#sql.exec("DELETE FROM services WHERE tenant = ?", tenant);
 	}
