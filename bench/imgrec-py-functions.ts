@@ -5,7 +5,7 @@ import type { DevStore } from "../src/cli/node/dev-store.ts";
 import { inRoot } from "../src/cli/paths.ts";
 import type { Isolation } from "./imgrec-functions.ts";
 import { presign } from "./presign.ts";
-import type { QueueService } from "./queue.ts";
+import { ACCOUNT, type QueueSecret } from "./queue.ts";
 import { merged, staged } from "./stage.ts";
 
 export type PyFormat = "c" | "ts";
@@ -19,7 +19,7 @@ const SECRET = "dev-queue";
 /** What imgrec-py works with. `output` is the origin of the store that results go to, "http://host:port". */
 export interface Places {
 	store: Pick<DevStore, "endpoint" | "accessKey" | "secretKey" | "region">;
-	queue: QueueService;
+	queue: QueueSecret;
 	output: string;
 }
 
@@ -47,11 +47,7 @@ export async function deployImgrecPy(
 	{ name = "imgrec-py", handler = "handler", queues = ["jobs"] } = {},
 ): Promise<Deployed> {
 	const { store, queue, output } = places;
-	const secret = { kind: "sqs", endpoint: queue.endpoint, region: queue.region };
-	await client.ask(`/v1/secrets/${SECRET}`, {
-		method: "PUT",
-		body: JSON.stringify({ ...secret, access_key: queue.accessKey, secret_key: queue.secretKey }),
-	});
+	await client.ask(`/v1/secrets/${SECRET}`, { method: "PUT", body: JSON.stringify(queue) });
 	const allow = [
 		...queues.flatMap((jobs) => [`RECEIVE sqs://${jobs}/*`, `DELETE sqs://${jobs}/*`]),
 		...["GET s3://models/*", "GET s3://inputs/*"],
@@ -60,7 +56,7 @@ export async function deployImgrecPy(
 	const env = {
 		OPENBLAS_NUM_THREADS: "1",
 		HEADSTART_S3_ENDPOINT: store.endpoint,
-		HEADSTART_SQS_ENDPOINT: queue.account,
+		HEADSTART_SQS_ENDPOINT: `${queue.endpoint}/${ACCOUNT}`,
 		AWS_ACCESS_KEY_ID: store.accessKey,
 		AWS_SECRET_ACCESS_KEY: store.secretKey,
 		AWS_REGION: store.region,

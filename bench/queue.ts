@@ -1,57 +1,50 @@
 import { join } from "node:path";
 import { type Sink, Supervised } from "../src/cli/node/child.ts";
-import { SERVICES } from "../src/cli/node/dev-store.ts";
+import { addServicesAddress, SERVICES } from "../src/cli/node/dev-store.ts";
 import { freePort, until } from "../src/cli/node/wait.ts";
-import { built, program } from "../src/cli/paths.ts";
+import { built } from "../src/cli/paths.ts";
 
-/** The account that all queues are of. */
-const ACCOUNT = "123456789012";
-/** It stands for another machine, and must take no time from what is measured on this one. */
-const LEAST = ["-n", "19"];
-
+const REGION = "us-east-1";
+/** The account that all queues are of: with it behind the endpoint, no client has to ask for a queue's URL. */
+export const ACCOUNT = "123456789012";
 /** How many of a queue's tasks are there to be claimed, and how many are claimed and not done. */
 export interface QueueCounts {
 	visible: number;
 	claimed: number;
 }
 
-/** SQS for development (set-up's moto), and the shaped link before it where one was asked for. */
-export class QueueService {
-	/** What the secret names: the link if there is one, else the service. */
-	readonly endpoint: string;
-	readonly region = "us-east-1";
-	/** It asks for a signature, and not for a particular one. */
-	readonly accessKey = "test";
-	readonly secretKey = "test";
-	readonly #direct: string;
-	readonly #programs: Supervised[];
+/** What the secret of kind "sqs" says. */
+export interface QueueSecret {
+	kind: "sqs";
+	endpoint: string;
+	region: string;
+	access_key: string;
+	secret_key: string;
+}
 
-	private constructor(endpoint: string, direct: string, programs: Supervised[]) {
+/** SQS for development (set-up's moto). */
+export class QueueService {
+	/** "http://host:port", reached from sandboxes too. */
+	readonly endpoint: string;
+	readonly #program: Supervised;
+
+	private constructor(endpoint: string, program: Supervised) {
 		this.endpoint = endpoint;
-		this.#direct = direct;
-		this.#programs = programs;
+		this.#program = program;
 	}
 
-	static async start({ shaped = false, sink }: { shaped?: boolean; sink: Sink }): Promise<QueueService> {
-		const port = async (): Promise<string> => `${SERVICES}:${await freePort(0, SERVICES)}`;
-		const direct = await port();
-		const [host = "", number = ""] = direct.split(":");
-		const moto = ["/usr/bin/python3", "-m", "moto.server", "-H", host, "-p", number];
+	/** `nice`: 19 where it stands for another machine, and must take no time from what is measured on this one. */
+	static async start({ sink, nice = 0 }: { sink: Sink; nice?: number }): Promise<QueueService> {
+		await addServicesAddress();
+		const port = `${await freePort(0, SERVICES)}`;
+		const moto = ["/usr/bin/python3", "-m", "moto.server", "-H", SERVICES, "-p", port];
+		const args = ["-n", `${nice}`, ...moto];
 		const env = { ...process.env, PYTHONPATH: join(built, "moto") };
-		const programs = [
-			new Supervised({ name: "queue", command: "nice", args: [...LEAST, ...moto], options: { env } }, sink),
-		];
-		const endpoint = shaped ? await port() : direct;
-		if (shaped) {
-			const link = [program("headstart-link"), "--listen", endpoint, "--to", direct];
-			programs.push(
-				new Supervised({ name: "queue's link", command: "nice", args: [...LEAST, ...link] }, sink),
-			);
-		}
-		const service = new QueueService(`http://${endpoint}`, `http://${direct}`, programs);
+		const program = new Supervised({ name: "queue", command: "nice", args, options: { env } }, sink);
+		const service = new QueueService(`http://${SERVICES}:${port}`, program);
 		try {
 			await until("the queue's service", 20_000, async () => {
-				const answer = await fetch(service.#direct, { signal: AbortSignal.timeout(5_000) });
+				const answer = await fetch(service.endpoint, { signal: AbortSignal.timeout(5_000) });
 				await answer.arrayBuffer();
 				return true;
 			});
@@ -62,9 +55,9 @@ export class QueueService {
 		return service;
 	}
 
-	/** The endpoint and the account: with it no client has to ask for a queue's URL. */
-	get account(): string {
-		return `${this.endpoint}/${ACCOUNT}`;
+	/** The secret for it, or for what is in front of it. Any key will do: it asks for a signature, and not for a particular one. */
+	secret(endpoint = this.endpoint): QueueSecret {
+		return { kind: "sqs", endpoint, region: REGION, access_key: "test", secret_key: "test" };
 	}
 
 	/** `attributes` as in "VisibilityTimeout": "30". */
@@ -92,17 +85,17 @@ export class QueueService {
 	}
 
 	async stop(): Promise<void> {
-		for (const program of this.#programs.reverse()) await program.stop(2_000);
+		await this.#program.stop(2_000);
 	}
 
 	#url(queue: string): string {
-		return `${this.#direct}/${ACCOUNT}/${queue}`;
+		return `${this.endpoint}/${ACCOUNT}/${queue}`;
 	}
 
-	/** Does an action of SQS, around the link. moto knows the service by the signature's scope, and checks no more of it. */
+	/** Does an action of SQS. moto knows the service by the signature's scope, and checks no more of it. */
 	async #act(action: string, members: Record<string, unknown>): Promise<Record<string, unknown>> {
-		const scope = `Credential=${this.accessKey}/20260101/${this.region}/sqs/aws4_request`;
-		const answer = await fetch(this.#direct, {
+		const scope = `Credential=test/20260101/${REGION}/sqs/aws4_request`;
+		const answer = await fetch(this.endpoint, {
 			method: "POST",
 			headers: {
 				"content-type": "application/x-amz-json-1.0",

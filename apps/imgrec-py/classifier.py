@@ -28,7 +28,7 @@ def is_loaded():
 
 
 def classify(model, photo):
-    """Returns {"label", "score", "top5"} of the photo, whose bytes are in any format that pillow reads. Raises NotAPhoto."""
+    """Returns {"label", "score", "top5"} of the photo, in any format that pillow reads. Raises NotAPhoto."""
     global _session
     try:
         image = prepare(photo)

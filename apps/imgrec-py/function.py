@@ -1,8 +1,8 @@
 """Says what is in the photo that a task of a queue names: an ordinary function, which knows nothing of headstart.
 
-The event names the queue: {"queue": "jobs"}. A task is {"bucket": "inputs", "key": "chelsea.png", "output": URL}: the photo, and
-where its class of ImageNet is to be stored, by a PUT that the URL gives leave to (a presigned one). A task leaves the queue when
-that is done; until then the queue gives it to another after its visibility timeout.
+The event names the queue: {"queue": "jobs"}. A task is {"bucket": "inputs", "key": "chelsea.png", "output": URL}: the
+photo, and where its class of ImageNet is to be stored, by a PUT that the URL gives leave to (a presigned one). A task
+leaves the queue when that is done; until then the queue gives it to another after its visibility timeout.
 """
 
 import json
@@ -18,7 +18,7 @@ STORING = 5
 
 
 def handler(event):
-    """Does one task. Answers {"task": its id or null, …}; with "error" and a status ≥ 400 for one that it could not do."""
+    """Does one task. Answers {"task": its id or null, …}, with "error" and a status ≥ 400 when it could not do it."""
     task = tasks.claim(event.get("queue", "jobs"))
     if task is None:
         return {"task": None}

@@ -46,7 +46,7 @@ const node = useNode(async (node) => {
 	await node.put("inputs", "notes.txt", "this is no picture");
 	if (!node.node.store) throw new Error("the node has no store");
 	output = await Doorway.to(node.node.store.direct);
-	const where = { store: node.node.store, queue, output: output.origin };
+	const where = { store: node.node.store, queue: queue.secret(), output: output.origin };
 	for (const [isolation, format] of variants) {
 		const how = { name: `${isolation}-${format}`, queues: Object.keys(QUEUES) };
 		await deployImgrecPy(node.client, where, isolation, format, how);
@@ -71,7 +71,7 @@ afterEach(async () => {
 function places(): Places {
 	const { store } = node().node;
 	if (!store) throw new Error("the node has no store");
-	return { store, queue, output: output.origin };
+	return { store, queue: queue.secret(), output: output.origin };
 }
 
 /** Puts a task into a queue. The key of its result, and its id. */

@@ -4,32 +4,37 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "smol-toml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { QueueService } from "../../bench/queue.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { LineServer } from "../harness/line-server.ts";
 import type { TestNode } from "../harness/node.ts";
 import type { Isolation } from "../harness/probe.ts";
-import { etcd, memcached, redis, type Server, sqs } from "../harness/servers.ts";
+import { etcd, memcached, redis, type Server } from "../harness/servers.ts";
 import { useNode } from "../harness/suite.ts";
 
 const isolations: Isolation[] = ["bubblewrap", "gvisor"];
 const folder = join(import.meta.dirname, "../functions/stacks");
 const PASSWORD = "hunter2";
 
-const running: Server[] = [];
+const running: Pick<Server, "stop">[] = [];
+let queue: QueueService;
 const lines = new LineServer();
-const port = { redis: 0, memcached: 0, etcd: 0, sqs: 0 };
+const port = { redis: 0, memcached: 0, etcd: 0 };
 
 beforeAll(async () => {
 	const started = await Promise.all([
 		redis(PASSWORD),
 		memcached(),
 		etcd(),
-		sqs("jobs", "paint it"),
+		QueueService.start({ sink: () => undefined }),
 		lines.listen(),
 	]);
-	const [cache, values, kv, queue] = started;
+	const [cache, values, kv] = started;
+	queue = started[3];
 	running.push(cache, values, kv, queue);
-	Object.assign(port, { redis: cache.port, memcached: values.port, etcd: kv.port, sqs: queue.port });
+	Object.assign(port, { redis: cache.port, memcached: values.port, etcd: kv.port });
+	await queue.create("jobs");
+	await queue.send("jobs", "paint it");
 }, 60_000);
 afterAll(async () => {
 	await Promise.all([lines.close(), ...running.map((server) => server.stop())]);
@@ -39,8 +44,7 @@ const at = (scheme: "redis" | "memcached" | "grpc"): string =>
 	`${scheme}://127.0.0.1:${port[scheme === "grpc" ? "etcd" : scheme]}`;
 
 const node = useNode(async (node) => {
-	const keys = { region: "us-east-1", access_key: "test", secret_key: "test" };
-	await keep(node, "queue", { kind: "sqs", endpoint: `http://127.0.0.1:${port.sqs}`, ...keys });
+	await keep(node, "queue", queue.secret());
 	await keep(node, "cache", { kind: "redis", endpoint: at("redis"), password: PASSWORD });
 	const allow = [
 		at("redis"),
@@ -56,7 +60,7 @@ const node = useNode(async (node) => {
 	await put(node, { name: "denied", isolation: "bubblewrap", allow: ["redis://127.0.0.1:1"], secrets });
 });
 
-async function keep({ client }: TestNode, name: string, secret: Record<string, string>): Promise<void> {
+async function keep({ client }: TestNode, name: string, secret: object): Promise<void> {
 	await client.ask(`/v1/secrets/${name}`, { method: "PUT", body: JSON.stringify(secret) });
 }
 

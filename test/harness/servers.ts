@@ -6,9 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, until } from "../../src/cli/node/wait.ts";
 
-/** The set-up's moto (setup/steps/moto.ts). */
-const MOTO = join(import.meta.dirname, "../../.headstart/moto");
-
 /** A server of another project, on a free port of loopback. */
 export interface Server {
 	port: number;
@@ -47,43 +44,14 @@ export function registry(): Promise<Server> {
 	});
 }
 
-/** SQS, with a queue in which there is one task. */
-export async function sqs(queue: string, task: string): Promise<Server> {
-	const server = await start(
-		"/usr/bin/python3",
-		(port) => ["-m", "moto.server", "-H", "127.0.0.1", "-p", `${port}`],
-		{ PYTHONPATH: MOTO },
-	);
-	const url = `http://127.0.0.1:${server.port}`;
-	await act(url, "CreateQueue", { QueueName: queue });
-	await act(url, "SendMessage", { QueueUrl: `${url}/123456789012/${queue}`, MessageBody: task });
-	return server;
-}
-
-/** Does an action of SQS. moto knows the service by the signature's scope, and checks no more of it. */
-async function act(url: string, action: string, members: Record<string, string>): Promise<void> {
-	const scope = "Credential=test/20260101/us-east-1/sqs/aws4_request";
-	const headers = {
-		"content-type": "application/x-amz-json-1.0",
-		"x-amz-target": `AmazonSQS.${action}`,
-		authorization: `AWS4-HMAC-SHA256 ${scope},SignedHeaders=host,Signature=x`,
-	};
-	const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(members) });
-	if (!answer.ok) throw new Error(`${action}: ${await answer.text()}`);
-}
-
 async function start(
 	program: string,
 	args: (port: number, folder: string) => string[] | Promise<string[]>,
-	env: Record<string, string> = {},
 ): Promise<Server> {
 	const folder = await mkdtemp(join(tmpdir(), "hst-server-"));
 	const port = await freePort(0);
 	const given = await args(port, folder);
-	const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", program, ...given], {
-		stdio: "ignore",
-		env: { ...process.env, ...env },
-	});
+	const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", program, ...given], { stdio: "ignore" });
 	const ended = once(child, "exit");
 	const stop = async (): Promise<void> => {
 		child.kill("SIGKILL");

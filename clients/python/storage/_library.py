@@ -118,9 +118,9 @@ class Storage:
         self.upload(bucket, key, stream.read(), timeout)
 
     def upload_url(self, url, data, timeout=None):
-        """Stores bytes where a URL gives leave to, as presigned ones do, over the connection that the initscript handed over.
+        """Stores bytes where a URL gives leave to, as presigned ones do.
 
-        What was fetched ahead of that place stays as it was: this program is not told which key it is.
+        It goes over the connection that the initscript handed over, where there is one. What was fetched ahead of that place stays as it was: this program is not told which key it is.
         """
         self._places.put(self._bridge(), url, data, timeout)
 

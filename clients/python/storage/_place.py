@@ -20,7 +20,7 @@ class Places:
         self._handed, self._own = {}, {}
 
     def put(self, instance, url, data, timeout=None):
-        """Stores bytes at a URL: on the connection that was handed over, else by the bridge; where there is none, by itself.
+        """Stores bytes at a URL: on the connection that was handed over, else the bridge does; without one, by itself.
 
         Raises StorageError for what the server refuses, HttpError or HeadstartError when it cannot be reached.
         """

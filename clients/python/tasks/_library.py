@@ -1,4 +1,4 @@
-"""The library itself: takes the task that the initscript claimed, else has the bridge claim one, else claims by itself."""
+"""The library itself: takes the task that the initscript claimed, else the bridge claims one, else it does by itself."""
 
 import json
 import os
@@ -37,8 +37,8 @@ class Tasks:
     def claim(self, queue, timeout=None):
         """Claims one task. None when there is none (within the queue's own wait time).
 
-        What an initscript asked for and did not get is asked for again. If the queue had given a task nevertheless, that comes
-        back after its visibility timeout, as the task of any consumer that died: it is not lost, and is never in two answers.
+        What an initscript asked for and did not get is asked for again. If the queue had given a task nevertheless,
+        that comes back after its visibility timeout, as the task of any consumer that died: it is not lost.
         """
         instance = self._bridge()
         content = f"RECEIVE sqs://{queue}/ReceiveMessage"

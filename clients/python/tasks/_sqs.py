@@ -17,7 +17,7 @@ ONCE = {"ReceiveMessage"}
 
 
 class Client:
-    """One endpoint, "http://host:port". With an account behind it ("…/123456789012") no queue's URL has to be asked for.
+    """One endpoint, "http://host:port"; with an account behind it, "…/123456789012", no queue's URL has to be asked for.
 
     Raises QueueError for what the service refuses, HttpError for the rest.
     """

@@ -4,7 +4,10 @@ import errno
 
 
 class QueueError(OSError):
-    """The service refused, or its answer is none. `status` is the HTTP status, `code` the service's own name for it, or ""."""
+    """The service refused, or its answer is none.
+
+    `status` is the HTTP status, `code` the service's own name for it, or "".
+    """
 
     number = errno.EIO
 

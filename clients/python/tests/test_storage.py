@@ -142,8 +142,9 @@ class Store:
                 self.heads.append(head)
                 verb, path, _ = head[0].split()
                 length = next((int(line[15:]) for line in head if line.startswith("content-length:")), 0)
+                sent = file.read(length)
                 if verb == "PUT":
-                    self._objects[path] = file.read(length)
+                    self._objects[path] = sent
                 raw = next(self._raw, None)
                 if raw is None:
                     body = self._objects.get(path)

@@ -33,7 +33,7 @@ const REGION = "us-east-1";
 export const SERVICES = "10.213.255.1";
 
 /** Gives the machine that address, as the bridge would a moment later. */
-async function addServicesAddress(): Promise<void> {
+export async function addServicesAddress(): Promise<void> {
 	try {
 		await promisify(execFile)("ip", ["address", "add", `${SERVICES}/32`, "dev", "lo"]);
 	} catch (error) {
