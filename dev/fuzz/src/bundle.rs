@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::unpack::{Bounds, unpack};
 
-const BOUNDS: Bounds = Bounds { bytes: 64 << 10, entries: 40 };
+const BOUNDS: Bounds = Bounds { bytes: 256 << 10, entries: 40 };
 /// Folders that one path can have the last entry make, beyond the bound.
 const DEPTH: usize = 2048;
 
@@ -20,6 +20,10 @@ pub(crate) fn run(data: &[u8]) {
     let found = Found::below(&root);
     assert!(found.entries <= BOUNDS.entries + DEPTH, "{} entries", found.entries);
     assert!(found.bytes <= BOUNDS.bytes, "{} bytes", found.bytes);
+    if done.is_ok() {
+        let room = found.bytes + 4096 * found.entries as u64;
+        assert!(room <= BOUNDS.bytes, "{room} bytes of the disk");
+    }
     let beside = fs::read_dir(folder.path()).map_or(0, Iterator::count);
     assert_eq!(beside, 2, "something was made outside: {done:?}");
 }

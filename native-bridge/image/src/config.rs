@@ -16,7 +16,7 @@ pub struct Registry {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub layers: usize,
-    /// Of one layer: files, folders, links, whiteouts.
+    /// Of one layer: files, folders, links, whiteouts. Each counts as a block (4 KiB) of the image's bytes, too.
     pub entries: u64,
     /// Of one image, packed and unpacked.
     pub bytes: u64,

@@ -129,7 +129,7 @@ impl Made {
         &self.id
     }
 
-    /// Of its files.
+    /// Of the disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -170,7 +170,7 @@ fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bound
         Packing::Zstd => Box::new(Frames::new(pieces)),
     };
     let mut measured = Measured::new(plain, bounds.bytes);
-    let bytes = unpack(&mut measured, scratch.path(), bounds.entries)?;
+    let bytes = unpack(&mut measured, scratch.path(), bounds)?;
     let found = measured.finish().map_err(crate::archive::broken)?;
     if found != id {
         return Err(invalid(format!("a layer has the id sha256:{found} instead of sha256:{id}")));

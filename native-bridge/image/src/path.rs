@@ -24,11 +24,13 @@ pub(crate) struct Confined {
     root: File,
     /// The folder that was last asked for: archives list a folder's entries together.
     last: Option<(PathBuf, OwnedFd)>,
+    /// Folders that no entry named, and that were made.
+    made: u64,
 }
 
 impl Confined {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        Ok(Self { root: File::open(root)?, last: None })
+        Ok(Self { root: File::open(root)?, last: None, made: 0 })
     }
 
     /// A folder inside, made where it is not there.
@@ -47,6 +49,11 @@ impl Confined {
         Ok(fd)
     }
 
+    /// How many folders were made by [`Confined::folder`].
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
     /// A folder that was found before may have been replaced.
     pub(crate) fn forget(&mut self) {
         self.last = None;
@@ -61,7 +68,7 @@ impl Confined {
         Ok(openat2(&self.root, path, how)?)
     }
 
-    fn make(&self, parts: &[&OsStr]) -> io::Result<OwnedFd> {
+    fn make(&mut self, parts: &[&OsStr]) -> io::Result<OwnedFd> {
         let mut path = PathBuf::new();
         let mut folder = self.find(&path)?;
         for part in parts {
@@ -69,8 +76,12 @@ impl Confined {
             folder = match self.find(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     match mkdirat(folder.as_fd(), *part, Mode::from_bits_truncate(0o755)) {
+                        Ok(()) => {
+                            self.made += 1;
+                            self.find(&path)?
+                        }
                         // A link to nothing.
-                        Ok(()) | Err(Errno::EEXIST) => self.find(&path)?,
+                        Err(Errno::EEXIST) => self.find(&path)?,
                         Err(error) => return Err(error.into()),
                     }
                 }

@@ -26,7 +26,7 @@ pub struct Pulled {
     pub pulled_at: Nanos,
     /// When all was unpacked.
     pub unpacked_at: Nanos,
-    /// Bytes of the image's files.
+    /// Bytes of the disk that the image's files take.
     pub unpacked: u64,
 }
 
@@ -78,7 +78,10 @@ async fn fetch(
         bytes[index] = Some(size);
         total = total.saturating_add(size);
         if total > bounds.bytes {
-            return Err(crate::failure::invalid(format!("{reference} unpacks to more than {} bytes", bounds.bytes)));
+            return Err(crate::failure::invalid(format!(
+                "{reference} takes more than {} bytes of the disk",
+                bounds.bytes
+            )));
         }
         fetched += 1;
         pulled += u64::try_from(manifest.layers[index].size).unwrap_or_default();

@@ -19,6 +19,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::archive::{Entry, Kind, broken, each};
+use crate::config::Bounds;
 use crate::failure::{disk, invalid};
 use crate::path::{Confined, components};
 
@@ -27,10 +28,13 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const OVERLAY_OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
 
-/// Unpacks an archive, and tells the bytes of its files.
-pub(crate) fn unpack(reader: impl Read, folder: &Path, most_entries: u64) -> Result<u64> {
+/// What a file takes on the disk beside its content, and what that is rounded up to: an empty one is not for nothing.
+const BLOCK: u64 = 4096;
+
+/// Unpacks an archive, and tells how much of the disk that takes: a block for each entry, and the content in whole blocks.
+pub(crate) fn unpack(reader: impl Read, folder: &Path, bounds: Bounds) -> Result<u64> {
     let root = Confined::open(folder).map_err(|error| disk("a layer", &error))?;
-    let mut layer = Layer { root, entries: 0, most_entries, bytes: 0 };
+    let mut layer = Layer { root, entries: 0, bounds, bytes: 0 };
     each(reader, |entry, content| layer.put(&entry, content))?;
     Ok(layer.bytes)
 }
@@ -38,16 +42,29 @@ pub(crate) fn unpack(reader: impl Read, folder: &Path, most_entries: u64) -> Res
 struct Layer {
     root: Confined,
     entries: u64,
-    most_entries: u64,
+    bounds: Bounds,
     bytes: u64,
 }
 
 impl Layer {
     fn put(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
-        self.entries += 1;
-        if self.entries > self.most_entries {
-            return Err(invalid(format!("a layer has more than {} entries", self.most_entries)));
+        let made = self.root.made();
+        self.enter(entry, content)?;
+        // Folders that it lies in and that no entry named are there as well.
+        let more = 1 + self.root.made() - made;
+        self.entries += more;
+        self.bytes += more * BLOCK;
+        let Bounds { entries, bytes, .. } = self.bounds;
+        if self.entries > entries {
+            return Err(invalid(format!("a layer has more than {entries} entries")));
         }
+        if self.bytes > bytes {
+            return Err(invalid(format!("a layer takes more than {bytes} bytes of the disk")));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
         let shown = String::from_utf8_lossy(&entry.name).chars().take(200).collect::<String>();
         let Some(parts) = components(&entry.name) else {
             return Err(invalid(format!("a layer has an entry outside of it: {shown}")));
@@ -71,7 +88,7 @@ impl Layer {
                 let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
                 let file = openat(parent, *name, flags, mode).map_err(|error| refused(error.into()))?;
                 let mut file = File::from(file);
-                self.bytes += copy(content, &mut file)?;
+                self.bytes += copy(content, &mut file)?.next_multiple_of(BLOCK);
                 let time = TimeSpec::new(entry.modified, 0);
                 futimens(&file, &time, &time).map_err(|error| refused(error.into()))
             }

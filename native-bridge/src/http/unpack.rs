@@ -13,6 +13,8 @@ use crate::errors;
 
 /// Bytes before a file: its header, and long names and attributes in entries of their own, which are read into memory.
 const HEADERS: u64 = 1 << 20;
+/// What a file takes on the disk beside its content, and what that is rounded up to: an empty one is not for nothing.
+const BLOCK: u64 = 4096;
 
 /// What an archive may unpack to.
 #[derive(Clone, Copy)]
@@ -21,7 +23,17 @@ pub(super) struct Bounds {
     pub(super) entries: usize,
 }
 
-/// Unpacks regular files, folders and symbolic links. Whatever else there is, or would leave the folder, is refused.
+impl Bounds {
+    fn check(&self, entries: usize, bytes: u64) -> Result<()> {
+        if entries > self.entries || bytes.saturating_add((entries as u64).saturating_mul(BLOCK)) > self.bytes {
+            let message = format!("the bundle takes more than {} files or {} bytes", self.entries, self.bytes);
+            return Err(Error::new(ErrorCode::PayloadTooLarge, message));
+        }
+        Ok(())
+    }
+}
+
+/// Unpacks regular files, folders and symbolic links. Each takes a block, and its content whole blocks. Whatever else there is, or would leave the folder, is refused.
 pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<()> {
     let unreadable = |error: io::Error| Error::new(ErrorCode::InvalidArgument, format!("the archive: {error}"));
     let failed = |error: io::Error| errors::io("cannot unpack the bundle", &error);
@@ -33,11 +45,8 @@ pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<()>
         let mut entry = entry.map_err(unreadable)?;
         left.set(HEADERS);
         entries += 1;
-        bytes = bytes.saturating_add(entry.size());
-        if entries > bounds.entries || bytes > bounds.bytes {
-            let message = format!("the bundle unpacks to more than {} files or {} bytes", bounds.entries, bounds.bytes);
-            return Err(Error::new(ErrorCode::PayloadTooLarge, message));
-        }
+        bytes = bytes.saturating_add(entry.size()).div_ceil(BLOCK).saturating_mul(BLOCK);
+        bounds.check(entries, bytes)?;
         let path = entry.path().map_err(unreadable)?.into_owned();
         let Some(inside) = inside(&path) else {
             return Err(refused(&path, "it would leave the bundle"));
@@ -47,6 +56,7 @@ pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<()>
         }
         let target = files.join(&inside);
         entries += folder_for(files, &inside)?;
+        bounds.check(entries, bytes)?;
         match entry.header().entry_type() {
             tar::EntryType::Directory => match std::fs::DirBuilder::new().mode(0o755).create(&target) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_real_folder(&target) => {}
@@ -239,6 +249,18 @@ mod tests {
             file(builder, "f", 0o644, b"");
         });
         assert_eq!(outcome.unwrap_err().code, ErrorCode::PayloadTooLarge, "folders that no entry names");
+    }
+
+    #[test]
+    fn what_is_empty_counts_too() {
+        let bounds = Bounds { bytes: 8 * BLOCK, entries: 1000 };
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("archive");
+        let mut builder = tar::Builder::new(File::create(&archive).unwrap());
+        (0..9).for_each(|n| file(&mut builder, &format!("f{n}"), 0o644, b""));
+        builder.into_inner().unwrap();
+        let error = unpack(&archive, &folder.path().join("files"), bounds).unwrap_err();
+        assert_eq!(error.code, ErrorCode::PayloadTooLarge);
     }
 
     #[test]

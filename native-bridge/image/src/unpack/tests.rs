@@ -29,10 +29,14 @@ fn archive(entries: &[(&str, EntryType, &str, u32)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+fn bounds(entries: u64) -> Bounds {
+    Bounds { entries, ..Bounds::default() }
+}
+
 fn unpacked(entries: &[(&str, EntryType, &str, u32)]) -> (tempfile::TempDir, Result<u64>) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("layer")).unwrap();
-    let outcome = unpack(&archive(entries)[..], &folder.path().join("layer"), 1000);
+    let outcome = unpack(&archive(entries)[..], &folder.path().join("layer"), bounds(1000));
     (folder, outcome)
 }
 
@@ -51,7 +55,7 @@ fn files_are_as_an_application_may_have_them() {
         ("bin/sh", HARD, "usr/bin/su", 0o755),
         ("dev/sda", EntryType::Block, "", 0o666),
     ]);
-    assert_eq!(outcome, Ok(13));
+    assert_eq!(outcome, Ok(12 * 4096));
     let layer = folder.path().join("layer");
     let mode = |name: &str| fs::symlink_metadata(layer.join(name)).unwrap().permissions().mode() & 0o7777;
     assert_eq!([mode("usr/bin/su"), mode("etc/shadow"), mode("tmp")], [0o755, 0o644, 0o755]);
@@ -128,7 +132,7 @@ fn what_is_too_much_or_broken_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let entries: Vec<String> = (0..20).map(|number| format!("f{number}")).collect();
     let many: Vec<_> = entries.iter().map(|name| (name.as_str(), FILE, "", 0o644)).collect();
-    let refused = |bytes: &[u8], most| unpack(bytes, folder.path(), most).unwrap_err();
+    let refused = |bytes: &[u8], most| unpack(bytes, folder.path(), bounds(most)).unwrap_err();
     assert!(refused(&archive(&many), 19).message.contains("more than 19 entries"));
     let whole = archive(&[("a", FILE, "text", 0o644)]);
     assert_eq!(refused(&whole[..514], 9).code, ErrorCode::ImageInvalid);
@@ -142,4 +146,20 @@ fn what_is_too_much_or_broken_is_refused() {
     let mut builder = Builder::new(Vec::new());
     builder.append(&header, &vec![b'a'; 2 << 20][..]).unwrap();
     assert!(refused(&builder.into_inner().unwrap(), 9).message.contains("1 MiB"));
+}
+
+#[test]
+fn what_is_empty_counts_too() {
+    let refused = |archive: &[u8], bounds| {
+        let folder = tempfile::tempdir().unwrap();
+        unpack(archive, folder.path(), bounds).unwrap_err().message
+    };
+    let names: Vec<String> = (0..40).map(|number| format!("f{number}")).collect();
+    let small = Bounds { bytes: 32 * 4096, ..Bounds::default() };
+    for (kind, target) in [(FILE, ""), (DIR, ""), (LINK, "x")] {
+        let entries: Vec<_> = names.iter().map(|name| (name.as_str(), kind, target, 0o644)).collect();
+        assert_eq!(refused(&archive(&entries), small), "a layer takes more than 131072 bytes of the disk");
+    }
+    let deep = format!("{}f", "a/".repeat(40));
+    assert_eq!(refused(&archive(&[(&deep, FILE, "", 0o644)]), bounds(39)), "a layer has more than 39 entries");
 }
