@@ -13,6 +13,8 @@ export type PyFormat = "c" | "ts";
 export const PY_FORMATS: readonly PyFormat[] = ["c", "ts"];
 
 const APP = inRoot("apps/imgrec-py");
+/** The queue that the application claims from unless its event names another. */
+export const QUEUE = "jobs";
 /** The secret that the queue's credentials are kept as. */
 const SECRET = "dev-queue";
 
@@ -35,6 +37,25 @@ export function taskFor({ store, output }: Places, key: string, result: string):
 	return { bucket: "inputs", key, output: presign("PUT", output, `results/${result}`, store) };
 }
 
+/** Gives the node the queue's credentials, as the secret that the application names. */
+export async function keepQueueSecret(client: NodeClient, queue: QueueSecret): Promise<void> {
+	await client.ask(`/v1/secrets/${SECRET}`, { method: "PUT", body: JSON.stringify(queue) });
+}
+
+/** The application's rules, for an output store at this origin. */
+export function egressOf(output: string, queues: readonly string[] = [QUEUE]): string[] {
+	return [
+		...queues.flatMap((jobs) => [`RECEIVE sqs://${jobs}/*`, `DELETE sqs://${jobs}/*`]),
+		...["GET s3://models/*", "GET s3://inputs/*"],
+		...[output.replace("http://", "tcp://"), `PUT ${output}/results/*`],
+	];
+}
+
+/** Where the application's own client finds the queue. */
+export function queueEnv(queue: QueueSecret): TomlTable {
+	return { HEADSTART_SQS_ENDPOINT: `${queue.endpoint}/${ACCOUNT}` };
+}
+
 /**
  * Deploys apps/imgrec-py as `name`, and keeps the queue's credentials. It can do without the bridge, too: the store's and the
  * queue's credentials are in its environment, and its network leads there.
@@ -44,19 +65,15 @@ export async function deployImgrecPy(
 	places: Places,
 	isolation: Isolation,
 	format: PyFormat,
-	{ name = "imgrec-py", handler = "handler", queues = ["jobs"] } = {},
+	{ name = "imgrec-py", handler = "handler", queues = [QUEUE] } = {},
 ): Promise<Deployed> {
 	const { store, queue, output } = places;
-	await client.ask(`/v1/secrets/${SECRET}`, { method: "PUT", body: JSON.stringify(queue) });
-	const allow = [
-		...queues.flatMap((jobs) => [`RECEIVE sqs://${jobs}/*`, `DELETE sqs://${jobs}/*`]),
-		...["GET s3://models/*", "GET s3://inputs/*"],
-		...[output.replace("http://", "tcp://"), `PUT ${output}/results/*`],
-	];
+	await keepQueueSecret(client, queue);
+	const allow = egressOf(output, queues);
 	const env = {
 		OPENBLAS_NUM_THREADS: "1",
 		HEADSTART_S3_ENDPOINT: store.endpoint,
-		HEADSTART_SQS_ENDPOINT: `${queue.endpoint}/${ACCOUNT}`,
+		...queueEnv(queue),
 		AWS_ACCESS_KEY_ID: store.accessKey,
 		AWS_SECRET_ACCESS_KEY: store.secretKey,
 		AWS_REGION: store.region,

@@ -40,7 +40,10 @@ export interface FunctionSpec {
 	event: unknown;
 	/** Changes of [app] and [egress] beside what all have. */
 	limits?: TomlTable;
+	env?: TomlTable;
 	egress?: readonly string[];
+	/** What is done before each start, and is no part of it. */
+	prepare?(): Promise<void>;
 	/** When a start is over, ns of the timeline's clock. */
 	startOf(events: readonly TraceEvent[]): { zero: number; end: number };
 	/** What only the application can do once its bytes are there, ms. */
@@ -55,6 +58,7 @@ export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Sta
 	const script = await deployFunction(site, spec, image, "script");
 	await deployFunction(site, spec, image, "setup");
 	const start = async (name: string, how: How, present: boolean): Promise<Start> => {
+		await spec.prepare?.();
 		if (present && image) await site.images.keep(image);
 		else await site.images.drop();
 		return site.bench.invoker.start(name, spec.event, how);
@@ -125,6 +129,7 @@ function deployFunction(
 				AWS_ACCESS_KEY_ID: store.accessKey,
 				AWS_SECRET_ACCESS_KEY: store.secretKey,
 				AWS_REGION: store.region,
+				...spec.env,
 			},
 		};
 		const changed = merged({ ...rest, app, name: setup ? `${spec.name}-setup` : spec.name }, "app", own);
