@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
+use headstart_memory::Pool;
 use headstart_net::{Address, Egress, Request, Scheme, Store};
 use headstart_sandbox::Isolation;
 
@@ -40,6 +41,16 @@ pub(crate) struct Function {
     pub(crate) network: bool,
     /// What runs of its initscript share.
     pub(crate) share: Option<Share>,
+    /// Files of the application's that replies may be received into.
+    pub(crate) files: Vec<FileSpec>,
+}
+
+/// A file that each instance has one of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileSpec {
+    /// In the sandbox.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
 }
 
 /// Bounds of an instance; see `Limits` in schema/bridge.capnp. None is 0: where the host says nothing, a default holds.
@@ -112,9 +123,23 @@ impl Function {
 #[derive(Default)]
 pub(crate) struct Functions {
     known: Mutex<HashMap<String, Arc<Function>>>,
+    /// Keeps files of their sizes ready.
+    pool: Arc<Pool>,
 }
 
 impl Functions {
+    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
+        Self { known: Mutex::default(), pool: Arc::clone(pool) }
+    }
+
+    /// Has files kept ready for those that are known, the small ones first.
+    fn want_files(&self, known: &HashMap<String, Arc<Function>>) {
+        let files = known.values().flat_map(|function| &function.files);
+        let mut sizes: Vec<usize> = files.filter_map(|file| usize::try_from(file.bytes).ok()).collect();
+        sizes.sort_unstable();
+        self.pool.want_files(sizes.into_iter());
+    }
+
     pub(crate) fn put(&self, function: Function) {
         let mut known = lock(&self.known);
         if known.len() >= MOST
@@ -125,21 +150,28 @@ impl Functions {
             known.remove(&other);
         }
         known.insert(function.digest.clone(), Arc::new(function));
+        self.want_files(&known);
     }
 
     /// Drops those that use a secret: put again, they have its new value.
     pub(crate) fn drop_users(&self, tenant: &str, secret: &str) {
         let uses = |function: &Function| function.secrets.iter().any(|(_, name)| name == secret);
-        lock(&self.known).retain(|_, function| function.tenant != tenant || !uses(function));
+        let mut known = lock(&self.known);
+        known.retain(|_, function| function.tenant != tenant || !uses(function));
+        self.want_files(&known);
     }
 
     /// Drops all of a tenant's.
     pub(crate) fn drop_all(&self, tenant: &str) {
-        lock(&self.known).retain(|_, function| function.tenant != tenant);
+        let mut known = lock(&self.known);
+        known.retain(|_, function| function.tenant != tenant);
+        self.want_files(&known);
     }
 
     pub(crate) fn drop(&self, digest: &str) {
-        lock(&self.known).remove(digest);
+        let mut known = lock(&self.known);
+        known.remove(digest);
+        self.want_files(&known);
     }
 
     pub(crate) fn find(&self, digest: &str) -> Result<Arc<Function>> {

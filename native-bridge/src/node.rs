@@ -65,7 +65,7 @@ impl Node {
         Arc::new(Self {
             started_at: headstart_base::now(),
             metrics: Metrics::new(),
-            functions: Functions::default(),
+            functions: Functions::new(&parts.pool),
             secrets: parts.secrets,
             tenants: Tenants::default(),
             services: Services::default(),

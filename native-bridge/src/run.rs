@@ -90,6 +90,7 @@ async fn serve(config: Config, data: Handle) -> Result<()> {
         relay.abort();
     }
     node.sandboxes.shutdown().await;
+    node.pool.close_files();
     node.images.close();
     let slots = node.runners.as_ref().map_or(0, |runners| runners.slots());
     if let Some(runners) = &node.runners {
@@ -157,6 +158,7 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
         secrets.take_in(file)?;
     }
     let pool = Pool::new(&classes, Budget::node(config.memory.node_bytes))?;
+    pool.open_files(&Path::new("/dev/shm").join(format!("headstart-{}", headstart_sandbox::tag(&config.run_dir))))?;
     let client = {
         let _runtime = data.enter();
         Client::new(ClientConfig {

@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 egress: Vec::new(),
                 hosts: Vec::new(),
                 boot: headstart_sandbox::Boot::Command,
+                files: Vec::new(),
             };
             let reservation = sandboxes.reserve().await?;
             // The pool's next namespace is made now, not during the start.

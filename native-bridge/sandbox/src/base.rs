@@ -19,8 +19,20 @@ pub(crate) const NOBODY: u32 = 65534;
 pub(crate) const APP: &str = "/app";
 pub(crate) const SOCKETS: &str = "/run/headstart";
 
-pub(crate) const MOUNT_POINTS: [&str; 10] =
-    ["app", "dev", "proc", "run/headstart", "sys/devices/system/cpu", "tmp", "usr", "etc", "var/tmp", "home"];
+pub(crate) const MOUNT_POINTS: [&str; 12] = [
+    "app",
+    "dev",
+    "proc",
+    "run/headstart",
+    "sys/devices/system/cpu",
+    "tmp",
+    "usr",
+    "etc",
+    "var/tmp",
+    "var/cache",
+    "var/lib",
+    "home",
+];
 const COPIES: [&str; 8] =
     ["alternatives", "ld.so.cache", "localtime", "mime.types", "services", "ssl/certs", "ssl/openssl.cnf", "protocols"];
 const WRITTEN: [(&str, &str); 5] = [

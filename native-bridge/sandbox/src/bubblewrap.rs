@@ -6,8 +6,10 @@
 //! and values must not be in a command line, which anyone on the host may read.
 
 use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::files::Step;
 use crate::image::ENTER;
 use crate::job::Job;
+use headstart_base::Result;
 use std::fmt::Write;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::process::Command;
 
 /// `bwrap` for a job. The process must be put into its network namespace and cgroup; it waits until `gate` is closed
 /// at the other end before it runs the app, and loads the seccomp filter that it reads from `filter`.
-pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>, filter: RawFd) -> Command {
+pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>, filter: RawFd) -> Result<Command> {
     let mut command = Command::new(bwrap);
     command.args([
         "--unshare-ipc",
@@ -47,6 +49,12 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
     if let Some(hosts) = &job.hosts {
         command.arg("--ro-bind").arg(hosts).arg("/etc/hosts");
     }
+    for step in job.file_steps(base)? {
+        match step {
+            Step::Folder(path) => command.args(["--perms", "1777", "--tmpfs", &path]),
+            Step::File(file) => command.arg("--bind").arg(&file.host).arg(&file.path),
+        };
+    }
     command.args(["--chdir", job.working_dir(), "--seccomp", &filter.to_string()]);
     if let Some(gate) = gate {
         command.args(["--block-fd", &gate.to_string()]);
@@ -66,7 +74,7 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
     for (index, (_, value)) in environment.iter().enumerate() {
         command.env(carrier(index), value);
     }
-    command
+    Ok(command)
 }
 
 /// The name under which a variable's value travels.

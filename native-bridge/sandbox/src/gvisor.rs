@@ -6,6 +6,7 @@
 use crate::base::{APP, Base, NOBODY, SOCKETS};
 use crate::boot::Boot;
 use crate::failure::failed;
+use crate::files::{FileMount, Step};
 use crate::job::Job;
 use crate::process::Launch;
 use headstart_base::Result;
@@ -20,7 +21,7 @@ pub(crate) const OWN_PIDS: u32 = 64;
 /// `runsc run` or `runsc restore` for a job. The process must be put into its network namespace and cgroup.
 pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
     let file = job.folder.join("config.json");
-    let config = serde_json::to_vec(&config(base, job)).map_err(|error| failed("config.json", error))?;
+    let config = serde_json::to_vec(&config(base, job)?).map_err(|error| failed("config.json", error))?;
     fs::write(&file, config).map_err(|error| failed(file.display(), error))?;
     let mut command = Command::new(runsc);
     command
@@ -54,7 +55,7 @@ pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
     Ok(launch)
 }
 
-fn config(base: &Base, job: &Job) -> Config {
+fn config(base: &Base, job: &Job) -> Result<Config> {
     let mut mounts = vec![
         Mount::new("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         Mount::new("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]),
@@ -69,7 +70,15 @@ fn config(base: &Base, job: &Job) -> Config {
     if let Some(hosts) = &job.hosts {
         mounts.push(Mount::new("/etc/hosts", "bind", &hosts.to_string_lossy(), &["bind", "ro"]));
     }
-    Config {
+    for step in job.file_steps(base)? {
+        mounts.push(match step {
+            Step::Folder(path) => Mount::new(&path, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
+            Step::File(FileMount { path, host }) => {
+                Mount::new(path, "bind", &host.to_string_lossy(), &["bind", "rw", "nosuid", "nodev"])
+            }
+        });
+    }
+    Ok(Config {
         oci_version: "1.0.2",
         process: Process {
             user: User { uid: NOBODY, gid: NOBODY },
@@ -84,7 +93,7 @@ fn config(base: &Base, job: &Job) -> Config {
         mounts,
         // No network namespace here: the process is in ours already, and gVisor uses its host's network, which that is.
         linux: Linux { namespaces: ["pid", "ipc", "uts", "mount"].map(|kind| Namespace { kind }) },
-    }
+    })
 }
 
 /// The part of the OCI runtime specification that is used.

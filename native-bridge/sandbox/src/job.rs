@@ -2,6 +2,7 @@
 
 use crate::base::{APP, Base, HOSTS, NOBODY};
 use crate::failure::{failed, invalid, unsupported};
+use crate::files::{Step, check_file_path, steps};
 use crate::names::is_plain;
 use crate::spec::{Isolation, Spec};
 use headstart_base::Result;
@@ -52,6 +53,12 @@ impl Job {
         }
         let bad_host =
             |name: &String| name.is_empty() || name.len() > 253 || !name.bytes().all(|byte| byte.is_ascii_graphic());
+        if spec.isolation == Isolation::Wasm && !spec.files.is_empty() {
+            return Err(unsupported("an isolate has no files"));
+        }
+        for file in &spec.files {
+            check_file_path(&file.path)?;
+        }
         if let Some((name, _)) = spec.hosts.iter().find(|(name, _)| bad_host(name)) {
             return Err(invalid(format!("host name {name:?}")));
         }
@@ -86,6 +93,11 @@ impl Job {
     /// The root of the sandbox's files.
     pub(crate) fn root<'a>(&'a self, base: &'a Base) -> &'a Path {
         self.spec.image.as_ref().map_or(base.root(), |image| &image.root)
+    }
+
+    /// What is to be mounted for the files that the application shares with the bridge.
+    pub(crate) fn file_steps(&self, base: &Base) -> Result<Vec<Step<'_>>> {
+        steps(&self.spec.files, self.root(base))
     }
 
     /// Where the application begins.

@@ -7,6 +7,7 @@ mod boot;
 mod bubblewrap;
 mod cgroup;
 mod failure;
+mod files;
 mod gvisor;
 mod image;
 mod inside;
@@ -27,6 +28,7 @@ mod workerd;
 
 pub use boot::{Boot, IMAGE_FILES};
 pub use cgroup::{Cgroup, Hierarchies};
+pub use files::{FileMount, check_file_path};
 pub use image::write_image_top;
 pub use inside::Inside;
 pub use lines::forward;

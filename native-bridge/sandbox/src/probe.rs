@@ -31,6 +31,7 @@ pub(crate) async fn probe(sandboxes: &Sandboxes, isolation: Isolation) -> Result
         egress: Vec::new(),
         hosts: Vec::new(),
         boot: Boot::Command,
+        files: Vec::new(),
     };
     let (sender, mut lines) = mpsc::channel(16);
     let mut sandbox = sandboxes.start(spec, sandboxes.reserve().await?, sender).await?;

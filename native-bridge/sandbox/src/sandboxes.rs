@@ -160,7 +160,7 @@ impl Sandboxes {
                 Isolation::Bubblewrap => {
                     let filter = seccomp::filter(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK])?;
                     let blocked = (!job.spec.egress.is_empty()).then(|| gate.as_raw_fd());
-                    let command = bubblewrap::command(&config.bwrap, &base, &job, blocked, filter.as_raw_fd());
+                    let command = bubblewrap::command(&config.bwrap, &base, &job, blocked, filter.as_raw_fd())?;
                     let mut launch = Launch::new(command);
                     launch.keep.push(filter);
                     launch.keep.extend(blocked.is_some().then_some(gate));

@@ -1,6 +1,7 @@
 //! What a sandbox is asked to be, and what it tells.
 
 use crate::boot::Boot;
+use crate::files::FileMount;
 use headstart_base::Nanos;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -90,6 +91,8 @@ pub struct Spec {
     /// Further lines of /etc/hosts, for there is no DNS inside.
     pub hosts: Vec<(String, IpAddr)>,
     pub boot: Boot,
+    /// Files that the application may write. They are not removed with the sandbox.
+    pub files: Vec<FileMount>,
 }
 
 /// An image's files as a sandbox sees them.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headstart_base::app_capnp::{AppOp, FLAG_FD, FLAG_NO_FD};
+use headstart_base::app_capnp::{AppOp, FLAG_FD, FLAG_FILE, FLAG_NO_FD};
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_memory::{Outbox, Segment};
 
@@ -113,8 +113,13 @@ impl Connection {
             // The application is gone, and what it waited for with it.
             return Break(());
         };
-        let shared = answered.and_then(|(answer, beside)| {
+        let shared = answered.and_then(|(mut answer, beside)| {
             let beside = match beside {
+                Beside::Segment(segment) if let Some(path) = self.instance.memory.file_path(segment) => {
+                    answer.flags |= FLAG_FILE;
+                    answer.payload = path.as_bytes().to_vec();
+                    Beside::Nothing
+                }
                 Beside::Segment(segment) => {
                     self.instance.memory.told(segment);
                     if request.has(FLAG_NO_FD) { Beside::Nothing } else { Beside::Segment(segment) }

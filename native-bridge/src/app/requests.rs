@@ -223,7 +223,8 @@ fn whole(finished: &Finished) -> (Answer, Beside) {
         ..Answer::default()
     };
     match &finished.inlined {
-        Some(bytes) if bytes.len() <= INLINE => {
+        // What lies in a file of the application's is there, however short.
+        Some(bytes) if bytes.len() <= INLINE && finished.file.is_none() => {
             let flags = answer.flags | FLAG_INLINE;
             (Answer { flags, payload: bytes.to_vec(), ..answer }, Beside::Nothing)
         }

@@ -9,10 +9,14 @@ use headstart_base::{Error, ErrorCode, Result};
 use headstart_net::Egress;
 use headstart_sandbox::Isolation;
 
-use crate::functions::{Function, Limits};
-use crate::instance::ops::Op;
+use crate::functions::{FileSpec, Function, Limits};
+use crate::instance::ops::{Named, Op};
 use crate::node::{Node, is_name};
 use crate::shared::Share;
+
+/// Files of one function.
+const MOST_FILES: usize = 16;
+const MOST_FILE_BYTES: u64 = 64 << 30;
 
 type Decoded<T> = capnp::Result<Result<T>>;
 
@@ -32,6 +36,11 @@ pub(super) fn op(op: op::Reader<'_>) -> Decoded<Op> {
                 rpc: send.get_rpc(),
                 request: send.get_request()?.to_vec(),
                 timeout_millis: send.get_timeout_millis(),
+                place: Some(send.get_place()?.to_string()?).filter(|place| !place.is_empty()).map(|place| Named {
+                    place,
+                    offset: send.get_place_offset(),
+                    room: send.get_place_room(),
+                }),
             }
         }
         op::Message(message) => {
@@ -113,6 +122,13 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
     let share = wire
         .has_share()
         .then(|| Share { rules: share, ttl: Duration::from_millis(wire.get_share_ttl_millis().into()) });
+    let mut files = Vec::new();
+    for file in wire.get_files()? {
+        files.push(FileSpec { path: file.get_path()?.to_string()?, bytes: file.get_bytes() });
+    }
+    if let Err(error) = check_files(&files) {
+        return Ok(Err(error));
+    }
     let secrets = pairs(wire.get_secrets()?)?;
     let mut stores = Vec::new();
     for (scheme, name) in &secrets {
@@ -163,7 +179,31 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         marks: texts(wire.get_marks()?)?.into_iter().filter(|mark| !mark.is_empty()).collect(),
         network: wire.get_network(),
         share,
+        files,
     }))
+}
+
+fn check_files(files: &[FileSpec]) -> Result<()> {
+    if files.len() > MOST_FILES {
+        let message = format!("a function has at most {MOST_FILES} files ([app.files])");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    for (index, FileSpec { path, bytes }) in files.iter().enumerate() {
+        headstart_sandbox::check_file_path(path)?;
+        if *bytes == 0 || *bytes > MOST_FILE_BYTES {
+            let message = format!("file {path}: it has 1 to {MOST_FILE_BYTES} bytes, not {bytes}");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        let within = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+        let clashes = |other: &FileSpec| other.path == *path || within(&other.path, path) || within(path, &other.path);
+        if files.iter().take(index).any(clashes) {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!("file {path} is named twice, or lies in another"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn texts(list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<String>> {

@@ -189,6 +189,9 @@ fn reply(mut wire: reply::Builder<'_>, finished: &Finished) {
         wire.set_inlined(bytes);
     }
     wire.set_attempts(finished.attempts);
+    if let Some(path) = &finished.file {
+        wire.set_place(format!("file:{path}").as_str());
+    }
     let mut headers = wire.init_headers(u32::try_from(finished.headers.len()).unwrap_or(0));
     for (index, (name, value)) in (0_u32..).zip(&finished.headers) {
         let mut header = headers.reborrow().get(index);

@@ -60,6 +60,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
         .iter()
         .map(|(bytes, ready, wanted)| json!({ "bytes": bytes, "ready": ready, "wanted": wanted }))
         .collect();
+    let files: Vec<Value> = pool.files.iter().map(|(bytes, ready)| json!({ "bytes": bytes, "ready": ready })).collect();
     let budget = node.pool.node_budget();
     answer(
         StatusCode::OK,
@@ -74,7 +75,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
             "images": node.images.list(),
             "services": node.services.list(),
             "shared": { "used": node.shared.held(), "flights": node.shared.list() },
-            "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "hits": pool.hits, "misses": pool.misses },
+            "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "files": files, "hits": pool.hits, "misses": pool.misses },
             "runners": runners(node),
         }),
     )

@@ -28,6 +28,8 @@ pub(crate) struct Finished {
     pub(crate) inlined: Option<Bytes>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) attempts: u16,
+    /// The path of the application's file that it lies in.
+    pub(crate) file: Option<Arc<str>>,
 }
 
 /// How far a body is.
@@ -45,6 +47,8 @@ pub(crate) struct Body {
     written: AtomicU64,
     /// A message for the application carries it.
     published: AtomicBool,
+    /// The application was told of a part of it. Set and asked for while the phase is locked.
+    told: AtomicBool,
     changed: Notify,
 }
 
@@ -66,6 +70,7 @@ impl Body {
             phase: Mutex::new(phase),
             written: AtomicU64::new(0),
             published: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             changed: Notify::new(),
         })
     }
@@ -98,6 +103,26 @@ impl Body {
         }
         drop(phase);
         self.changed.notify_waiters();
+    }
+
+    /// As `begin`, always at the same place: not when the application was told of what lies there. Says whether it did.
+    pub(crate) fn begin_in_place(&self, status: u16, place: Place, total: Option<u64>) -> bool {
+        let mut phase = lock(&self.phase);
+        if matches!(*phase, Phase::Receiving { .. }) && self.told.load(Ordering::Relaxed) {
+            return false;
+        }
+        if matches!(*phase, Phase::Waiting | Phase::Receiving { .. }) {
+            self.written.store(0, Ordering::Release);
+            *phase = Phase::Receiving { status, place, total };
+        }
+        drop(phase);
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Says that the application is told of a part of it. To be called while `wait` looks at the phase.
+    pub(crate) fn tell(&self) {
+        self.told.store(true, Ordering::Relaxed);
     }
 
     /// The same bytes lie elsewhere now. (Only a body of unknown length moves, and nobody was told its place.)
@@ -163,6 +188,17 @@ mod tests {
         assert!(!waiting.is_finished());
         body.advance(12);
         assert_eq!(waiting.await.unwrap(), 12);
+    }
+
+    #[tokio::test]
+    async fn is_not_begun_again_in_a_place_of_which_something_was_told() {
+        let place = Place { segment: 1, offset: 4096 };
+        let body = Body::waiting();
+        assert!(body.begin_in_place(200, place, Some(20)) && body.begin_in_place(200, place, Some(20)));
+        body.advance(5);
+        body.wait(|_, written| (written > 0).then(|| body.tell())).await;
+        assert!(!body.begin_in_place(200, place, Some(20)));
+        assert_eq!(body.written(), 5);
     }
 
     #[test]

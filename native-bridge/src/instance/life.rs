@@ -1,13 +1,14 @@
 //! Start, application, lease, stop, reaping.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use headstart_image::{Image, Pulled};
 use headstart_net::Address;
-use headstart_sandbox::{Exit, ImageFiles, Limits, Reservation, Spec};
+use headstart_sandbox::{Exit, FileMount, ImageFiles, Limits, Reservation, Spec};
 use tokio::sync::mpsc;
 
 use crate::functions::Function;
@@ -67,6 +68,13 @@ impl Instance {
             self.stage.send_replace(Stage::Started);
             state.reservation.take()
         };
+        let files = match self.memory.make_files(&function.files) {
+            Ok(files) => files,
+            Err(full) => {
+                self.stop(&full.message);
+                return Err(full);
+            }
+        };
         let believed = received_at != 0 && received_at <= started_at && started_at - received_at <= RECEIVED_BELIEF;
         self.events.push_at(if believed { received_at } else { started_at }, Kind::Received);
         self.events.push_at(started_at, Kind::Started);
@@ -75,7 +83,7 @@ impl Instance {
             (Mode::InitscriptOnly, reservation) => self.lock().reservation = reservation,
             (_, Some(reservation)) => {
                 let instance = Arc::clone(self);
-                self.spawn(async move { instance.run_app(&function, mode, reservation).await });
+                self.spawn(async move { instance.run_app(&function, mode, reservation, files).await });
             }
             (_, None) => return Err(error(ErrorCode::Internal, "the instance has no network namespace")),
         }
@@ -83,8 +91,14 @@ impl Instance {
     }
 
     /// The application from its start to its end; its end is the instance's.
-    async fn run_app(self: &Arc<Self>, function: &Arc<Function>, mode: Mode, reservation: Reservation) {
-        let ended = self.run_sandbox(function, mode, reservation).await;
+    async fn run_app(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        mode: Mode,
+        reservation: Reservation,
+        files: Vec<(String, PathBuf)>,
+    ) {
+        let ended = self.run_sandbox(function, mode, reservation, files).await;
         let killed_for = self.lock().killed_for.take();
         let (status, signal, why) = match ended {
             Err(error) => (-1, 0, Some(error)),
@@ -105,6 +119,7 @@ impl Instance {
         function: &Arc<Function>,
         mode: Mode,
         reservation: Reservation,
+        files: Vec<(String, PathBuf)>,
     ) -> Result<Exit> {
         // Its files stay as long as the image is held.
         let (mut spec, image) = tokio::select! {
@@ -114,6 +129,7 @@ impl Instance {
         if let Some(image) = &image {
             run_from(&mut spec, image)?;
         }
+        spec.files = files.into_iter().map(|(path, host)| FileMount { path, host }).collect();
         if mode == Mode::Normal {
             // Late or not, the sandbox starts.
             let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
@@ -185,6 +201,7 @@ impl Instance {
             },
             egress,
             hosts,
+            files: Vec::new(),
             boot: headstart_sandbox::Boot::Command,
         })
     }

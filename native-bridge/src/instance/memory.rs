@@ -1,13 +1,16 @@
 //! An instance's segments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_memory::{Budget, Outbox, Pool, Segment, Writer};
+use headstart_memory::{Budget, FileWriter, Outbox, Pool, Segment, SharedFile, Writer};
 use tokio::sync::Notify;
 
+use crate::functions::FileSpec;
 use crate::instance::body::Place;
+use crate::instance::file_sink::Destination;
 use crate::shared::Shared;
 use crate::sync::lock;
 
@@ -38,6 +41,8 @@ struct Table {
     /// The last number given. Numbers are never given twice.
     last: u32,
     segments: BTreeMap<u32, Entry>,
+    /// Files of the application's, numbered as segments are. They stay until the instance's end.
+    files: BTreeMap<u32, FileEntry>,
     /// Freed segments that the application has not unmapped: they count until it does, or it could hold any amount.
     held: Vec<Arc<Segment>>,
     /// Whose segments are or were among them.
@@ -59,6 +64,12 @@ struct Entry {
     told: bool,
     /// The number of the news of it, 0 before there is any.
     news: u64,
+}
+
+struct FileEntry {
+    /// In the sandbox.
+    path: Arc<str>,
+    file: Arc<SharedFile>,
 }
 
 /// What an application learns of a segment.
@@ -275,15 +286,72 @@ impl Memory {
         }
     }
 
+    /// Makes the application's files: for each its path in the sandbox, and on the host.
+    pub(crate) fn make_files(&self, files: &[FileSpec]) -> Result<Vec<(String, PathBuf)>> {
+        let mut made = Vec::new();
+        for FileSpec { path, bytes } in files {
+            let bytes = usize::try_from(*bytes).map_err(|_| too_large(*bytes))?;
+            let take = || self.pool.take_file(&self.owner, bytes, &self.results);
+            let mut file = take();
+            while file.as_ref().is_err_and(|full| self.relieve(full.code)) {
+                file = take();
+            }
+            let file = file?;
+            made.push((path.clone(), file.path().to_owned()));
+            let mut table = lock(&self.table);
+            let number = table.number();
+            table.files.insert(number, FileEntry { path: path.as_str().into(), file });
+        }
+        Ok(made)
+    }
+
+    /// A place in a file that is named by its path: `room` bytes from `offset`, 0 for all that there are.
+    pub(crate) fn destination(&self, path: &str, offset: u64, room: u64) -> Result<Destination> {
+        let table = lock(&self.table);
+        let Some((number, entry)) = table.files.iter().find(|(_, entry)| &*entry.path == path) else {
+            let message = format!("file:{path:.200} is none of the function's [app.files]");
+            return Err(Error::new(ErrorCode::NotFound, message));
+        };
+        let bytes = entry.file.bytes() as u64;
+        let room = if room == 0 { bytes.saturating_sub(offset) } else { room };
+        if room == 0 || offset.checked_add(room).is_none_or(|end| end > bytes) {
+            let message = format!("{room} bytes at {offset} do not lie in file:{path}, which has {bytes}");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        Ok(Destination { path: Arc::clone(&entry.path), file: *number, offset, room })
+    }
+
+    /// What writes into a place.
+    pub(crate) fn writer(&self, to: &Destination) -> Result<FileWriter> {
+        let file = lock(&self.table).files.get(&to.file).map(|entry| Arc::clone(&entry.file));
+        file.and_then(|file| file.place(to.offset, to.room)).ok_or_else(crate::errors::instance_closed)
+    }
+
+    /// The path of a file by its number, where the number is a file's.
+    pub(crate) fn file_path(&self, number: u32) -> Option<Arc<str>> {
+        lock(&self.table).files.get(&number).map(|entry| Arc::clone(&entry.path))
+    }
+
+    /// Number, path and bytes of each file.
+    pub(crate) fn list_files(&self) -> Vec<(u32, Arc<str>, usize)> {
+        let table = lock(&self.table);
+        table.files.iter().map(|(number, entry)| (*number, Arc::clone(&entry.path), entry.file.bytes())).collect()
+    }
+
     /// A copy of bytes that were written.
     pub(crate) fn read(&self, place: Place, length: u64) -> Result<Vec<u8>> {
         if length == 0 {
             return Ok(Vec::new());
         }
-        let segment = self
-            .find(place.segment)
-            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment)))?;
-        segment.read(place.offset, usize::try_from(length).map_err(|_| too_large(length))?)
+        let length = usize::try_from(length).map_err(|_| too_large(length))?;
+        if let Some(segment) = self.find(place.segment) {
+            return segment.read(place.offset, length);
+        }
+        let file = lock(&self.table).files.get(&place.segment).map(|entry| Arc::clone(&entry.file));
+        match file {
+            Some(file) => file.read(place.offset, length),
+            None => Err(Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment))),
+        }
     }
 
     /// One body in this segment will never be named to the application, which may have mapped it by now.
@@ -321,11 +389,12 @@ impl Memory {
         let mut table = lock(&self.table);
         table.heap = None;
         let segments = (std::mem::take(&mut table.segments), std::mem::take(&mut table.held));
+        let files = std::mem::take(&mut table.files);
         let made = table.made;
         table.owners.clear();
         // Unmapping takes time, and needs no lock.
         drop(table);
-        drop(segments);
+        drop((segments, files));
         made
     }
 

@@ -267,6 +267,7 @@ impl Instance {
                 Phase::Done(finished) => Some(Ok(Given::Whole(Arc::clone(finished)))),
                 Phase::Failed(error) => Some(Err(error.clone())),
                 Phase::Receiving { status, place, total: Some(total) } if progressive && *total > INLINE => {
+                    body.tell();
                     Some(Ok(Given::Part { status: *status, place: *place, total: *total, written }))
                 }
                 Phase::Receiving { .. } | Phase::Waiting => None,

@@ -7,6 +7,7 @@
 pub(crate) mod body;
 pub(crate) mod conns;
 pub(crate) mod event;
+pub(crate) mod file_sink;
 mod inbox;
 pub(crate) mod invocations;
 mod life;
@@ -34,6 +35,7 @@ use crate::functions::Function;
 use crate::instance::body::{Body, Place};
 use crate::instance::conns::{Closing, Conns};
 use crate::instance::event::EventLog;
+use crate::instance::file_sink::Destination;
 use crate::instance::inbox::Inbox;
 use crate::instance::invocations::Invocations;
 use crate::instance::memory::Memory;
@@ -108,6 +110,8 @@ pub(crate) struct State {
     killed_for: Option<headstart_base::Error>,
     conns: Conns,
     rpcs: HashMap<u64, Rpc>,
+    /// Places in the application's files that replies have, or are going to have.
+    destinations: HashMap<u64, Destination>,
     messages: HashMap<u64, Message>,
     inbox: Inbox,
     claims: HashMap<u64, Claim>,

@@ -13,7 +13,7 @@ use crate::instance::{Instance, Stage, State, closed, error};
 #[derive(Debug)]
 pub(crate) enum Op {
     Connect { conn: u32, address: String },
-    Send { conn: u32, rpc: u64, request: Vec<u8>, timeout_millis: u32 },
+    Send { conn: u32, rpc: u64, request: Vec<u8>, timeout_millis: u32, place: Option<Named> },
     MessageData { id: u64, data: Vec<u8>, content: String },
     MessageReply { id: u64, rpc: u64, content: String },
     Decide { claim: u64, error: Error },
@@ -24,6 +24,16 @@ pub(crate) enum Op {
     Transfer { id: u64, address: String, conn: u32 },
     Adopt { conn: u32, id: u64, address: String },
     Withdraw { id: u64, address: String, of_app: bool },
+}
+
+/// A reply's destination as the script says it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// "file:/path".
+    pub(crate) place: String,
+    pub(crate) offset: u64,
+    /// 0: up to the file's end.
+    pub(crate) room: u64,
 }
 
 impl Instance {

@@ -5,13 +5,15 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use headstart_base::{Error, ErrorCode, Result, now};
-use headstart_net::{Address, Progress, Request};
+use headstart_net::{Address, BodySink, Done, Progress, Request};
 use tokio_util::sync::CancellationToken;
 
 use crate::functions::Function;
 use crate::instance::body::{Body, Finished};
 use crate::instance::conns::{Conn, Own};
 use crate::instance::event::Kind;
+use crate::instance::file_sink::{Destination, FileSink};
+use crate::instance::ops::Named;
 use crate::instance::sink::Sink;
 use crate::instance::{Instance, Rpc, Stage, closed, error, is_write, resource};
 use crate::metrics::outcome;
@@ -51,6 +53,8 @@ pub(super) struct Sending {
     pub(super) request: Request,
     pub(super) deadline: Instant,
     pub(super) body: Arc<Body>,
+    /// A place in a file of the application's; else private memory.
+    to: Option<Destination>,
 }
 
 /// An RPC that is not sent.
@@ -68,9 +72,14 @@ impl From<Error> for Refused {
 
 impl Instance {
     /// Sends an RPC. What is wrong with it shows as its `rpcDone`.
-    pub(super) fn send(self: &Arc<Self>, conn: u32, rpc: u64, raw: &[u8], timeout_millis: u32) {
-        match self.prepare(conn, raw) {
-            Ok((function, via, request)) => {
+    pub(super) fn send(self: &Arc<Self>, conn: u32, rpc: u64, raw: &[u8], timeout_millis: u32, place: Option<&Named>) {
+        let prepared = self.prepare(conn, raw).and_then(|(function, via, request)| {
+            let to = place.map(|named| self.take_place(rpc, named)).transpose();
+            let to = to.map_err(|error| Refused { content: request.content.clone(), error })?;
+            Ok((function, via, request, to))
+        });
+        match prepared {
+            Ok((function, via, request, to)) => {
                 let body = Body::waiting();
                 let cancel = self.closing.child_token();
                 let record = Rpc {
@@ -91,7 +100,7 @@ impl Instance {
                 let deadline = Instant::now() + Duration::from_millis(millis.into()).min(LONGEST);
                 let instance = Arc::clone(self);
                 let own = via.own();
-                let sending = Sending { function, via, request, deadline, body };
+                let sending = Sending { function, via, request, deadline, body, to };
                 let work = async move { instance.run_rpc(rpc, &sending, &cancel).await };
                 match own {
                     // What begins in order takes its turns in order.
@@ -121,6 +130,23 @@ impl Instance {
         if !ended {
             self.node.data.spawn(work);
         }
+    }
+
+    /// Makes a place in a file the reply's own.
+    fn take_place(&self, rpc: u64, named: &Named) -> Result<Destination> {
+        let Some(path) = named.place.strip_prefix("file:") else {
+            let message = format!("a reply goes to \"file:/path\", not to {:.200}", named.place);
+            return Err(error(ErrorCode::InvalidArgument, message));
+        };
+        let to = self.memory.destination(path, named.offset, named.room)?;
+        let mut state = self.lock();
+        if let Some((other, taken)) = state.destinations.iter().find(|(_, taken)| taken.overlaps(&to)) {
+            let Destination { offset, room, .. } = taken;
+            let message = format!("the {room} bytes at {offset} of file:{path} are the place of RPC {other}'s reply");
+            return Err(error(ErrorCode::AlreadyExists, message));
+        }
+        state.destinations.insert(rpc, to.clone());
+        Ok(to)
     }
 
     /// Ends an RPC with `cancelled`, if it has not ended.
@@ -165,6 +191,7 @@ impl Instance {
         }
         let fetched = async {
             if let Via::Kept(address) = &sending.via
+                && sending.to.is_none()
                 && let Some(shared) = self.fetch_shared(rpc, address, sending).await
             {
                 return shared;
@@ -185,6 +212,10 @@ impl Instance {
         }
         self.node.metrics.rpcs.get_or_create(&outcome(&finished)).inc();
         let failed = finished.as_ref().err().cloned();
+        if failed.is_some() {
+            // Nothing of it was given as a whole: another reply may have its place.
+            self.lock().destinations.remove(&rpc);
+        }
         sending.body.end(finished.clone());
         self.events.push(Kind::RpcDone { rpc, outcome: finished });
         if let Some(error) = failed {
@@ -209,20 +240,40 @@ impl Instance {
     /// Sends a request and receives its answer into a body, which the caller ends.
     async fn fetch(
         self: &Arc<Self>,
-        Sending { function, via, request, deadline, body }: &Sending,
+        sending: &Sending,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Arc<Finished>> {
-        let mut sink = Sink::new(&self.memory, body);
-        let done = match via {
-            Via::Own(own) => own.send(request, *deadline, &mut sink, progress).await?,
+        let body = &sending.body;
+        let finished = match &sending.to {
+            None => {
+                let mut sink = Sink::new(&self.memory, body);
+                let done = self.exchange(sending, &mut sink, progress).await?;
+                sink.finish(&done)?
+            }
+            Some(to) => {
+                let mut sink = FileSink::new(to.clone(), self.memory.writer(to)?, body);
+                let done = self.exchange(sending, &mut sink, progress).await?;
+                sink.finish(&done)?
+            }
+        };
+        self.node.metrics.received_bytes.inc_by(finished.length);
+        Ok(Arc::new(finished))
+    }
+
+    async fn exchange(
+        &self,
+        Sending { function, via, request, deadline, .. }: &Sending,
+        sink: &mut dyn BodySink,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Done> {
+        match via {
+            Via::Own(own) => own.send(request, *deadline, sink, progress).await,
             Via::Kept(address) => {
                 let store = function.store_for(address)?;
                 let client = &self.node.client;
-                client.send(&self.tenant, address, store, request, *deadline, &mut sink, progress).await?
+                client.send(&self.tenant, address, store, request, *deadline, sink, progress).await
             }
-        };
-        self.node.metrics.received_bytes.inc_by(done.length);
-        Ok(Arc::new(sink.finish(&done)?))
+        }
     }
 
     /// Does a call for the application: the same policy, the same signing. Returns the body that its answer goes to.
@@ -240,7 +291,7 @@ impl Instance {
         let call = Call::begin(self)?;
         let answer = Body::waiting();
         let (instance, body) = (Arc::clone(self), Arc::clone(&answer));
-        let sending = Sending { function, via: Via::Kept(address), request, deadline, body };
+        let sending = Sending { function, via: Via::Kept(address), request, deadline, body, to: None };
         self.spawn(async move {
             let began = now();
             let request = &sending.request;

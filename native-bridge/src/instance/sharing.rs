@@ -153,6 +153,7 @@ impl Instance {
             inlined: finished.inlined.clone(),
             headers: finished.headers.clone(),
             attempts: finished.attempts,
+            file: None,
         }))
     }
 }

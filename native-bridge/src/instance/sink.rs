@@ -14,7 +14,7 @@ use crate::instance::body::{Body, Finished, Place};
 use crate::instance::memory::{Memory, Region};
 
 /// Bodies up to this size are told together with the fact that they are there.
-const INLINE: u64 = 16 << 10;
+pub(super) const INLINE: u64 = 16 << 10;
 /// What is reserved for a body of unknown length.
 const UNKNOWN: usize = 256 << 10;
 /// Headers that are told.
@@ -63,13 +63,15 @@ impl Sink {
                 self.memory.announce(place.segment);
             }
         }
-        let headers = HEADERS
-            .iter()
-            .filter_map(|name| done.head.header(name).map(|value| ((*name).to_owned(), value)))
-            .filter(|(_, value)| value.len() <= HEADER_BYTES)
-            .map(|(name, value)| (name, value.to_owned()))
-            .collect();
-        Ok(Finished { status: done.head.status, place, length: done.length, inlined, headers, attempts: done.attempts })
+        Ok(Finished {
+            status: done.head.status,
+            place,
+            length: done.length,
+            inlined,
+            headers: told_headers(done),
+            attempts: done.attempts,
+            file: None,
+        })
     }
 
     fn release(&mut self) {
@@ -92,6 +94,16 @@ impl Sink {
         self.region = Some(new);
         Ok(())
     }
+}
+
+/// Those of a reply's headers that are told.
+pub(super) fn told_headers(done: &Done) -> Vec<(String, String)> {
+    HEADERS
+        .iter()
+        .filter_map(|name| done.head.header(name).map(|value| ((*name).to_owned(), value)))
+        .filter(|(_, value)| value.len() <= HEADER_BYTES)
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect()
 }
 
 impl BodySink for Sink {

@@ -13,6 +13,12 @@ impl Instance {
             .into_iter()
             .map(|(number, bytes, bodies)| json!({ "segment": number, "bytes": bytes, "bodies": bodies }))
             .collect();
+        let files: Vec<Value> = self
+            .memory
+            .list_files()
+            .into_iter()
+            .map(|(number, path, bytes)| json!({ "segment": number, "path": &*path, "bytes": bytes }))
+            .collect();
         let (results, traffic) = self.memory.used();
         let shared: Vec<Value> = self.memory.owners().iter().map(|owner| json!({ "id": owner })).collect();
         let state = self.lock();
@@ -51,6 +57,7 @@ impl Instance {
             "leased": state.lease.is_some(),
             "sandboxPid": state.sandbox_pid,
             "segments": segments,
+            "files": files,
             "shared": shared,
             "memory": { "results": results, "traffic": traffic },
             "rpcs": rpcs,

@@ -62,6 +62,7 @@ impl Node {
             egress: Vec::new(),
             hosts: Vec::new(),
             boot: headstart_sandbox::Boot::Command,
+            files: Vec::new(),
         }
     }
 
