@@ -120,7 +120,6 @@ impl Function {
 }
 
 /// Functions by digest.
-#[derive(Default)]
 pub(crate) struct Functions {
     known: Mutex<HashMap<String, Arc<Function>>>,
     /// Keeps files of their sizes ready.

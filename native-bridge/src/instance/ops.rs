@@ -53,7 +53,9 @@ impl Instance {
     fn apply(self: &Arc<Self>, op: Op) {
         match op {
             Op::Connect { conn, address } => self.connect(conn, &address),
-            Op::Send { conn, rpc, request, timeout_millis } => self.send(conn, rpc, &request, timeout_millis),
+            Op::Send { conn, rpc, request, timeout_millis, place } => {
+                self.send(conn, rpc, &request, timeout_millis, place.as_ref());
+            }
             Op::MessageData { id, data, content } => self.publish_data(id, content, &data),
             Op::MessageReply { id, rpc, content } => self.publish_reply(id, rpc, content),
             Op::Decide { claim, error } => {
