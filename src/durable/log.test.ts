@@ -37,6 +37,19 @@ test("what has ended is there as it ended, in this life of the host and the next
 	expect(await log.get("life 2", "t", "i-b")).toBeUndefined();
 });
 
+test("what ends at about the same time is written together, and found before that", async () => {
+	const log = LOG.getByName("together");
+	const now = Date.now();
+	const ids = Array.from({ length: 20 }, (_, index) => `i-${index}`);
+	await Promise.all(ids.map((id, index) => log.finish("life", "t", record(id, now + index))));
+	expect(await log.get("life", "t", "i-7")).toMatchObject({ id: "i-7", state: "ended" });
+	await log.finish("life", "t", record("i-20", now + 20));
+	expect((await log.list("life", "t", 100)).map(({ id }) => id)).toEqual([...ids, "i-20"].reverse());
+	await log.finish("life", "t", record("i-21", now + 21));
+	await log.drop("t");
+	expect(await log.list("life", "t", 100)).toEqual([]);
+});
+
 test("what an earlier life left unfinished was interrupted", async () => {
 	const log = LOG.getByName("interrupted");
 	await log.begin("life 1", "t", begun("i-a", Date.now()));

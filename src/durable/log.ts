@@ -9,6 +9,19 @@ const MAX_AGE_MS = 7 * 24 * 3_600_000;
 /** SQLite values hold at most 2 MB; a character may take three bytes. */
 const MAX_RECORD_CHARACTERS = 600_000;
 
+/**
+ * How long after a write the next one waits, so that records of instances that end at about the same time come with it: a write
+ * stops the host's one thread until the disk has it (some ms).
+ */
+const GATHER_MS = 250;
+
+/** An instance's record that is not on the disk yet. */
+interface Ended {
+	boot: string;
+	tenant: string;
+	record: InstanceRecord;
+}
+
 interface Row extends Record<string, SqlStorageValue> {
 	boot: string;
 	summary: string;
@@ -18,9 +31,14 @@ interface Row extends Record<string, SqlStorageValue> {
 /**
  * The records of instances, in SQLite. An instance is noted when it starts, off its path, and its record comes when it has
  * ended; what a node's earlier life left unfinished reads `interrupted`. `boot` names the host's life.
+ *
+ * Records of a busy node are written together. What this has told anybody of is on the disk.
  */
 export class Log extends DurableObject<unknown> {
 	readonly #sql: SqlStorage;
+	#ended: Ended[] = [];
+	#wroteAt = 0;
+	#timer: ReturnType<typeof setTimeout> | undefined;
 
 	constructor(ctx: DurableObjectState, env: unknown) {
 		super(ctx, env);
@@ -48,20 +66,26 @@ export class Log extends DurableObject<unknown> {
 	}
 
 	finish(boot: string, tenant: string, record: InstanceRecord): void {
-		this.#sql.exec(
-			"INSERT OR REPLACE INTO instances (id, tenant, boot, started_at, summary, record) VALUES (?, ?, ?, ?, ?, ?)",
-			record.id,
-			tenant,
-			boot,
-			record.startedAt,
-			JSON.stringify(summaryOf(record)),
-			bounded(record),
-		);
-		this.#retain(tenant, record.startedAt);
+		this.#ended.push({ boot, tenant, record });
+		this.#timer ??= setTimeout(() => this.write(), this.#wroteAt + GATHER_MS - Date.now());
+	}
+
+	/** Writes what has ended. */
+	write(): void {
+		clearTimeout(this.#timer);
+		this.#timer = undefined;
+		const ended = this.#ended.splice(0);
+		if (ended.length === 0) return;
+		this.ctx.storage.transactionSync(() => {
+			for (const it of ended) this.#insert(it);
+			for (const tenant of new Set(ended.map(({ tenant }) => tenant))) this.#retain(tenant);
+		});
+		this.#wroteAt = Date.now();
 	}
 
 	/** The record as JSON; undefined for an instance that was never the tenant's or whose time is over. */
 	get(boot: string, tenant: string, id: string): InstanceRecord | undefined {
+		if (this.#ended.some(({ record }) => record.id === id)) this.write();
 		const [row] = this.#sql
 			.exec<Row>("SELECT boot, summary, record FROM instances WHERE id = ? AND tenant = ?", id, tenant)
 			.toArray();
@@ -79,6 +103,7 @@ export class Log extends DurableObject<unknown> {
 
 	/** A tenant's, the newest first. */
 	list(boot: string, tenant: string, limit: number): InstanceSummary[] {
+		this.write();
 		return this.#sql
 			.exec<Row>(
 				"SELECT boot, summary, record FROM instances WHERE tenant = ? ORDER BY started_at DESC LIMIT ?",
@@ -91,11 +116,28 @@ export class Log extends DurableObject<unknown> {
 
 	/** Forgets a tenant. */
 	drop(tenant: string): void {
+		this.#ended = this.#ended.filter((it) => it.tenant !== tenant);
 		this.#sql.exec("DELETE FROM instances WHERE tenant = ?", tenant);
 	}
 
-	#retain(tenant: string, now: number): void {
-		this.#sql.exec("DELETE FROM instances WHERE tenant = ? AND started_at < ?", tenant, now - MAX_AGE_MS);
+	#insert({ boot, tenant, record }: Ended): void {
+		this.#sql.exec(
+			"INSERT OR REPLACE INTO instances (id, tenant, boot, started_at, summary, record) VALUES (?, ?, ?, ?, ?, ?)",
+			record.id,
+			tenant,
+			boot,
+			record.startedAt,
+			JSON.stringify(summaryOf(record)),
+			bounded(record),
+		);
+	}
+
+	#retain(tenant: string): void {
+		this.#sql.exec(
+			"DELETE FROM instances WHERE tenant = ? AND started_at < ?",
+			tenant,
+			Date.now() - MAX_AGE_MS,
+		);
 		this.#sql.exec(
 			`DELETE FROM instances WHERE id IN
 				(SELECT id FROM instances WHERE tenant = ? ORDER BY started_at DESC LIMIT -1 OFFSET ?)`,

@@ -90,8 +90,10 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 	let store: DevStore | undefined;
 	let bridge: Supervised | undefined;
 	let host: Supervised | undefined;
+	let address: string | undefined;
 	const end = async (): Promise<void> => {
 		await bridge?.stop(DRAIN);
+		if (address !== undefined) await written(address);
 		await host?.stop(FLUSH);
 		await store?.stop();
 		lock.close();
@@ -112,6 +114,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 		const settings = { port, run, state, access, recordInputs: options.recordInputs ?? false };
 		host = await (options.host ?? startHost)(settings, options.sink);
 		await healthy(url);
+		address = url;
 		// Whoever asks for its health makes it take over what the last one has left.
 		host.onRestart = () => void healthy(url).catch(({ message }: Error) => options.sink("node", message));
 		const operatorToken = options.development ? undefined : operatorTokenFile(state);
@@ -129,6 +132,16 @@ async function healthy(url: string): Promise<void> {
 		await answer.arrayBuffer();
 		return answer.ok || undefined;
 	});
+}
+
+/** Resolves when the host has written what has ended to its log, or cannot. */
+async function written(url: string): Promise<void> {
+	try {
+		const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
+		await answer.arrayBuffer();
+	} catch {
+		// A host that does not answer writes nothing.
+	}
 }
 
 async function startBridge(run: string, state: string, options: NodeOptions): Promise<Supervised> {

@@ -16,10 +16,11 @@ const READY_TENANTS = 4;
 export const node = new Hono<HostEnv>();
 
 /**
- * Healthy when the bridge answers and spares are ready: whoever waits for it finds fast starts. Anybody on this machine may
- * ask; a node that wants tokens tells only the status.
+ * Healthy when the bridge answers and spares are ready: whoever waits for it finds fast starts. What has ended is in the log
+ * then. Anybody on this machine may ask; a node that wants tokens tells only the status.
  */
 node.get("/healthz", async ({ env, json }) => {
+	await env.LOG.getByName("log").write();
 	const health = await bridge(env, "/healthz");
 	const body = (await health.json()) as { status: string };
 	if (body.status === "ok") {
