@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) images: Images,
+    #[serde(default)]
+    pub(crate) snapshots: Snapshots,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +84,14 @@ pub(crate) struct Images {
     pub(crate) layer_entries: u64,
     /// Of one pull.
     pub(crate) pull_ms: u64,
+}
+
+/// What initialised functions are stopped and gone on from (docs/snapshots.md).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Snapshots {
+    /// Of all of them: what was not used for the longest time is collected.
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -180,6 +190,12 @@ impl Default for Images {
     }
 }
 
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self { bytes: 8 << 30 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -224,6 +240,10 @@ impl Config {
 
     pub(crate) fn images_dir(&self) -> PathBuf {
         self.state_dir.join("images")
+    }
+
+    pub(crate) fn snapshots_dir(&self) -> PathBuf {
+        self.state_dir.join("snapshots")
     }
 
     pub(crate) fn bundles_dir(&self) -> PathBuf {

@@ -25,6 +25,8 @@ pub(crate) struct Function {
     /// The folder of its files.
     pub(crate) bundle: PathBuf,
     pub(crate) isolation: Isolation,
+    /// Whether its instances go on from a snapshot (docs/snapshots.md).
+    pub(crate) snapshot: bool,
     pub(crate) base: String,
     /// "registry/name@sha256:…", in the place of a base.
     pub(crate) image: Option<String>,

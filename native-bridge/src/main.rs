@@ -18,6 +18,7 @@ mod run;
 mod secrets;
 mod services;
 mod shared;
+mod snapshots;
 mod sync;
 mod tenants;
 

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::services::Services;
 use crate::shared::Shared;
+use crate::snapshots::Snapshots;
 use crate::sync::lock;
 use crate::tenants::Tenants;
 
@@ -41,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) images: Images,
+    pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) runners: Option<Arc<Runners>>,
     /// The data runtime: fetches, applications' sockets, bodies.
     pub(crate) data: Handle,
@@ -56,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) client: Client,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) images: Images,
+    pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) runners: Option<Arc<Runners>>,
     pub(crate) data: Handle,
 }
@@ -74,6 +77,7 @@ impl Node {
             client: parts.client,
             sandboxes: parts.sandboxes,
             images: parts.images,
+            snapshots: parts.snapshots,
             runners: parts.runners,
             data: parts.data,
             draining: AtomicBool::new(false),
@@ -111,6 +115,7 @@ impl Node {
         self.services.forget(tenant);
         self.shared.forget(tenant);
         self.functions.drop_all(tenant);
+        self.snapshots.drop_tenant(tenant);
         if let Some(runners) = &self.runners {
             runners.release(tenant);
         }

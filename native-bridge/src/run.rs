@@ -24,6 +24,7 @@ use crate::errors::io;
 use crate::instance::Stage;
 use crate::node::{Node, Parts};
 use crate::secrets::Secrets;
+use crate::snapshots::Snapshots;
 use crate::{control, http, logs};
 
 /// Threads of the data runtime.
@@ -179,11 +180,12 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let sandboxes = data.spawn(Sandboxes::new(sandboxes)).await;
     let sandboxes = sandboxes.map_err(|error| Error::new(ErrorCode::Internal, format!("the sandboxes: {error}")))??;
     let images = open_images(&config)?;
+    let snapshots = Arc::new(Snapshots::open(config.snapshots_dir(), config.snapshots.bytes, &config.runsc)?);
     let runners = {
         let _runtime = data.enter();
         begin_runners(&config)?
     };
-    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, images, runners, data: data.clone() }))
+    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, images, snapshots, runners, data: data.clone() }))
 }
 
 /// After the sandboxes, which take a previous life's mounts away.

@@ -1,5 +1,6 @@
 //! The application's socket (docs/app-protocol.md): a listener per instance, a task per connection.
 
+mod checkpoint;
 mod connection;
 mod handover;
 mod packet;

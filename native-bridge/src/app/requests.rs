@@ -38,6 +38,7 @@ impl Connection {
             }
             AppOp::SendMsg => self.send_msg(request),
             AppOp::ConnStatus => self.conn_status(request),
+            AppOp::Checkpoint => self.checkpoint(request),
             AppOp::Mark => {
                 self.instance.mark(text(request.payload, NAME_BYTES, "a mark's name")?);
                 Ok((Answer::default(), Beside::Nothing))
@@ -53,6 +54,9 @@ impl Connection {
         files: Vec<OwnedFd>,
         wait: Duration,
     ) -> (Answered, Option<Kind>) {
+        if let Some(refused) = self.refuse_before_snapshot(request.op) {
+            return (Err(refused), None);
+        }
         if request.op == AppOp::RecvMsg {
             return match text(request.payload, INLINE, "a content") {
                 Ok(content) => {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use headstart_base::bridge_capnp::{bridge, runner_status};
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use headstart_runner::{End, State};
+use headstart_sandbox::Isolation;
 
 use super::{Stream, decode, encode, instance};
 use crate::instance::Instance;
-use crate::node::VERSION;
+use crate::node::{Node, VERSION};
 
 /// The version of schema/bridge.capnp that this bridge speaks.
 const PROTOCOL: u32 = 1;
@@ -61,7 +62,7 @@ impl bridge::Server for Server {
         info.set_now(at);
         info.set_grace_millis(node.config.grace_ms);
         info.set_unix_millis_at_zero(unix_millis_at_zero(at));
-        info.set_isolations(node.sandboxes.isolations().as_slice())?;
+        info.set_isolations(isolations(node).as_slice())?;
         encode::error(answer.init_error(), None);
         Ok(())
     }
@@ -109,7 +110,10 @@ impl bridge::Server for Server {
         mut results: bridge::PutFunctionResults,
     ) -> std::result::Result<(), capnp::Error> {
         let node = &self.stream.node;
-        let put = decode::function(params.get()?.get_function()?, node)?.map(|function| node.functions.put(function));
+        let put = decode::function(params.get()?.get_function()?, node)?.map(|function| {
+            node.snapshots.drop_others(&function);
+            node.functions.put(function);
+        });
         encode::error(results.get().init_error(), put.err().as_ref());
         Ok(())
     }
@@ -119,7 +123,9 @@ impl bridge::Server for Server {
         params: bridge::DropFunctionParams,
         mut results: bridge::DropFunctionResults,
     ) -> std::result::Result<(), capnp::Error> {
-        self.stream.node.functions.drop(params.get()?.get_digest()?.to_str()?);
+        let digest = params.get()?.get_digest()?.to_str()?;
+        self.stream.node.functions.drop(digest);
+        self.stream.node.snapshots.drop_version(digest);
         encode::error(results.get().init_error(), None);
         Ok(())
     }
@@ -190,6 +196,15 @@ impl bridge::Server for Server {
         }
         Ok(())
     }
+}
+
+/// What the node can do: snapshots where gVisor works.
+fn isolations(node: &Node) -> Vec<&'static str> {
+    let mut names = node.sandboxes.isolations();
+    if names.contains(&Isolation::Gvisor.name()) {
+        names.push(decode::SNAPSHOT);
+    }
+    names
 }
 
 /// The wall clock when CLOCK_MONOTONIC was 0.

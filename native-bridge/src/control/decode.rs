@@ -77,6 +77,9 @@ pub(super) fn op(op: op::Reader<'_>) -> Decoded<Op> {
     }))
 }
 
+/// The isolation of functions with snapshots.
+pub(super) const SNAPSHOT: &str = "snapshot";
+
 pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Function> {
     let wrong = |what: String| Ok(Err(Error::new(ErrorCode::InvalidArgument, what)));
     let digest = wire.get_digest()?.to_string()?;
@@ -98,12 +101,17 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
     };
     let folder = node.config.bundles_dir().join(hex);
     let isolation_name = wire.get_isolation()?.to_string()?;
-    let Some(isolation) = Isolation::parse(&isolation_name) else {
+    // Where a program goes on from a snapshot, gVisor is what it goes on in.
+    let snapshot = isolation_name == SNAPSHOT;
+    let Some(isolation) = Isolation::parse(if snapshot { Isolation::Gvisor.name() } else { &isolation_name }) else {
         return wrong(format!("isolation {isolation_name:.40} is unknown: gvisor or bubblewrap"));
     };
     if !node.sandboxes.isolations().contains(&isolation.name()) {
         let message = format!("isolation {isolation_name} does not work on this node");
         return Ok(Err(Error::new(ErrorCode::SandboxUnsupported, message)));
+    }
+    if snapshot && wire.get_network() {
+        return wrong("a function with snapshots has no network of its own: leave out app.network".into());
     }
     let command = texts(wire.get_command()?)?;
     if command.is_empty() && wire.get_image()?.is_empty() {
@@ -168,6 +176,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         tenant,
         bundle: folder,
         isolation,
+        snapshot,
         base: wire.get_base()?.to_string()?,
         image,
         command,

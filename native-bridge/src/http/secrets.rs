@@ -24,6 +24,8 @@ pub(super) async fn put(
     let (holder, owner, called) = (Arc::clone(node), tenant.to_owned(), name.to_owned());
     blocking(move || holder.secrets.put(&owner, &called, &value)).await?;
     node.functions.drop_users(tenant, name);
+    // What they read with the old one may be in them.
+    node.snapshots.drop_tenant(tenant);
     Ok(no_content())
 }
 
@@ -31,6 +33,8 @@ pub(super) async fn remove(node: &Arc<Node>, tenant: &str, name: &str) -> Result
     let (holder, owner, called) = (Arc::clone(node), tenant.to_owned(), name.to_owned());
     blocking(move || holder.secrets.remove(&owner, &called)).await?;
     node.functions.drop_users(tenant, name);
+    // What they read with the old one may be in them.
+    node.snapshots.drop_tenant(tenant);
     Ok(no_content())
 }
 

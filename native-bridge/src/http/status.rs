@@ -73,6 +73,7 @@ pub(super) fn inventory(node: &Arc<Node>) -> Response<Body> {
             "sockets": sockets,
             "sandboxes": node.sandboxes.inventory(),
             "images": node.images.list(),
+            "snapshots": node.snapshots.list(),
             "services": node.services.list(),
             "shared": { "used": node.shared.held(), "flights": node.shared.list() },
             "memory": { "used": budget.used(), "limit": budget.limit(), "pool": classes, "files": files, "hits": pool.hits, "misses": pool.misses },

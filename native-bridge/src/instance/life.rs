@@ -24,7 +24,7 @@ const RECEIVED_BELIEF: Nanos = 1_000_000_000;
 /// one of them for about a millisecond.
 const SCRIPT_AHEAD: Duration = Duration::from_millis(2);
 /// Lines of output on their way.
-const LINES: usize = 1024;
+pub(super) const LINES: usize = 1024;
 /// How long an ended instance can still be attached to, beside the grace period.
 const ENDED_KEPT: Duration = Duration::from_secs(5);
 /// Reasons are told to people.
@@ -80,7 +80,7 @@ impl Instance {
         self.events.push_at(started_at, Kind::Started);
         match (mode, reservation) {
             // Kept until the instance stops: to give it back is work that the script would wait for.
-            (Mode::InitscriptOnly, reservation) => self.lock().reservation = reservation,
+            (Mode::InitscriptOnly | Mode::Snapshot, reservation) => self.lock().reservation = reservation,
             (_, Some(reservation)) => {
                 let instance = Arc::clone(self);
                 self.spawn(async move { instance.run_app(&function, mode, reservation, files).await });
@@ -98,7 +98,13 @@ impl Instance {
         reservation: Reservation,
         files: Vec<(String, PathBuf)>,
     ) {
-        let ended = self.run_sandbox(function, mode, reservation, files).await;
+        let mut ended = self.run_sandbox(function, mode, reservation, files.clone()).await;
+        if self.making.begins_anew() {
+            ended = match self.node.sandboxes.reserve().await {
+                Ok(reservation) => self.run_sandbox(function, mode, reservation, files).await,
+                Err(error) => Err(error),
+            };
+        }
         let killed_for = self.lock().killed_for.take();
         let (status, signal, why) = match ended {
             Err(error) => (-1, 0, Some(error)),
@@ -129,6 +135,7 @@ impl Instance {
         if let Some(image) = &image {
             run_from(&mut spec, image)?;
         }
+        let snapshot = self.go_on(function, mode, &mut spec).await?;
         spec.files = files.into_iter().map(|(path, host)| FileMount { path, host }).collect();
         if mode == Mode::Normal {
             // Late or not, the sandbox starts.
@@ -156,11 +163,14 @@ impl Instance {
         };
         // Nothing of it is left when this returns.
         sandbox.kill().await;
+        if let Some(snapshot) = snapshot {
+            self.look_back(&snapshot, exit)?;
+        }
         Ok(exit)
     }
 
     /// The function's image, if it has one: from the node, or from its registry, which is an event.
-    async fn image(&self, function: &Function) -> Result<Option<Arc<Image>>> {
+    pub(super) async fn image(&self, function: &Function) -> Result<Option<Arc<Image>>> {
         let Some(name) = &function.image else { return Ok(None) };
         let (image, pulled) = self.node.images.get(name).await?;
         if let Some(Pulled { bytes, layers, pulled_at, unpacked_at, unpacked }) = pulled {
@@ -170,12 +180,15 @@ impl Instance {
         Ok(Some(image))
     }
 
-    async fn spec(&self, function: &Function, mode: Mode) -> Result<Spec> {
+    pub(super) async fn spec(&self, function: &Function, mode: Mode) -> Result<Spec> {
         let direct = mode == Mode::Direct;
         let mut env = function.env.clone();
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         set("HEADSTART_SOCKET", "/run/headstart/app.sock");
-        set("HEADSTART_INSTANCE", &self.id);
+        match mode {
+            Mode::Snapshot => set("HEADSTART_SNAPSHOT", "1"),
+            _ => set("HEADSTART_INSTANCE", &self.id),
+        }
         if direct {
             set("HEADSTART_DIRECT", "1");
         }
@@ -348,7 +361,7 @@ impl crate::instance::State {
 }
 
 /// The image's files, and what it says where the function does not.
-fn run_from(spec: &mut Spec, image: &Image) -> Result<()> {
+pub(super) fn run_from(spec: &mut Spec, image: &Image) -> Result<()> {
     let defaults = image.defaults();
     let set = |name: &String| spec.env.iter().any(|(other, _)| other == name);
     let more: Vec<_> = defaults.env.iter().filter(|(name, _)| !set(name)).cloned().collect();

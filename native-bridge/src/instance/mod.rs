@@ -5,6 +5,7 @@
 //! the data runtime as tasks that the instance tracks; it has ended when all of them have.
 
 pub(crate) mod body;
+mod checkpoint;
 pub(crate) mod conns;
 pub(crate) mod event;
 pub(crate) mod file_sink;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::functions::Function;
 use crate::instance::body::{Body, Place};
+use crate::instance::checkpoint::Making;
 use crate::instance::conns::{Closing, Conns};
 use crate::instance::event::EventLog;
 use crate::instance::file_sink::Destination;
@@ -54,6 +56,8 @@ pub(crate) enum Mode {
     NoInitscript,
     InitscriptOnly,
     Direct,
+    /// Its program is stopped before its first event (docs/snapshots.md). No host asks for it.
+    Snapshot,
 }
 
 /// Where an instance is in its life.
@@ -83,6 +87,7 @@ pub(crate) struct Instance {
     script_ahead: Notify,
     /// What the application sent and waits to be closed.
     closing_files: Closing,
+    making: Making,
     state: Mutex<State>,
 }
 
@@ -158,6 +163,7 @@ impl Instance {
             stage: watch::Sender::new(Stage::Spare),
             script_ahead: Notify::new(),
             closing_files: Closing::default(),
+            making: Making::default(),
             state: Mutex::new(state),
         })
     }
@@ -185,6 +191,7 @@ impl Instance {
         let mut state = self.lock();
         let room = state.connections < self.node.config.limits.app_connections;
         state.connections += usize::from(room);
+        self.making.open.send_replace(state.connections);
         room
     }
 
@@ -199,6 +206,7 @@ impl Instance {
     pub(crate) fn connection_closed(&self) {
         let mut state = self.lock();
         state.connections = state.connections.saturating_sub(1);
+        self.making.open.send_replace(state.connections);
     }
 }
 
