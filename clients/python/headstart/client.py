@@ -10,6 +10,7 @@ from headstart import ahead
 from headstart.connection import Connection
 from headstart.ids import number
 from headstart.reply import Reply
+from headstart.segments import Segments
 
 DEFAULT_SOCKET = "/run/headstart/app.sock"
 VERSION = "0.1.0"
@@ -48,6 +49,16 @@ class Instance:
         connection = _connections().get(self._path)
         if connection is not None:
             connection.close()
+
+    def mapped(self):
+        """How many segments of the bridge's memory this process refers to."""
+        return Segments.of(self._path).mapped()
+
+    def checkpoint(self, failure=None):
+        """Says that the program is ready to be stopped for a snapshot, or why it never will be: see headstart.snapshot."""
+        fields = {} if failure is None else {"flags": numbers.FLAG_ERROR}
+        payload = (failure or "").encode(errors="replace")[-protocol.MAX_PAYLOAD :]
+        self._connection().request(numbers.OP_CHECKPOINT, payload=payload, **fields)
 
     def recv_msg(self, id, content=None, progressive=False, timeout=None):
         """Receives message `id` (a number or a text): a read-only memoryview of its bytes, which nothing copied.

@@ -43,8 +43,10 @@ def main(arguments):
     instance = Instance()
     try:
         instance.connect()
+        if "HEADSTART_SNAPSHOT" in os.environ:
+            return serve_restored(instance, name, folder)
         instance.map_ahead()
-        return serve(instance, name, folder)
+        return serve(instance, *prepare(name, folder))
     except HeadstartError as error:
         print(f"headstart.runtime: {error} ({error.hint})", file=sys.stderr)
         return 1
@@ -73,12 +75,27 @@ def load(name, folder=None):
     return handler if folder is None else lambda event: handler(package.event_for(event))
 
 
-def serve(instance, name, folder=None):
-    """Answers events until there are no more. Returns the exit status."""
+def prepare(name, folder=None):
+    """Returns the handler and None, or None and how loading it failed."""
     try:
-        handler, failure = load(name, folder), None
+        return load(name, folder), None
     except (Exception, SystemExit) as error:
-        handler, failure = None, describe(error)
+        return None, describe(error)
+
+
+def serve_restored(instance, name, folder=None):
+    """Has this program stopped when the module is loaded, and answers events where it goes on. Returns the exit status."""
+    from headstart import snapshot
+
+    handler, failure = prepare(name, folder)
+    snapshot.take(instance, None if failure is None else failure.decode(errors="replace"))
+    instance.connect()
+    instance.map_ahead()
+    return serve(instance, handler, None)
+
+
+def serve(instance, handler, failure):
+    """Answers events until there are no more. Returns the exit status."""
     while True:
         try:
             invocation, data = instance.next(timeout=NEXT_TIMEOUT)

@@ -48,6 +48,16 @@ class Segments:
             table = cls._tables.setdefault(key, cls())
         return table
 
+    @classmethod
+    def forget(cls):
+        """The instance is another: what is mapped, or was, is nothing of its."""
+        cls._tables.clear()
+
+    def mapped(self):
+        """How many are mapped."""
+        with self._lock:
+            return len(self._mapped)
+
     def claim(self, segment, descriptor=None):
         """The mapping of a segment, in which one body more is this program's. None when it has neither that nor an fd.
 
