@@ -74,6 +74,11 @@ pub(super) fn op(op: op::Reader<'_>) -> Decoded<Op> {
             let adopt = adopt?;
             Op::Adopt { conn: adopt.get_conn(), id: adopt.get_id(), address: adopt.get_address()?.to_string()? }
         }
+        op::Withdraw(withdraw) => {
+            let withdraw = withdraw?;
+            let address = withdraw.get_address()?.to_string()?;
+            Op::Withdraw { id: withdraw.get_id(), address, of_app: withdraw.get_of_app() }
+        }
     }))
 }
 
@@ -86,11 +91,6 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
     if digest.is_empty() || digest.len() > 128 {
         return wrong("a function's digest is 1 to 128 characters".into());
     }
-        op::Withdraw(withdraw) => {
-            let withdraw = withdraw?;
-            let address = withdraw.get_address()?.to_string()?;
-            Op::Withdraw { id: withdraw.get_id(), address, of_app: withdraw.get_of_app() }
-        }
     let tenant = wire.get_tenant()?.to_string()?;
     if !is_name(&tenant) {
         return wrong("a tenant's name is 1 to 64 of a-z, A-Z, 0-9, - and _".into());
