@@ -203,6 +203,7 @@ impl Kind {
                 | Self::RpcFirstByte(_)
                 | Self::Noted(_)
                 | Self::Published(_)
+                | Self::Served { .. }
                 | Self::ConnClosed { .. }
                 | Self::ConnReleased { .. }
         )
