@@ -5,6 +5,7 @@ export class Functions {
 	/** By tenant, then by name. */
 	readonly #byName = new Map<string, Map<string, DeployedFunction>>();
 	readonly #byDigest = new Map<string, DeployedFunction>();
+	#changes = 0;
 
 	named(tenant: string, name: string): DeployedFunction | undefined {
 		return this.#byName.get(tenant)?.get(name);
@@ -13,6 +14,18 @@ export class Functions {
 	/** Of the version with this digest; instances outlive a deploy. */
 	version(digest: string): DeployedFunction | undefined {
 		return this.#byDigest.get(digest);
+	}
+
+	/** What {@link putRead} wants to know: taken before the reading. */
+	get changes(): number {
+		return this.#changes;
+	}
+
+	/** Puts what was read from the registry, unless something was deployed or removed meanwhile: then it may be out of date. */
+	putRead(it: DeployedFunction, changes: number): void {
+		if (changes !== this.#changes || this.named(it.tenant, it.manifest.name) !== undefined) return;
+		this.put(it);
+		this.#changes = changes;
 	}
 
 	put(it: DeployedFunction): void {
@@ -24,6 +37,7 @@ export class Functions {
 	}
 
 	drop(tenant: string, name: string): void {
+		this.#changes += 1;
 		const names = this.#byName.get(tenant);
 		const it = names?.get(name);
 		if (names === undefined || it === undefined) return;
@@ -34,6 +48,7 @@ export class Functions {
 
 	/** Forgets all of a tenant's. */
 	dropAll(tenant: string): void {
+		this.#changes += 1;
 		for (const { digest } of this.of(tenant)) this.#byDigest.delete(digest);
 		this.#byName.delete(tenant);
 	}

@@ -4,7 +4,7 @@ import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { DeployedFunction } from "../shared/function.ts";
 import { parseManifest } from "../shared/manifest.ts";
-import { MAX_FUNCTIONS, Registry } from "./registry.ts";
+import { type FunctionPage, type ListedFunction, MAX_FUNCTIONS, Registry } from "./registry.ts";
 import type { KnownTenant } from "./tenants.ts";
 
 const { REGISTRY } = env as unknown as { REGISTRY: DurableObjectNamespace<Registry> };
@@ -25,6 +25,15 @@ function deployed(name: string, script?: DeployedFunction["script"]): DeployedFu
 	};
 }
 
+async function listed(
+	registry: DurableObjectStub<Registry>,
+	tenant: string | undefined = "t",
+): Promise<ListedFunction[]> {
+	const { functions, more } = (await registry.list(tenant)) as FunctionPage;
+	expect(more).toBe(false);
+	return functions;
+}
+
 test("a function comes back as it was put, its initscript in pieces or not", async () => {
 	const registry = REGISTRY.getByName("put");
 	const bytes = crypto.getRandomValues(new Uint8Array(60_000));
@@ -37,7 +46,15 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 	});
 	for (const it of [wasm, js, deployed("plain")]) await registry.put(it);
 	expect(await registry.get("t", "wasm")).toEqual(wasm);
-	expect(await registry.list("t")).toEqual([js, deployed("plain"), wasm]);
+	const { sourceMap: _, ...script } = js.script ?? {};
+	expect(await registry.get("t", "js")).toEqual({ ...js, script });
+	expect(await registry.sourceMap("t", "js", "j")).toBe("{}");
+	expect(await registry.sourceMap("t", "js", "another version")).toBeUndefined();
+	expect((await listed(registry)).map(({ name, initscript }) => [name, initscript])).toEqual([
+		["js", { digest: "j", format: "js", bytes: 23 }],
+		["plain", undefined],
+		["wasm", { digest: "w", format: "wasm", bytes: 2_500_000 }],
+	]);
 	expect(await registry.get("t", "nobody")).toBeUndefined();
 });
 
@@ -51,7 +68,7 @@ test("another version takes the place of the first; what nobody has any more goe
 	expect((await registry.get("t", "a"))?.script?.module.digest).toBe("new");
 	expect(await registry.delete("t", "a")).toBe(true);
 	expect(await registry.delete("t", "a")).toBe(false);
-	expect(await registry.list("t")).toEqual([]);
+	expect(await listed(registry)).toEqual([]);
 });
 
 test("a tenant has so many functions and no more; another version of one is none more", async () => {
@@ -60,7 +77,7 @@ test("a tenant has so many functions and no more; another version of one is none
 	expect(await registry.put(deployed("more"))).toBe(false);
 	expect(await registry.put(deployed("f0"))).toBe(true);
 	expect(await registry.put({ ...deployed("more"), tenant: "u" })).toBe(true);
-	expect(await registry.list("t")).toHaveLength(MAX_FUNCTIONS);
+	expect(await listed(registry)).toHaveLength(MAX_FUNCTIONS);
 });
 
 test("what one tenant has, another has not; a removed tenant has nothing", async () => {
@@ -76,13 +93,13 @@ test("what one tenant has, another has not; a removed tenant has nothing", async
 	await registry.putBundle("t", "00");
 	expect(await registry.tenants()).toEqual([tenant("t"), tenant("u")]);
 	expect(await registry.get("u", "a")).toBeUndefined();
-	expect(await registry.list("u")).toEqual([]);
+	expect(await listed(registry, "u")).toEqual([]);
 	expect(await registry.delete("u", "a")).toBe(false);
 	expect([await registry.hasBundle("t", "00"), await registry.hasBundle("u", "00")]).toEqual([true, false]);
-	expect(await registry.list()).toHaveLength(1);
+	expect(await listed(registry, undefined)).toHaveLength(1);
 	await registry.deleteTenant("t");
 	expect(await registry.tenants()).toEqual([tenant("u")]);
-	expect(await registry.list()).toEqual([]);
+	expect(await listed(registry, undefined)).toEqual([]);
 	expect(await registry.hasBundle("t", "00")).toBe(false);
 });
 
@@ -95,8 +112,68 @@ test("what was deployed before there were tenants is the default tenant's", asyn
 		const { tenant: _tenant, ...old } = deployed("a");
 		state.storage.sql.exec("INSERT INTO functions VALUES ('a', ?, NULL, NULL)", JSON.stringify(old));
 		const next = new Registry(state, {});
-		expect(next.list()).toEqual([{ ...deployed("a"), tenant: "default" }]);
+		expect(next.get("default", "a")).toEqual({ ...deployed("a"), tenant: "default" });
 		expect(next.hasBundle("default", "00")).toBe(true);
-		expect(new Registry(state, {}).list()).toHaveLength(1);
+		expect(new Registry(state, {}).list().functions).toHaveLength(1);
+	});
+});
+
+test("a list comes in pages that an RPC can carry, without the bytes of initscripts", async () => {
+	const registry = REGISTRY.getByName("pages");
+	const source = "x".repeat(1 << 20);
+	const sourceMap = "m".repeat(4 << 20);
+	const env = { NOTE: "e".repeat(60_000) };
+	for (let n = 0; n < 100; n++) {
+		const it = deployed(
+			`f${n}`,
+			n < 10 ? { module: { digest: "d", format: "js", source }, sourceMap } : undefined,
+		);
+		await registry.put({ ...it, manifest: { ...it.manifest, app: { ...it.manifest.app, env } } });
+	}
+	const names: string[] = [];
+	let pages = 0;
+	let after: { tenant: string; name: string } | undefined;
+	for (let more = true; more; pages++) {
+		const page = (await registry.list("t", after)) as FunctionPage;
+		expect(JSON.stringify(page).length).toBeLessThan(5 << 20);
+		names.push(...page.functions.map(({ name }) => name));
+		after = page.functions.at(-1);
+		more = page.more;
+	}
+	expect(pages).toBe(2);
+	expect(new Set(names).size).toBe(100);
+});
+
+test("a source map is a tenant's own, whoever else has deployed the same initscript, and all of the last one", async () => {
+	const registry = REGISTRY.getByName("maps");
+	const script = (sourceMap?: string): DeployedFunction["script"] => ({
+		module: { digest: "same", format: "js", source: "1" },
+		...(sourceMap !== undefined && { sourceMap }),
+	});
+	const long = "a".repeat(2_500_000);
+	await registry.put(deployed("a", script(long)));
+	await registry.put({ ...deployed("a", script("theirs")), tenant: "u" });
+	await registry.put({ ...deployed("a", script()), tenant: "v" });
+	const map = (tenant: string): Promise<string | undefined> => registry.sourceMap(tenant, "a", "same");
+	expect([await map("t"), await map("u"), await map("v")]).toEqual([long, "theirs", undefined]);
+	await registry.put(deployed("a", script("short")));
+	expect(await map("t")).toBe("short");
+	await registry.put(deployed("a", script()));
+	expect([await map("t"), await map("u")]).toEqual([undefined, "theirs"]);
+	await registry.delete("u", "a");
+	await registry.put({ ...deployed("a", script()), tenant: "u" });
+	expect(await map("u")).toBeUndefined();
+});
+
+test("source maps that were kept with the initscripts go to whoever deployed them", async () => {
+	const registry = REGISTRY.getByName("old maps");
+	await registry.put(deployed("a", { module: { digest: "m", format: "js", source: "1" } }));
+	await runInDurableObject(registry, async (_, state) => {
+		state.storage.sql.exec(
+			"INSERT INTO blobs (digest, kind, part, bytes) VALUES ('m', 'map', 0, ?)",
+			new TextEncoder().encode("old").buffer,
+		);
+		expect(new Registry(state, {}).sourceMap("t", "a", "m")).toBe("old");
+		expect(new Registry(state, {}).sourceMap("t", "a", "m")).toBe("old");
 	});
 });

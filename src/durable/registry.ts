@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ScriptModule } from "../isolates/protocol.ts";
-import type { DeployedFunction, DeployedScript } from "../shared/function.ts";
+import type { DeployedFunction, DeployedScript, FunctionSummary } from "../shared/function.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { TenantTable } from "./tenant-table.ts";
 import type { KnownTenant } from "./tenants.ts";
@@ -10,6 +10,18 @@ export const MAX_FUNCTIONS = 256;
 
 /** SQLite values hold at most 2 MB. */
 const CHUNK_BYTES = 1 << 20;
+
+/** Of one page of a list: an RPC's answer has 32 MiB at most. A function's JSON has less than this. */
+const PAGE_BYTES = 4 << 20;
+
+/** What a list says of a function: nothing of its initscript's bytes. */
+export type ListedFunction = FunctionSummary & Pick<DeployedFunction, "tenant">;
+
+export interface FunctionPage {
+	functions: ListedFunction[];
+	/** Whether there are others behind the last one. */
+	more: boolean;
+}
 
 /** What is kept of a function as JSON; its initscript's bytes are apart. */
 type Kept = Omit<DeployedFunction, "script"> & Pick<DeployedScript, "artifact">;
@@ -38,11 +50,16 @@ export class Registry extends DurableObject<unknown> {
 			digest TEXT NOT NULL, kind TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
 			PRIMARY KEY (digest, kind, part)
 		) WITHOUT ROWID`);
+		this.#sql.exec(`CREATE TABLE IF NOT EXISTS maps (
+			tenant TEXT NOT NULL, name TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
+			PRIMARY KEY (tenant, name, part)
+		) WITHOUT ROWID`);
 		this.#sql.exec(`CREATE TABLE IF NOT EXISTS bundles (
 			tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (tenant, digest)
 		) WITHOUT ROWID`);
 		this.#tenants = new TenantTable(this.#sql);
 		this.#adopt();
+		this.#adoptMaps();
 	}
 
 	/**
@@ -66,8 +83,8 @@ export class Registry extends DurableObject<unknown> {
 				const { module, sourceMap } = script;
 				const bytes = module.format === "wasm" ? module.bytes : new TextEncoder().encode(module.source);
 				this.#putBlob(module.digest, "module", bytes);
-				this.#putBlob(module.digest, "map", new TextEncoder().encode(sourceMap ?? ""));
-			}
+				this.#putMap(it, sourceMap);
+			} else this.#putMap(it, undefined);
 			this.#collect();
 		});
 		await this.#storage.sync();
@@ -85,15 +102,37 @@ export class Registry extends DurableObject<unknown> {
 		return row === undefined ? undefined : this.#read(row);
 	}
 
-	/** A tenant's functions, by name; without one all of the node's. */
-	list(tenant?: string): DeployedFunction[] {
-		return this.#sql
-			.exec<FunctionRow>(
-				"SELECT body, module, format FROM deployments WHERE tenant = coalesce(?, tenant) ORDER BY tenant, name",
-				tenant ?? null,
+	/** A tenant's functions, by name, as many as fit behind another one; without a tenant all of the node's. */
+	list(tenant?: string, after?: { tenant: string; name: string }): FunctionPage {
+		const rows = this.#sql.exec<FunctionRow>(
+			`SELECT body, module, format FROM deployments
+				WHERE tenant = coalesce(?, tenant) AND (tenant, name) > (?, ?) ORDER BY tenant, name`,
+			tenant ?? null,
+			after?.tenant ?? "",
+			after?.name ?? "",
+		);
+		const page: FunctionRow[] = [];
+		let left = PAGE_BYTES;
+		for (const row of rows) {
+			left -= row.body.length;
+			if (left < 0 && page.length > 0) return { functions: page.map((row) => this.#listed(row)), more: true };
+			page.push(row);
+		}
+		return { functions: page.map((row) => this.#listed(row)), more: false };
+	}
+
+	/** Of the version with this initscript; undefined where it has none, or another was deployed. */
+	sourceMap(tenant: string, name: string, digest: string): string | undefined {
+		const parts = this.#sql
+			.exec<{ bytes: ArrayBuffer }>(
+				`SELECT maps.bytes FROM maps JOIN deployments USING (tenant, name)
+					WHERE tenant = ? AND name = ? AND module = ? ORDER BY part`,
+				tenant,
+				name,
+				digest,
 			)
-			.toArray()
-			.map((row) => this.#read(row));
+			.toArray();
+		return parts.length === 0 ? undefined : new TextDecoder().decode(joined(parts));
 	}
 
 	/** Whether there was such a function. */
@@ -104,6 +143,7 @@ export class Registry extends DurableObject<unknown> {
 				tenant,
 				name,
 			);
+			this.#sql.exec("DELETE FROM maps WHERE tenant = ? AND name = ?", tenant, name);
 			this.#collect();
 			return rowsWritten > 0;
 		});
@@ -137,6 +177,7 @@ export class Registry extends DurableObject<unknown> {
 		this.#storage.transactionSync(() => {
 			this.#tenants.delete(name);
 			this.#sql.exec("DELETE FROM deployments WHERE tenant = ?", name);
+			this.#sql.exec("DELETE FROM maps WHERE tenant = ?", name);
 			this.#sql.exec("DELETE FROM bundles WHERE tenant = ?", name);
 			this.#collect();
 		});
@@ -182,19 +223,59 @@ export class Registry extends DurableObject<unknown> {
 			format === "wasm"
 				? { digest, format: "wasm", bytes, ...(artifact && { plain: true }) }
 				: { digest, format: "js", source: new TextDecoder().decode(bytes) };
-		const sourceMap = new TextDecoder().decode(this.#blob(digest, "map"));
-		const script = { module, ...(sourceMap !== "" && { sourceMap }), ...(artifact && { artifact }) };
-		return { ...kept, script };
+		return { ...kept, script: { module, ...(artifact && { artifact }) } };
+	}
+
+	#listed({ body, module, format }: FunctionRow): ListedFunction {
+		const { artifact, manifest, ...kept } = JSON.parse(body) as Kept;
+		const listed = { ...kept, name: manifest.name, isolation: manifest.app.isolation, manifest };
+		if (module === null || (format !== "wasm" && format !== "js")) return listed;
+		const { bytes } = this.#sql
+			.exec<{ bytes: number | null }>(
+				"SELECT sum(length(bytes)) AS bytes FROM blobs WHERE digest = ? AND kind = 'module'",
+				module,
+			)
+			.one();
+		const from = artifact === undefined ? {} : { artifact: artifact.reference };
+		return { ...listed, initscript: { digest: module, format, bytes: bytes ?? 0, ...from } };
+	}
+
+	/** Its own source map, whoever else has deployed the same initscript, in the place of the one before. */
+	#putMap({ tenant, manifest }: DeployedFunction, sourceMap = ""): void {
+		this.#sql.exec("DELETE FROM maps WHERE tenant = ? AND name = ?", tenant, manifest.name);
+		for (const [part, bytes] of chunks(new TextEncoder().encode(sourceMap)).entries()) {
+			this.#sql.exec(
+				"INSERT INTO maps (tenant, name, part, bytes) VALUES (?, ?, ?, ?)",
+				tenant,
+				manifest.name,
+				part,
+				bytes,
+			);
+		}
+	}
+
+	/** They were kept with the initscripts, which tenants share. */
+	#adoptMaps(): void {
+		const old = this.#sql.exec("SELECT 1 FROM blobs WHERE kind = 'map' LIMIT 1");
+		if (old.toArray().length === 0) return;
+		this.#storage.transactionSync(() => {
+			this.#sql.exec(
+				`INSERT OR IGNORE INTO maps (tenant, name, part, bytes)
+					SELECT tenant, name, part, bytes FROM deployments JOIN blobs ON digest = module AND kind = 'map'`,
+			);
+			this.#sql.exec("DELETE FROM blobs WHERE kind = 'map'");
+		});
 	}
 
 	#putBlob(digest: string, kind: string, bytes: Uint8Array): void {
-		for (let at = 0, part = 0; at < bytes.length; at += CHUNK_BYTES, part++) {
+		this.#sql.exec("DELETE FROM blobs WHERE digest = ? AND kind = ?", digest, kind);
+		for (const [part, piece] of chunks(bytes).entries()) {
 			this.#sql.exec(
-				"INSERT OR REPLACE INTO blobs (digest, kind, part, bytes) VALUES (?, ?, ?, ?)",
+				"INSERT INTO blobs (digest, kind, part, bytes) VALUES (?, ?, ?, ?)",
 				digest,
 				kind,
 				part,
-				bytes.slice(at, at + CHUNK_BYTES).buffer,
+				piece,
 			);
 		}
 	}
@@ -206,15 +287,8 @@ export class Registry extends DurableObject<unknown> {
 				digest,
 				kind,
 			)
-			.toArray()
-			.map((row) => new Uint8Array(row.bytes));
-		const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-		let at = 0;
-		for (const part of parts) {
-			whole.set(part, at);
-			at += part.length;
-		}
-		return whole;
+			.toArray();
+		return joined(parts);
 	}
 
 	/** Drops initscripts that no function has any more. */
@@ -223,4 +297,22 @@ export class Registry extends DurableObject<unknown> {
 			"DELETE FROM blobs WHERE digest NOT IN (SELECT module FROM deployments WHERE module IS NOT NULL)",
 		);
 	}
+}
+
+/** In pieces that a value of SQLite's can hold. */
+function chunks(bytes: Uint8Array): ArrayBuffer[] {
+	const pieces: ArrayBuffer[] = [];
+	for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
+		pieces.push(bytes.slice(at, at + CHUNK_BYTES).buffer);
+	return pieces;
+}
+
+function joined(parts: readonly { bytes: ArrayBuffer }[]): Uint8Array {
+	const whole = new Uint8Array(parts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
+	let at = 0;
+	for (const { bytes } of parts) {
+		whole.set(new Uint8Array(bytes), at);
+		at += bytes.byteLength;
+	}
+	return whole;
 }

@@ -126,10 +126,17 @@ export class Transcript extends DurableObject<Env> {
 	#listener(run: () => Run): RunListener {
 		return {
 			reconnect: () => this.#connected(),
+			sourceMap: () => this.#sourceMap(),
 			answered: (error) => this.#answered(run(), error),
 			exited: () => this.#leavePool(),
 			ended: () => this.#ended(run()),
 		};
+	}
+
+	async #sourceMap(): Promise<string | undefined> {
+		const { tenant, manifest, script } = this.#deployed ?? {};
+		if (tenant === undefined || manifest === undefined || script?.module.format !== "js") return undefined;
+		return this.env.REGISTRY.getByName("registry").sourceMap(tenant, manifest.name, script.module.digest);
 	}
 
 	/** The instance is a service's from now on. */

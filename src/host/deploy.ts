@@ -31,8 +31,11 @@ import { nearest } from "../shared/nearest.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
 
-export const MAX_SCRIPT_BYTES = 64 << 20;
-const MAX_SOURCE_MAP = 16 << 20;
+/** More than any that a runner takes. */
+const MAX_SCRIPT_BYTES = 8 << 20;
+/** UTF-16 units. With its initscript it passes through one RPC, of 32 MiB at most. */
+const MAX_SOURCE_MAP = 4 << 20;
+const MAX_MANIFEST = 256 << 10;
 
 const deploymentSchema = v.strictObject({
 	/** headstart.toml as JSON. */
@@ -72,6 +75,8 @@ export function parseDeployment(name: string, text: string): Deployment {
 	if (!result.success) throw deploymentError(result.issues[0]);
 	const { bundle, initscript } = result.output;
 	const manifest = parseManifest(result.output.manifest);
+	if (JSON.stringify(manifest).length > MAX_MANIFEST)
+		throw new HeadstartError("payloadTooLarge", `the manifest has more than ${MAX_MANIFEST} characters`);
 	if (manifest.name !== name) {
 		throw new HeadstartError(
 			"invalidArgument",
@@ -128,8 +133,15 @@ export async function deploy(
 	}
 	if (!(await registry(env).put(deployed)))
 		throw new HeadstartError("tooMany", `a tenant has at most ${MAX_FUNCTIONS} functions`);
-	functions.put(deployed);
+	functions.put(withoutMap(deployed));
 	return deployed;
+}
+
+/** Its source map is read when a stack is to be shown. */
+function withoutMap({ script, ...it }: DeployedFunction): DeployedFunction {
+	if (script === undefined) return it;
+	const { sourceMap: _, ...rest } = script;
+	return { ...it, script: rest };
 }
 
 /** The manifest with its image named by the digest that the image has now; the image is on the node then. */

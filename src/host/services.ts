@@ -4,7 +4,7 @@ import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import type { DeployedFunction } from "../shared/function.ts";
 import { isOver, type ServiceInstance, type ServiceSpec, type ServiceSummary } from "../shared/service.ts";
-import { loadFunction, registry } from "./functions.ts";
+import { listFunctions, loadFunction } from "./functions.ts";
 
 /** The object that has the node's services. */
 export function services(env: Env): DurableObjectStub<Services> {
@@ -36,7 +36,7 @@ export async function loadService(env: Env, tenant: string, name: string): Promi
 /** The services of a tenant, each with what runs of it. */
 export async function listServices(env: Env, tenant: string): Promise<ServiceSummary[]> {
 	const [deployed, instances] = await Promise.all([
-		registry(env).list(tenant) as Promise<DeployedFunction[]>,
+		listFunctions(env, tenant),
 		services(env).list(tenant) as Promise<ServiceInstance[]>,
 	]);
 	return deployed.flatMap(({ manifest, digest, deployedAt }) => {

@@ -30,6 +30,7 @@ function listener(): RunListener {
 		answered: vi.fn(),
 		exited: vi.fn(),
 		ended: vi.fn(),
+		sourceMap: async () => undefined,
 		reconnect: async () => Bridge.connect(BRIDGE),
 	};
 }

@@ -42,6 +42,8 @@ export interface RunListener {
 	exited(): void;
 	/** All is reaped, or out of reach. */
 	ended(): void;
+	/** Of the function's initscript. */
+	sourceMap(): Promise<string | undefined>;
 	/** A new stream to the bridge, in the place of one that broke. */
 	reconnect(): Promise<Bridge>;
 }
@@ -252,6 +254,7 @@ export class Run implements ScriptPort {
 			...(download && { download }),
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
+			sourceMap: () => this.#listener.sourceMap(),
 			mayRestart: () => !this.#ended && mayRestart(this.#state),
 			blame: async () => {
 				if (turn === undefined) return undefined;

@@ -25,6 +25,8 @@ export interface RunnerBinding extends Pick<RunnerService, "run" | "load"> {
 }
 
 export interface ScriptRunSpec {
+	/** Asked where there is a stack to be shown. */
+	sourceMap: () => Promise<string | undefined>;
 	script: DeployedScript;
 	/** Gets the script anew, in the place of the one that is here. */
 	download?: () => Promise<ScriptModule>;
@@ -95,7 +97,7 @@ async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec
 		await runnerBack(runner);
 		return failed((await spec.blame()) ?? LOST);
 	}
-	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, script.sourceMap);
+	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, spec.sourceMap);
 }
 
 const LOST: ErrorValue = { code: "runnerLost", message: "the runner died while the initscript ran" };
@@ -140,14 +142,15 @@ async function parsed(call: Promise<unknown>): Promise<Outcome<ScriptExit> | und
 	}
 }
 
-function ended(exit: ScriptExit, sourceMap: string | undefined): ScriptEnd {
+async function ended(exit: ScriptExit, sourceMap: ScriptRunSpec["sourceMap"]): Promise<ScriptEnd> {
 	if (exit.end === "exit") {
 		const end = `exit ${exit.status}`;
 		if (exit.status === 0) return { ops: exit.ops, end };
 		const message = `the initscript ended with status ${exit.status}`;
 		return { ops: exit.ops, end, error: { code: "initscriptFailed", message } };
 	}
-	const stack = exit.stack === undefined ? {} : { stack: mapStack(exit.stack, sourceMap) };
+	const map = exit.stack === undefined ? undefined : await sourceMap().catch(() => undefined);
+	const stack = exit.stack === undefined ? {} : { stack: mapStack(exit.stack, map) };
 	return { ops: exit.ops, end: exit.end, error: errorValue(exit.error), ...stack };
 }
 

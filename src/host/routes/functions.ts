@@ -2,11 +2,11 @@ import { Hono } from "hono";
 import { functions } from "../../durable/node.ts";
 import { retire } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
-import { type DeployedFunction, summarize } from "../../shared/function.ts";
+import { summarize } from "../../shared/function.ts";
 import { tenantOf } from "../access.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
-import { loadFunction, registry } from "../functions.ts";
+import { listFunctions, loadFunction, registry } from "../functions.ts";
 import { limitedBody } from "../limited-body.ts";
 import { services } from "../services.ts";
 
@@ -17,8 +17,8 @@ const MAX_DEPLOYMENT_BYTES = 96 << 20;
 export const functionRoutes = new Hono<HostEnv>();
 
 functionRoutes.get("/", async ({ env, json, var: { access } }) => {
-	const all = (await registry(env).list(tenantOf(access))) as DeployedFunction[];
-	return json({ functions: all.map(summarize) });
+	const all = await listFunctions(env, tenantOf(access));
+	return json({ functions: all.map(({ tenant: _, ...summary }) => summary) });
 });
 
 functionRoutes.get("/:name", async ({ req, env, json, var: { access } }) => {
