@@ -38,7 +38,7 @@ export class Log extends DurableObject<unknown> {
 	readonly #sql: SqlStorage;
 	#ended: Ended[] = [];
 	#wroteAt = 0;
-	#timer: ReturnType<typeof setTimeout> | undefined;
+	#timer: ReturnType<typeof setTimeout> | null = null;
 
 	constructor(ctx: DurableObjectState, env: unknown) {
 		super(ctx, env);
@@ -73,7 +73,7 @@ export class Log extends DurableObject<unknown> {
 	/** Writes what has ended. */
 	write(): void {
 		clearTimeout(this.#timer);
-		this.#timer = undefined;
+		this.#timer = null;
 		const ended = this.#ended.splice(0);
 		if (ended.length === 0) return;
 		this.ctx.storage.transactionSync(() => {
