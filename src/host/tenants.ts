@@ -8,6 +8,7 @@ import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import { DEFAULT_TENANT, isTenantName, type Quota, type Tenant } from "../shared/tenant.ts";
 import { registry } from "./functions.ts";
+import { InTurn } from "./in-turn.ts";
 import { services } from "./services.ts";
 import { newToken } from "./token.ts";
 
@@ -17,8 +18,10 @@ export interface TenantStatus extends Tenant {
 	used: Usage;
 }
 
-/** Names of tenants that are being added. */
-const adding = new Set<string>();
+/** Changes of one tenant: each is made of what the one before has left, so that none brings an old token or a removed tenant back. */
+const changes = new InTurn();
+/** How many tenants are being added. */
+let adding = 0;
 let loaded = false;
 let loading: Promise<void> | undefined;
 
@@ -43,42 +46,51 @@ export async function addTenant(
 			"a tenant's name is 1 to 63 lower-case letters, digits and inner hyphens",
 		);
 	}
-	if (tenants.has(name) || adding.has(name))
-		throw new HeadstartError("alreadyExists", `there is a tenant ${name}`);
-	if (tenants.all().length >= MAX_TENANTS) {
-		throw new HeadstartError("tooMany", `a node has at most ${MAX_TENANTS} tenants`);
-	}
-	const tenant = { name, quota, createdAt: Date.now() };
-	adding.add(name);
-	try {
-		await clear(env, name);
-		return { tenant, token: await keep(env, tenant) };
-	} finally {
-		adding.delete(name);
-	}
+	return changes.run(name, async () => {
+		if (tenants.has(name)) throw new HeadstartError("alreadyExists", `there is a tenant ${name}`);
+		if (tenants.all().length + adding >= MAX_TENANTS) {
+			throw new HeadstartError("tooMany", `a node has at most ${MAX_TENANTS} tenants`);
+		}
+		const tenant = { name, quota, createdAt: Date.now() };
+		adding += 1;
+		try {
+			await clear(env, name);
+			return { tenant, token: await keep(env, tenant) };
+		} finally {
+			adding -= 1;
+		}
+	});
 }
 
 /** Changes what a tenant may use. What it uses already stays. */
-export async function setQuota(env: Env, name: string, quota: Quota): Promise<Tenant> {
-	const changed: KnownTenant = { ...tenants.get(name), quota };
-	await registry(env).putTenant(changed);
-	await putTenant(env.BRIDGE, changed);
-	tenants.put(changed);
-	return withoutHash(changed);
+export function setQuota(env: Env, name: string, quota: Quota): Promise<Tenant> {
+	return changes.run(name, async () => {
+		const changed: KnownTenant = { ...tenants.get(name), quota };
+		await registry(env).putTenant(changed);
+		await putTenant(env.BRIDGE, changed);
+		tenants.put(changed);
+		return withoutHash(changed);
+	});
 }
 
 /** Gives a tenant another token. The old one is worth nothing from now on, and what was begun with it ends. */
-export async function renewToken(env: Env, name: string): Promise<string> {
-	const token = await keep(env, withoutHash(tenants.get(name)));
-	await cutTenant(env.BRIDGE, name);
-	await Promise.all(
-		pool.liveOf(name).map((it) => transcript(env, it).stop("its tenant's token was replaced")),
-	);
-	return token;
+export function renewToken(env: Env, name: string): Promise<string> {
+	return changes.run(name, async () => {
+		const token = await keep(env, withoutHash(tenants.get(name)));
+		await cutTenant(env.BRIDGE, name);
+		await Promise.all(
+			pool.liveOf(name).map((it) => transcript(env, it).stop("its tenant's token was replaced")),
+		);
+		return token;
+	});
 }
 
 /** Removes a tenant: its token, its instances, its functions, its secrets, its records. */
-export async function removeTenant(env: Env, name: string): Promise<void> {
+export function removeTenant(env: Env, name: string): Promise<void> {
+	return changes.run(name, () => endTenant(env, name));
+}
+
+async function endTenant(env: Env, name: string): Promise<void> {
 	tenants.get(name);
 	if (env.DEVELOPMENT === "1" && name === DEFAULT_TENANT) {
 		throw new HeadstartError("invalidArgument", `the tenant of development, ${name}, cannot be removed`);
@@ -92,7 +104,8 @@ export async function removeTenant(env: Env, name: string): Promise<void> {
 		await remove(env, name);
 	} catch (error) {
 		// It can be tried again: the registry has it still.
-		await load(env);
+		const kept = ((await registry(env).tenants()) as KnownTenant[]).find((it) => it.name === name);
+		if (kept !== undefined) tenants.put(kept);
 		throw error;
 	}
 }
