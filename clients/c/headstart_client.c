@@ -7,6 +7,7 @@
 #include "headstart_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -415,18 +416,45 @@ static struct hsc_segment *map(struct hsc *client, uint64_t number, int fd)
 	return client->segments = segment;
 }
 
+/* Maps the file whose path is an answer's payload. The bridge is not told when it is given back. */
+static struct hsc_segment *map_file(const struct answer *answer)
+{
+	struct stat about;
+	uint32_t length = answer->head.payload;
+	struct hsc_segment *segment = calloc(1, sizeof *segment + length + 1);
+	if (!segment)
+		return NULL;
+	memcpy(segment->own, answer->payload, length);
+	segment->number = answer->head.a;
+	int fd = open((const char *)segment->own, O_RDONLY | O_CLOEXEC);
+	void *base = MAP_FAILED;
+	if (fd >= 0 && fstat(fd, &about) == 0 && about.st_size > 0 && (uint64_t)about.st_size <= SIZE_MAX)
+		base = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (base == MAP_FAILED) {
+		free(segment);
+		return NULL;
+	}
+	segment->base = base;
+	segment->length = (size_t)about.st_size;
+	return segment;
+}
+
 /* Makes a reply of an answer. */
 static int take(struct hsc *client, struct answer *answer, struct hsc_reply *reply)
 {
 	const struct header *head = &answer->head;
 	struct hsc_segment *segment = NULL;
 	uint64_t total = head->flags & HSC_FLAG_LENGTH_KNOWN ? head->total : HSC_UNKNOWN;
-	*reply = (struct hsc_reply){.data = "", .status = head->status, .id = head->id, .offset = head->b};
+	*reply = (struct hsc_reply){.data = "", .file = "", .status = head->status, .id = head->id, .offset = head->b};
 	reply->length = head->flags & HSC_FLAG_INLINE ? head->payload : head->c;
 	reply->done = head->flags & (HSC_FLAG_DONE | HSC_FLAG_INLINE) || head->a == 0 || reply->length == total;
 	reply->total = reply->done ? reply->length : total;
 	if (answer->fd >= 0)
 		segment = map(client, head->a, answer->fd);
+	else if ((head->flags & (HSC_FLAG_FILE | HSC_FLAG_INLINE)) == HSC_FLAG_FILE && head->a != 0)
+		segment = map_file(answer);
 	else if (head->a != 0)
 		for (segment = client->segments; segment && segment->number != head->a;)
 			segment = segment->next;
@@ -438,11 +466,16 @@ static int take(struct hsc *client, struct answer *answer, struct hsc_reply *rep
 		reply->offset = 0;
 	} else if (head->a == 0) {
 		return reply->length == 0 ? HSC_OK : lose(client, HSC_PROTOCOL, "the bridge sent bytes of no segment", "");
+	} else if ((head->flags & HSC_FLAG_FILE) && !segment) {
+		return fail(HSC_NOT_FOUND, "the file that a reply lies in cannot be mapped: %s", strerror(errno));
 	} else {
 		uint64_t most = total != HSC_UNKNOWN && total > head->c ? total : head->c;
 		if (!segment || most > segment->length || head->b > segment->length - most)
 			return lose(client, HSC_PROTOCOL, "the bridge sent bytes outside of their segment", "");
-		segment->bodies++;
+		if (head->flags & HSC_FLAG_FILE)
+			reply->file = (const char *)segment->own;
+		else
+			segment->bodies++;
 	}
 	atomic_fetch_add(&segment->users, 1);
 	reply->segment = segment;
@@ -453,7 +486,7 @@ static int take(struct hsc *client, struct answer *answer, struct hsc_reply *rep
 static int ask(struct hsc *client, struct header head, const void *payload, struct hsc_reply *reply)
 {
 	struct answer answer;
-	*reply = (struct hsc_reply){.data = ""};
+	*reply = (struct hsc_reply){.data = "", .file = ""};
 	int code = exchange(client, head, payload, -1, &answer);
 	return code == HSC_OK ? take(client, &answer, reply) : code;
 }
@@ -532,7 +565,7 @@ int hsc_recv_msg(struct hsc *client, uint64_t id, const char *content, uint32_t 
 {
 	struct header head = {.op = HSC_OP_RECV_MSG, .id = id, .flags = flags, .deadline = timeout_ms};
 	head.payload = content ? (uint32_t)strlen(content) : 0;
-	*reply = (struct hsc_reply){.data = ""};
+	*reply = (struct hsc_reply){.data = "", .file = ""};
 	int code = enter(client);
 	return code == HSC_OK ? leave(client, ask(client, head, content, reply)) : code;
 }
@@ -573,7 +606,7 @@ int hsc_call(struct hsc *client, const char *head_text, const void *body, size_t
 {
 	struct header head = {.op = HSC_OP_CALL, .flags = flags, .deadline = timeout_ms, .b = length};
 	head.payload = (uint32_t)strlen(head_text);
-	*reply = (struct hsc_reply){.data = ""};
+	*reply = (struct hsc_reply){.data = "", .file = ""};
 	int code = enter(client);
 	if (code != HSC_OK)
 		return code;
@@ -585,7 +618,7 @@ void hsc_free(struct hsc *client, struct hsc_reply *reply)
 {
 	if (reply->segment)
 		release(reply->segment);
-	*reply = (struct hsc_reply){.data = ""};
+	*reply = (struct hsc_reply){.data = "", .file = ""};
 	struct lock *lock = client ? lock_of(client) : NULL;
 	/* Never behind a call of another thread, which may wait: that one's next call gives it back. */
 	if (!lock || pthread_mutex_trylock(&lock->mutex) != 0)
@@ -672,7 +705,7 @@ int hsc_conn_status(struct hsc *client, uint64_t number, struct hsc_conn_status 
 
 int hsc_next(struct hsc *client, uint32_t timeout_ms, struct hsc_reply *event)
 {
-	*event = (struct hsc_reply){.data = ""};
+	*event = (struct hsc_reply){.data = "", .file = ""};
 	int code = enter(client);
 	if (code != HSC_OK)
 		return code;

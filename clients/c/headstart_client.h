@@ -30,7 +30,8 @@ extern "C" {
 struct hsc;
 struct hsc_segment;
 
-/* A message, the answer of a call, or an event: bytes in shared memory, read-only, until hsc_free(). */
+/* A message, the answer of a call, or an event: bytes in shared memory, read-only, until hsc_free(). Those in a file are the
+   application's to write; a program that cuts the file loses them. */
 struct hsc_reply {
 	const void *data;
 	uint64_t length; /* bytes that are there; these never change again */
@@ -38,7 +39,8 @@ struct hsc_reply {
 	int done;	 /* all are there */
 	uint32_t status; /* of the protocol (HTTP), or 0 */
 	uint64_t id;	 /* hsc_next: the invocation's number */
-	uint64_t offset;
+	uint64_t offset; /* in its segment, or in `file` */
+	const char *file; /* the path of the application's file that it lies in, which is mapped; else "" */
 	struct hsc_segment *segment;
 };
 

@@ -44,6 +44,30 @@ export function sendRpcBytes(connection: Connection, rpc: u64, request: ArrayBuf
 	return imports.sendRpc(connection.handle, rpc, <u32>changetype<usize>(request), <u32>request.byteLength);
 }
 
+/** As `sendRpc`; the reply is received in a file of the application's, "file:/path", from offset. room 0: up to its end. */
+export function sendRpcTo(
+	connection: Connection,
+	rpc: u64,
+	request: string,
+	place: string,
+	offset: u32 = 0,
+	room: u32 = 0,
+): i32 {
+	if (connection.handle < 0) return connection.handle;
+	const bytes = String.UTF8.encode(request);
+	const to = String.UTF8.encode(place);
+	return imports.sendRpcTo(
+		connection.handle,
+		rpc,
+		<u32>changetype<usize>(bytes),
+		<u32>bytes.byteLength,
+		<u32>changetype<usize>(to),
+		<u32>to.byteLength,
+		offset,
+		room,
+	);
+}
+
 /** Waits until a reply is complete. */
 export function recvRpcReply(connection: Connection, rpc: u64, reply: imports.ReplyInfo): i32 {
 	return imports.recvRpcReply(connection.handle, rpc, <u32>changetype<usize>(reply));
@@ -152,6 +176,15 @@ export function s3Get(bucket: Connection, key: string): u64 {
 	const path = escapePath(key);
 	const id = fnv1a64("GET " + bucket.address + path);
 	sendRpc(bucket, id, "GET " + path + "\n\n");
+	sendReply(id, id);
+	return id;
+}
+
+/** As `s3Get`; the object is received in a file of the application's, as `sendRpcTo` says. */
+export function s3GetTo(bucket: Connection, key: string, place: string, offset: u32 = 0, room: u32 = 0): u64 {
+	const path = escapePath(key);
+	const id = fnv1a64("GET " + bucket.address + path);
+	sendRpcTo(bucket, id, "GET " + path + "\n\n", place, offset, room);
 	sendReply(id, id);
 	return id;
 }

@@ -107,6 +107,16 @@ HS_FN int32_t hs_send(const struct hs_conn *conn, uint64_t rpc, const void *requ
 	return conn->handle < 0 ? conn->handle : headstart_send_rpc((uint32_t)conn->handle, rpc, request, length);
 }
 
+/* The same; the reply is received in a file of the application's, "file:/path", from offset. room 0: up to its end. */
+HS_FN int32_t hs_send_to(const struct hs_conn *conn, uint64_t rpc, const void *request, uint32_t length,
+			 const char *place, uint32_t offset, uint32_t room)
+{
+	if (conn->handle < 0)
+		return conn->handle;
+	return headstart_send_rpc_to((uint32_t)conn->handle, rpc, request, length, place, hs_length(place), offset,
+				     room);
+}
+
 HS_FN void hs_put_escaped(struct hs_text *text, uint8_t byte)
 {
 	int letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
@@ -119,13 +129,9 @@ HS_FN void hs_put_escaped(struct hs_text *text, uint8_t byte)
 	hs_put(text, "0123456789ABCDEF"[byte & 15]);
 }
 
-/*
- * Sends a GET for an object. `id`, if there is one, is set to the RPC's id: the hash of "GET s3://bucket/key", which is what
- * the application's storage library claims.
- */
-HS_FN int32_t hs_get(const struct hs_conn *conn, const char *key, uint64_t *id)
+/* The GET for an object in a buffer of HS_REQUEST_BYTES: its length, or an error; and the hash of "GET s3://bucket/key". */
+HS_FN int32_t hs_get_request(const struct hs_conn *conn, const char *key, char *request, uint64_t *id)
 {
-	char request[HS_REQUEST_BYTES];
 	struct hs_text text = hs_text(request, HS_REQUEST_BYTES);
 	hs_add(&text, "GET /");
 	while (*key == '/')
@@ -138,10 +144,22 @@ HS_FN int32_t hs_get(const struct hs_conn *conn, const char *key, uint64_t *id)
 		return -HEADSTART_INVALID_ARGUMENT;
 	uint64_t hash = hs_fnv1a64_more(HS_FNV_OFFSET, request, 4);
 	hash = hs_fnv1a64_more(hash, conn->address, hs_length(conn->address));
-	hash = hs_fnv1a64_more(hash, request + 4, end - 4);
+	*id = hs_fnv1a64_more(hash, request + 4, end - 4);
+	return (int32_t)text.length;
+}
+
+/*
+ * Sends a GET for an object. `id`, if there is one, is set to the RPC's id: the hash of "GET s3://bucket/key", which is what
+ * the application's storage library claims.
+ */
+HS_FN int32_t hs_get(const struct hs_conn *conn, const char *key, uint64_t *id)
+{
+	char request[HS_REQUEST_BYTES];
+	uint64_t hash = 0;
+	int32_t length = hs_get_request(conn, key, request, &hash);
 	if (id)
 		*id = hash;
-	return hs_send(conn, hash, request, text.length);
+	return length < 0 ? length : hs_send(conn, hash, request, (uint32_t)length);
 }
 
 /* Fetches an object ahead: the reply is passed on, while it is still in flight, under the id of its RPC. */
@@ -151,6 +169,21 @@ HS_FN int32_t hs_s3_get(const struct hs_conn *conn, const char *key, uint64_t *i
 	int32_t sent = hs_get(conn, key, &hash);
 	if (id)
 		*id = hash;
+	return sent < 0 ? sent : headstart_send_reply(hash, hash);
+}
+
+/* The same; the object is received in a file of the application's, as hs_send_to says. */
+HS_FN int32_t hs_s3_get_to(const struct hs_conn *conn, const char *key, const char *place, uint32_t offset,
+			   uint32_t room, uint64_t *id)
+{
+	char request[HS_REQUEST_BYTES];
+	uint64_t hash = 0;
+	int32_t length = hs_get_request(conn, key, request, &hash);
+	if (id)
+		*id = hash;
+	if (length < 0)
+		return length;
+	int32_t sent = hs_send_to(conn, hash, request, (uint32_t)length, place, offset, room);
 	return sent < 0 ? sent : headstart_send_reply(hash, hash);
 }
 

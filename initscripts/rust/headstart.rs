@@ -123,6 +123,17 @@ impl Connection {
         Ok(())
     }
 
+    /// The same; the reply is received in a file of the application's, "file:/path", from `offset`. `room` 0: up to its end.
+    pub fn send_to(&self, rpc: u64, request: impl AsRef<[u8]>, place: &str, offset: u32, room: u32) -> Result {
+        let request = request.as_ref();
+        let (length, place_length) = (request.len() as u32, place.len() as u32);
+        // SAFETY: the pointers and the lengths are those of live bytes.
+        check(unsafe {
+            imports::send_rpc_to(self.handle, rpc, request.as_ptr(), length, place.as_ptr(), place_length, offset, room)
+        })?;
+        Ok(())
+    }
+
     /// Waits until a reply is complete.
     pub fn recv_reply(&self, rpc: u64) -> Result<ReplyInfo> {
         let mut reply = ReplyInfo::default();
@@ -137,6 +148,15 @@ impl Connection {
         let path = escape_path(key);
         let id = fnv1a64(&["GET ", &self.address, &path].concat());
         self.send(id, ["GET ", &path, "\n\n"].concat())?;
+        send_reply(id, id)?;
+        Ok(id)
+    }
+
+    /// The same; the object is received in a file of the application's, as [`Connection::send_to`] says.
+    pub fn s3_get_to(&self, key: &str, place: &str, offset: u32, room: u32) -> Result<u64> {
+        let path = escape_path(key);
+        let id = fnv1a64(&["GET ", &self.address, &path].concat());
+        self.send_to(id, ["GET ", &path, "\n\n"].concat(), place, offset, room)?;
         send_reply(id, id)?;
         Ok(id)
     }

@@ -16,11 +16,17 @@ declare module "headstart" {
 
 	/**
 	 * Fetches an object ahead: the reply is passed on, while it is still in flight, under the id that the application's
-	 * storage library claims: the hash of "GET s3://bucket/key". Gives that id.
+	 * storage library claims: the hash of "GET s3://bucket/key". Gives that id. With `to` it is received in a file of the
+	 * application's (the manifest's `[app.files]`).
 	 *
 	 * @example s3Get(connect("s3://models"), "weights.onnx");
+	 * @example s3Get(connect("s3://caches"), "warm", { place: "file:/var/cache/memcached.data" });
 	 */
-	export function s3Get(conn: number, key: string): bigint;
+	export function s3Get(
+		conn: number,
+		key: string,
+		to?: { place: string; offset?: number; room?: number },
+	): bigint;
 
 	/** The second argument of `main`: the same calls, for those who rather pass them on than import them. */
 	export type Api = typeof import("headstart");

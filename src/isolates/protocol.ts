@@ -11,13 +11,23 @@ export type Id = bigint;
 /** One call of the initscript API that needs no answer. Calls travel in order, in batches. */
 export type ScriptOp =
 	| { op: "connect"; conn: number; address: string }
-	| { op: "sendRpc"; conn: number; rpc: Id; request: Uint8Array; timeoutMs?: number }
+	| { op: "sendRpc"; conn: number; rpc: Id; request: Uint8Array; timeoutMs?: number; to?: ReplyPlace }
 	| { op: "sendMsg"; id: Id; data: Uint8Array }
 	| { op: "sendReply"; id: Id; rpc: Id }
 	| { op: "transferConn"; id: Id; address: string; conn: number }
 	| { op: "expect"; count: number }
 	| { op: "expectMsg"; id: Id }
 	| { op: "log"; level: "debug" | "info" | "warn" | "error"; text: string };
+
+/**
+ * Where a reply's body is received: in a file of the application's ("file:/path"), from `offset`, at most `room` bytes; 0: up
+ * to the file's end.
+ */
+export interface ReplyPlace {
+	place: string;
+	offset: number;
+	room: number;
+}
 
 /** A complete reply as an initscript sees it. `body` is there when it is at most 16 KiB. */
 export interface ScriptReply {

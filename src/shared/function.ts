@@ -101,6 +101,7 @@ export function functionSpec({ tenant, digest, manifest, bundle }: DeployedFunct
 		network: app.network,
 		share: manifest.initscript?.share?.allow ?? [],
 		image: app.image ?? "",
+		files: Object.entries(app.files).map(([path, { size }]) => ({ path, bytes: BigInt(size) })),
 		shareTtlMillis: manifest.initscript?.share?.ttl ?? 0,
 	};
 }

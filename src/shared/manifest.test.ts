@@ -4,6 +4,10 @@ import { parseManifest } from "./manifest.ts";
 
 const least = { name: "imgrec", app: { command: ["python3"] } };
 
+function withFiles(files: object): object {
+	return { ...least, app: { ...least.app, files } };
+}
+
 function refusal(input: unknown): { code: string; message: string; hint: string } {
 	try {
 		parseManifest(input);
@@ -22,6 +26,11 @@ test("defaults are filled in; sizes become bytes and durations milliseconds", ()
 		on_failure: "fallback",
 		limits: { deadline: 1500, memory: 16 << 20 },
 	});
+});
+
+test("files have a size", () => {
+	const { app } = parseManifest(withFiles({ "/var/cache/memcached.data": { size: "256MiB" } }));
+	expect(app.files).toEqual({ "/var/cache/memcached.data": { size: 256 << 20 } });
 });
 
 test("an unknown key is refused with the nearest known one", () => {
@@ -45,6 +54,12 @@ test.each([
 	[{ app: { command: ["a"] } }, "name is missing"],
 	[{ name: "x", app: {} }, "app.command: the program"],
 	[{ name: "X", app: { command: ["a"] } }, "name: 1 to 63"],
+	[withFiles({ "/etc/passwd": { size: "1MiB" } }), "app.files./etc/passwd: a path below /tmp"],
+	[withFiles({ "/tmp/../x": { size: "1MiB" } }), "a path below /tmp"],
+	[withFiles({ "/tmp/x": { size: "0B" } }), "app.files./tmp/x.size: a size from"],
+	[withFiles({ "/tmp/x": {} }), "app.files./tmp/x.size"],
+	[withFiles({ "/tmp/x": { size: "1MiB", mode: 1 } }), "unknown key app.files./tmp/x.mode"],
+	[withFiles({ "/tmp/x": { size: "2GiB" } }), "initscript.limits.results allows"],
 	[{ name: "x", app: { command: [] } }, "app.command: the program"],
 	[{ name: "x", app: { command: ["a\0b"] } }, "app.command.0: a NUL"],
 	[{ name: "x", app: { command: ["a"], env: { A: "\0" } } }, "app.env.A: a NUL"],

@@ -22,17 +22,19 @@ const shortText = v.pipe(
 const isolation = v.picklist(["gvisor", "bubblewrap", "wasm", "snapshot"]);
 
 function size(least: string, most: string, fallback: string) {
+	return v.optional(sizeLike(least, most, fallback), fallback);
+}
+
+/** A size that has to be said. */
+function sizeLike(least: string, most: string, example: string) {
 	const [low, high] = [parseBytes(least) ?? 0, parseBytes(most) ?? 0];
-	return v.optional(
-		v.pipe(
-			v.string(`a size such as "${fallback}" was expected`),
-			v.transform((text) => parseBytes(text) ?? Number.NaN),
-			v.check(
-				(bytes) => bytes >= low && bytes <= high,
-				`a size from ${least} to ${most} was expected, such as "${fallback}"`,
-			),
+	return v.pipe(
+		v.string(`a size such as "${example}" was expected`),
+		v.transform((text) => parseBytes(text) ?? Number.NaN),
+		v.check(
+			(bytes) => bytes >= low && bytes <= high,
+			`a size from ${least} to ${most} was expected, such as "${example}"`,
 		),
-		fallback,
 	);
 }
 
@@ -80,6 +82,18 @@ const handedOver = v.pipe(
 const ON_A_REGISTRY = /^[^\s/]+\/[^\s]+$/;
 const REFERENCE_EXPECTED = '"registry/name@sha256:…" or "registry/name:tag" was expected';
 
+/** A file that the application shares with the bridge, which receives replies into it (docs/initscripts.md, "Files"). */
+const sharedFile = v.strictObject({ size: sizeLike("1B", "64GiB", "256MiB") });
+
+const filePath = v.pipe(
+	v.string(),
+	v.maxLength(255),
+	v.regex(
+		/^\/(?:tmp|var|home)(?:\/[\w+-][\w.+-]*)+$/,
+		"a path below /tmp, /var or /home was expected, of letters, digits, _ - + and dots",
+	),
+);
+
 const app = v.strictObject({
 	isolation: v.optional(isolation, "gvisor"),
 	base: v.optional(shortText, "host"),
@@ -99,6 +113,14 @@ const app = v.strictObject({
 	network: v.optional(v.boolean(), false),
 	/** Addresses whose connections an unmodified program gets from its initscript ("redis://db:6379"): see docs/preload.md. */
 	preload: v.optional(v.pipe(v.array(handedOver), v.maxLength(64)), []),
+	/** Files by their path in the sandbox. Their folders are fresh ones. */
+	files: v.optional(
+		v.pipe(
+			v.record(filePath, sharedFile),
+			v.check((files) => Object.keys(files).length <= 16, "at most 16 files are allowed"),
+		),
+		{},
+	),
 	/** How long an idle instance is kept for the next invocation. */
 	keep_alive: duration("0s", "1h", "60s"),
 	limits: v.optional(appLimits, {}),
@@ -213,11 +235,32 @@ export function parseManifest(input: unknown): Manifest {
 	if (manifest.app.image === undefined && manifest.app.command.length === 0) {
 		throw new HeadstartError("invalidArgument", "app.command: the program to run is missing");
 	}
+	checkFiles(manifest);
 	const script = manifest.initscript;
 	if (script !== undefined && script.main === undefined && script.artifact === undefined) {
 		throw new HeadstartError("invalidArgument", "initscript: neither its main nor its artifact is named");
 	}
 	return manifest;
+}
+
+/** Files count as replies do: an instance that may not have them would never start. */
+function checkFiles({ app, initscript }: Manifest): void {
+	const sizes = Object.values(app.files).map(({ size }) => size);
+	if (sizes.length > 0 && app.isolation !== "gvisor" && app.isolation !== "bubblewrap") {
+		throw new HeadstartError(
+			"sandboxUnsupported",
+			`app.files: there are none in isolation "${app.isolation}"`,
+			{ hint: 'Use "gvisor" or "bubblewrap".' },
+		);
+	}
+	const { results } = initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
+	const bytes = sizes.reduce((sum, size) => sum + size, 0);
+	if (bytes > results) {
+		throw new HeadstartError(
+			"invalidArgument",
+			`app.files: they have ${bytes} bytes, of which initscript.limits.results allows ${results}`,
+		);
+	}
 }
 
 function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
@@ -243,13 +286,18 @@ function manifestError(issue: v.BaseIssue<unknown>): HeadstartError {
 /** The keys that the table at a path may have. */
 function knownKeys(path: string[]): string[] {
 	let at: unknown = manifestSchema;
-	for (const key of path) at = unwrap(entriesOf(at)[key]);
+	for (const key of path) at = unwrap(entriesOf(at)[key] ?? valuesOf(at));
 	return Object.keys(entriesOf(at));
 }
 
 function entriesOf(schema: unknown): Record<string, unknown> {
 	if (typeof schema !== "object" || schema === null || !("entries" in schema)) return {};
 	return { ...(schema.entries as Record<string, unknown>) };
+}
+
+/** What each value of a table with free keys is. */
+function valuesOf(schema: unknown): unknown {
+	return typeof schema === "object" && schema !== null && "value" in schema ? schema.value : undefined;
 }
 
 function unwrap(schema: unknown): unknown {

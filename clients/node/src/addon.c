@@ -150,6 +150,8 @@ static void set_reply(napi_env env, napi_value result, struct hsc_reply *reply)
 	set_number(env, result, "length", (double)reply->length);
 	set_number(env, result, "total", reply->total == HSC_UNKNOWN ? -1 : (double)reply->total);
 	set_number(env, result, "status", reply->status);
+	set_number(env, result, "offset", (double)reply->offset);
+	set_text(env, result, "file", reply->file ? reply->file : "");
 	set_big(env, result, "id", reply->id);
 	if (!held) {
 		hsc_free(NULL, reply);

@@ -26,6 +26,8 @@ export interface Given {
 	length: number;
 	total: number;
 	status: number;
+	offset: number;
+	file: string;
 	id: bigint;
 	instance: string;
 	fd: number;

@@ -8,6 +8,11 @@ import type { Answered, Pool } from "./pool.ts";
 export class Reply {
 	/** The protocol's (HTTP), 0 where it has none. A status ≥ 400 is an answer like any other. */
 	readonly status: number;
+	/**
+	 * Where the bytes lie when the initscript has had them received in a file of the application's. Whoever cuts that file
+	 * loses them.
+	 */
+	readonly file: { path: string; offset: number } | undefined;
 	readonly #pool: Pool;
 	readonly #client: NativeClient;
 	readonly #handle: NativeHandle;
@@ -18,6 +23,7 @@ export class Reply {
 
 	constructor(pool: Pool, { given, client }: Answered, timeout = 0) {
 		this.status = given.status;
+		this.file = given.file === "" ? undefined : { path: given.file, offset: given.offset };
 		this.#pool = pool;
 		this.#client = client;
 		this.#handle = given.handle;

@@ -18,13 +18,14 @@ MAX_U64 = (1 << 64) - 1
 class Answer:
     """What the bridge answered. `code` is 0, or the number of an error that `payload` explains.
 
-    `mapping` is the segment's, once the connection has it.
+    `mapping` is the segment's, once the connection has it, or that of the application's own `file`.
     """
 
-    __slots__ = ("code", "flags", "id", "length", "mapping", "offset", "payload", "segment", "status", "total")
+    __slots__ = ("code", "file", "flags", "id", "length", "mapping", "offset", "payload", "segment", "status", "total")
 
     def __init__(self):
         self.mapping = None
+        self.file = None
 
     def has(self, flag):
         return bool(self.flags & flag)

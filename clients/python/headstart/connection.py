@@ -67,7 +67,9 @@ class Connection:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        if operation in BRINGS_BODY and answer.segment != 0 and answer.mapping is None:
+        if operation in BRINGS_BODY and answer.has(numbers.FLAG_FILE):
+            self._open(answer)
+        elif operation in BRINGS_BODY and answer.segment != 0 and answer.mapping is None:
             self._fetch(answer)
         return answer
 
@@ -167,12 +169,26 @@ class Connection:
         """Maps the segment whose fd came with `answer`, unless it is mapped."""
         descriptor = descriptors[0] if descriptors else None
         try:
-            if operation in BRINGS_BODY and answer.segment != 0:
+            if operation in BRINGS_BODY and answer.segment != 0 and not answer.has(numbers.FLAG_FILE):
                 answer.mapping = self._segments.claim(answer.segment, descriptor)
             elif operation == numbers.OP_OUTBOX and descriptor is not None:
                 self._outbox = mmap.mmap(descriptor, 0, access=mmap.ACCESS_WRITE)
         except _UNMAPPABLE as error:
             self.refuse(f"an fd that cannot be mapped ({error})")
+
+    def _open(self, answer):
+        """Maps the application's file that the bytes lie in."""
+        try:
+            answer.file = answer.payload.decode()
+            descriptor = os.open(answer.file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                answer.mapping = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(descriptor)
+        except UnicodeDecodeError:
+            self.refuse("a file's path that is no text")
+        except _UNMAPPABLE as error:
+            raise HeadstartError(f"cannot map {answer.file}, where a reply lies: {error}", "notFound") from None
 
     def _fetch(self, answer):
         """Asks for the fd of a segment that was not mapped after all."""

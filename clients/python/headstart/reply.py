@@ -10,11 +10,13 @@ from headstart.errors import ProtocolError
 class Reply:
     """Bytes in a segment, all there or still coming.
 
-    `status` is the protocol's (HTTP), 0 where it has none. `total` is how many bytes there will be, None while unknown.
+    `status` is the protocol's (HTTP), 0 where it has none. `total` is how many bytes there will be, None while unknown. `file` is
+    the path of the application's own file that they were received in, from `offset`; else None. Whoever cuts that file loses them.
     """
 
     def __init__(self, instance, connection, answer, timeout):
         self.status = answer.status
+        self.file, self.offset = answer.file, answer.offset
         self._bytes = connection.bytes_of(answer)
         self.total = answer.total if answer.has(numbers.FLAG_LENGTH_KNOWN) else None
         self._done = False

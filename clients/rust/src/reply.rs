@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Reply {
     length: AtomicU64,
     total: AtomicU64,
     timeout: Duration,
+    /// The application's own file that it lies in.
+    file: Option<PathBuf>,
 }
 
 enum Body {
@@ -46,7 +49,10 @@ impl Reply {
         timeout: Duration,
     ) -> Result<Self> {
         let inline = packet.has(numbers::FLAG_INLINE);
-        let body = if !inline && packet.segment != 0 {
+        let in_file = packet.has(numbers::FLAG_FILE).then(|| PathBuf::from(packet.text()));
+        let body = if let Some(path) = &in_file {
+            Body::Mapped(Arc::new(Mapping::of_file(path, &packet)?))
+        } else if !inline && packet.segment != 0 {
             Body::Mapped(connection.claim(&packet, file)?)
         } else if !inline && packet.length != 0 {
             return Err(connection.refuse("bytes of no segment"));
@@ -73,7 +79,15 @@ impl Reply {
             length: length.into(),
             total: total.into(),
             timeout,
+            file: in_file,
         })
+    }
+
+    /// Where its bytes lie when the initscript has had them received in a file of the application's: the file's path, and the
+    /// offset in it. They are the application's to map and to write; whoever writes or cuts that part of the file looks at them
+    /// through the file only, and not through this.
+    pub fn file(&self) -> Option<(&Path, u64)> {
+        self.file.as_deref().map(|path| (path, self.offset))
     }
 
     /// The protocol's status (HTTP), 0 where it has none. A head with status ≥ 400 is an answer like any other.

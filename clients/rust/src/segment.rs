@@ -1,11 +1,18 @@
 //! Memory that is shared with the bridge.
 
 use std::ffi::c_void;
+use std::fmt::Display;
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::error::Error;
+use crate::numbers::Code;
+use crate::packet::Packet;
 
 /// A mapped segment, unmapped when it is dropped.
 #[derive(Debug)]
@@ -28,6 +35,17 @@ impl Mapping {
         let base = unsafe { mmap(std::ptr::null_mut(), length, access, MapFlags::SHARED, file, 0) }?;
         let base = NonNull::new(base).ok_or(Errno::INVAL)?;
         Ok(Self { base, length })
+    }
+
+    /// Maps the file that an answer's bytes lie in.
+    pub(crate) fn of_file(path: &Path, packet: &Packet) -> Result<Self, Error> {
+        let failed = |error: &dyn Display| Error::new(Code::NotFound, format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        let mapping = Self::new(&file.into(), false).map_err(|error| failed(&error))?;
+        match packet.offset.checked_add(packet.length.max(packet.total)) {
+            Some(end) if end <= mapping.length as u64 => Ok(mapping),
+            _ => Err(failed(&"it is shorter than the bytes in it")),
+        }
     }
 
     pub(crate) fn length(&self) -> usize {

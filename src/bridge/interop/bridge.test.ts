@@ -93,7 +93,15 @@ test("expected failures are typed", async () => {
 	const instance = bridge.createInstance("default");
 	expect(await refusal(instance.start("ab".repeat(32), "normal", 0n))).toBe("unknownFunction");
 	expect(await refusal(instance.read(1n, 0n, 1))).not.toBe("ok");
-	const send = { conn: 1, rpc: 1n, request: new Uint8Array(), timeoutMillis: 0 };
+	const send = {
+		conn: 1,
+		rpc: 1n,
+		request: new Uint8Array(),
+		timeoutMillis: 0,
+		place: "",
+		placeOffset: 0n,
+		placeRoom: 0n,
+	};
 	expect(
 		await refusal(
 			instance.submit([
@@ -131,6 +139,7 @@ test("expected failures are typed", async () => {
 		share: [],
 		shareTtlMillis: 0,
 		image: "",
+		files: [],
 	};
 	expect(await refusal(bridge.putFunction(function_))).toMatch(
 		/sandboxUnsupported|unknownBundle|invalidArgument/,

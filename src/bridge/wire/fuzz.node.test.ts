@@ -39,6 +39,7 @@ const reply = {
 	inlined: Uint8Array.of(1, 2, 3),
 	headers: [{ name: "a", value: "b" }],
 	attempts: 1,
+	place: "",
 };
 const events: Event[] = [
 	{ seq: 1n, at: 5n, which: "started" },

@@ -59,6 +59,7 @@ const imgrec: FunctionSpec = {
 	share: ["GET s3://models/*"],
 	shareTtlMillis: 60_000,
 	image: "registry:5000/imgrec@sha256:00",
+	files: [{ path: "/var/cache/x", bytes: 1n << 28n }],
 };
 
 test("what is written reads as Cap'n Proto's own tool reads it", () => {
@@ -100,6 +101,7 @@ test("each variant of a union survives", () => {
 		inlined: Uint8Array.of(1, 2, 3),
 		headers: [],
 		attempts: 1,
+		place: "",
 	};
 	const events: Event[] = [
 		{ seq: 1n, at: 5n, which: "started" },

@@ -1,3 +1,5 @@
+import type { ReplyPlace } from "../../isolates/protocol.ts";
+
 /** Of more bytes than this only the first and the last are looked at. */
 const MAX_HASHED = 64 << 10;
 
@@ -12,8 +14,9 @@ export function fingerprint(bytes: Uint8Array): string {
 }
 
 /** Tells two requests apart. */
-export function requestMark(conn: number, request: Uint8Array): string {
-	return `${conn}:${fingerprint(request)}`;
+export function requestMark(conn: number, request: Uint8Array, to?: ReplyPlace): string {
+	const place = to === undefined ? "" : `:${to.offset}:${to.room}:${to.place}`;
+	return `${conn}:${fingerprint(request)}${place}`;
 }
 
 function fnv(bytes: Uint8Array, start = 0x811c9dc5): number {

@@ -132,6 +132,7 @@ describe("replies", () => {
 				inlined: Uint8Array.of(1, 2),
 				headers: [],
 				attempts: 1,
+				place: "",
 			},
 			error: { code: "ok", message: "" },
 		},

@@ -38,7 +38,10 @@ const decide = (code: "miss" | "deadline" | "diverged" | "alreadyClaimed" | "con
 
 const connect = submit({ which: "connect", connect: { conn: 1, address: "s3://b" } });
 const send = (rpc: bigint): Effect =>
-	submit({ which: "send", send: { conn: 1, rpc, request: bytes(1), timeoutMillis: 0 } });
+	submit({
+		which: "send",
+		send: { conn: 1, rpc, request: bytes(1), timeoutMillis: 0, place: "", placeOffset: 0n, placeRoom: 0n },
+	});
 const message = (id: bigint, data = bytes(1)): Effect =>
 	submit({ which: "message", message: { which: "data", data, id, content: "" } });
 const transfer = submit({ which: "transfer", transfer: { id: 1n, address: "tcp://a:1", conn: 1 } });

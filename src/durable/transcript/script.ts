@@ -60,8 +60,8 @@ function connect(state: State, now: number, { conn, address }: OpOf<"connect">, 
 }
 
 function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect[]): void {
-	const { conn, rpc, request, timeoutMs = 0 } = op;
-	const mark = requestMark(conn, request);
+	const { conn, rpc, request, timeoutMs = 0, to } = op;
+	const mark = requestMark(conn, request, to);
 	const before = state.rpcs.get(rpc);
 	if (before !== undefined) {
 		// Asking again for what is in flight waits for it; another request needs another id.
@@ -83,7 +83,15 @@ function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect
 	});
 	if (refused !== undefined) return;
 	state.bytes += request.length;
-	const send = { conn, rpc, request, timeoutMillis: timeoutMs };
+	const send = {
+		conn,
+		rpc,
+		request,
+		timeoutMillis: timeoutMs,
+		place: to?.place ?? "",
+		placeOffset: BigInt(to?.offset ?? 0),
+		placeRoom: BigInt(to?.room ?? 0),
+	};
 	effects.push({ effect: "submit", op: { which: "send", send } });
 }
 

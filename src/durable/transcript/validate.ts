@@ -1,5 +1,5 @@
 /** What comes from a runner is hostile: its shapes and sizes are checked here, and only here. */
-import type { Outcome, ScriptError, ScriptExit, ScriptOp } from "../../isolates/protocol.ts";
+import type { Outcome, ReplyPlace, ScriptError, ScriptExit, ScriptOp } from "../../isolates/protocol.ts";
 import { type ErrorValue, isErrorCode } from "../../shared/error.ts";
 
 const MAX_OPS = 4096;
@@ -38,6 +38,13 @@ export function parseAddress(value: unknown): string {
 /** The longest that a call may take, where it says so. */
 export function parseTimeout(value: unknown): { timeoutMs?: number } {
 	return value === undefined ? {} : { timeoutMs: parseU32(value) };
+}
+
+/** Where a reply goes, where it says so. */
+function parsePlace(value: unknown): { to?: ReplyPlace } {
+	if (value === undefined) return {};
+	const { place, offset, room } = record(value);
+	return { to: { place: parseAddress(place), offset: parseU32(offset), room: parseU32(room) } };
 }
 
 /** What `run` answered. Throws a TypeError for another shape. */
@@ -83,6 +90,7 @@ function parseOp(value: unknown): ScriptOp {
 				rpc: parseId(op.rpc),
 				request: bytes(op.request),
 				...parseTimeout(op.timeoutMs),
+				...parsePlace(op.to),
 			};
 		case "sendMsg":
 			return { op: "sendMsg", id: parseId(op.id), data: bytes(op.data) };

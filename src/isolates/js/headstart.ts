@@ -2,7 +2,7 @@
  * Module `headstart` of a script's own isolate (schema/initscript.capnp in TypeScript, and the small library over it).
  * It lives in the isolate, not in the script's bundle, so that bundles stay small.
  */
-import type { HostApi, Id, ScriptExit } from "../protocol.ts";
+import type { HostApi, Id, ReplyPlace, ScriptExit } from "../protocol.ts";
 import { runToEnd } from "../script/end.ts";
 import { fnv1a64 } from "../script/id.ts";
 import { escapePath } from "../script/path.ts";
@@ -29,6 +29,18 @@ export function connect(address: string): number {
 
 export function sendRpc(conn: number, rpc: AnyId, request: Bytes): void {
 	current().sendRpc(conn, toId(rpc), toBytes(request));
+}
+
+/** As `sendRpc`; the reply is received in a file of the application's ("file:/path"). */
+export function sendRpcTo(
+	conn: number,
+	rpc: AnyId,
+	request: Bytes,
+	place: string,
+	offset = 0,
+	room = 0,
+): void {
+	current().sendRpcTo(conn, toId(rpc), toBytes(request), place, offset, room);
 }
 
 export function recvRpcReply(conn: number, rpc: AnyId): Promise<{ status: number; length: number }> {
@@ -106,12 +118,13 @@ export function inputJson(): unknown {
 
 /**
  * Fetches an object ahead: the reply is passed on, while it is still in flight, under the id that the application's storage
- * library claims: the hash of "GET s3://bucket/key". Gives that id.
+ * library claims: the hash of "GET s3://bucket/key". Gives that id. With `to` it is received in a file of the application's.
  */
-export function s3Get(conn: number, key: string): Id {
+export function s3Get(conn: number, key: string, to?: Partial<ReplyPlace> & { place: string }): Id {
 	const path = escapePath(key);
 	const id = fnv1a64(`GET ${addresses.get(conn) ?? ""}${path}`);
-	sendRpc(conn, id, `GET ${path}\n\n`);
+	if (to === undefined) sendRpc(conn, id, `GET ${path}\n\n`);
+	else sendRpcTo(conn, id, `GET ${path}\n\n`, to.place, to.offset, to.room);
 	sendReply(id, id);
 	return id;
 }
@@ -149,6 +162,7 @@ export const NO_MAIN =
 const api = {
 	connect,
 	sendRpc,
+	sendRpcTo,
 	recvRpcReply,
 	readReply,
 	sendMsg,

@@ -1,5 +1,5 @@
 /** Checks calls that come from a script's own isolate: exactly the fields of {@link ScriptOp}, each within its bounds. */
-import type { Id, ScriptOp } from "../protocol.ts";
+import type { Id, ReplyPlace, ScriptOp } from "../protocol.ts";
 import { LimitReached, ScriptFailure } from "./failure.ts";
 import { limits } from "./limits.ts";
 
@@ -10,7 +10,7 @@ const OVERHEAD = 64;
 export function opBytes(op: ScriptOp): number {
 	switch (op.op) {
 		case "sendRpc":
-			return OVERHEAD + op.request.byteLength;
+			return OVERHEAD + op.request.byteLength + 3 * (op.to?.place.length ?? 0);
 		case "sendMsg":
 			return OVERHEAD + op.data.byteLength;
 		case "connect":
@@ -50,6 +50,7 @@ export function cleanOp(value: unknown): ScriptOp {
 				rpc: id(field("rpc")),
 				request: bytes(field("request")),
 				...timeout(field("timeoutMs")),
+				...destination(field("to")),
 			};
 		case "sendMsg":
 			return { op, id: id(field("id")), data: bytes(field("data")) };
@@ -98,6 +99,19 @@ export function address(value: unknown): string {
 		throw new ScriptFailure("payloadTooLarge", `an address has at most ${limits.addressBytes} bytes`);
 	}
 	return text(value);
+}
+
+/** Where a reply goes, where it says so. */
+function destination(value: unknown): { to?: ReplyPlace } {
+	if (value === undefined) return {};
+	if (typeof value !== "object" || value === null) throw invalid("a reply's destination is an object");
+	const { place, offset, room } = value as Record<string, unknown>;
+	return { to: replyPlace(place, offset, room) };
+}
+
+/** Checks a reply's destination. */
+export function replyPlace(place: unknown, offset: unknown, room: unknown): ReplyPlace {
+	return { place: address(place), offset: u32(offset), room: u32(room) };
 }
 
 /** The longest that a call may take, where it says so. */

@@ -1,8 +1,14 @@
 /** One run of an initscript: its calls, of either format, on their way to its {@link HostApi}. */
-import type { HostApi, Id, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
+import type { HostApi, Id, Outcome, ReplyPlace, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { cut, ScriptEnd, ScriptFailure } from "./failure.ts";
 import { limits } from "./limits.ts";
-import { address as checkAddress, bytes as checkBytes, id as checkId, u32 as checkU32 } from "./ops.ts";
+import {
+	address as checkAddress,
+	bytes as checkBytes,
+	id as checkId,
+	replyPlace as checkPlace,
+	u32 as checkU32,
+} from "./ops.ts";
 import { Outbox } from "./outbox.ts";
 
 /** Bytes for a caller with limited room: the first of them, and how many there are. */
@@ -46,9 +52,11 @@ export class Session {
 	}
 
 	sendRpc(conn: number, rpc: Id, request: Uint8Array): void {
-		this.#checkOwned(conn);
-		const timeout = this.#timeoutMs === 0 ? {} : { timeoutMs: this.#timeoutMs };
-		this.#push({ op: "sendRpc", conn, rpc: checkId(rpc), request: checkBytes(request), ...timeout });
+		this.#send(conn, rpc, request, {});
+	}
+
+	sendRpcTo(conn: number, rpc: Id, request: Uint8Array, place: string, offset: number, room: number): void {
+		this.#send(conn, rpc, request, { to: checkPlace(place, offset, room) });
 	}
 
 	sendMsg(id: Id, data: Uint8Array): void {
@@ -149,6 +157,12 @@ export class Session {
 	/** See {@link Outbox.settle}. */
 	settle(): Promise<ScriptOp[]> {
 		return this.#outbox.settle();
+	}
+
+	#send(conn: number, rpc: Id, request: Uint8Array, to: { to?: ReplyPlace }): void {
+		this.#checkOwned(conn);
+		const timeout = this.#timeoutMs === 0 ? {} : { timeoutMs: this.#timeoutMs };
+		this.#push({ op: "sendRpc", conn, rpc: checkId(rpc), request: checkBytes(request), ...timeout, ...to });
 	}
 
 	get #timeout(): number | undefined {
