@@ -7,11 +7,17 @@ import { tenantOf } from "../access.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
 import { listFunctions, loadFunction, registry } from "../functions.ts";
+import { Gate } from "../gate.ts";
 import { limitedBody } from "../limited-body.ts";
 import { services } from "../services.ts";
 
-/** A deployment with an initscript of 64 MB in base64. */
-const MAX_DEPLOYMENT_BYTES = 96 << 20;
+/** A deployment with the longest initscript, in base64, and the longest source map. */
+const MAX_DEPLOYMENT_BYTES = 24 << 20;
+/** How long its body may take. */
+const BODY_MS = 60_000;
+
+/** Each has its body in the host's memory, and its module is worked on there. */
+const gate = new Gate("deployments", { most: 24, mostOfTenant: 3, waiting: 32, waitMs: 30_000 });
 
 /** `/v1/functions`: what is deployed. */
 export const functionRoutes = new Hono<HostEnv>();
@@ -29,14 +35,17 @@ functionRoutes.get("/:name", async ({ req, env, json, var: { access } }) => {
 
 functionRoutes.put("/:name", async ({ req, env, json, var: { access }, executionCtx }) => {
 	const tenant = tenantOf(access);
-	const text = await limitedBody(req.raw, MAX_DEPLOYMENT_BYTES);
-	const deployment = parseDeployment(req.param("name"), text);
-	const before = functions.named(tenant, req.param("name"));
-	const deployed = await deploy(env, tenant, deployment);
-	if (before !== undefined && before.digest !== deployed.digest) {
-		executionCtx.waitUntil(retire(env, before.digest, "another version was deployed"));
-	}
-	return json(summarize(deployed));
+	const name = req.param("name");
+	return gate.through(tenant, async () => {
+		const text = await limitedBody(req.raw, MAX_DEPLOYMENT_BYTES, BODY_MS);
+		const deployment = parseDeployment(name, text);
+		const before = functions.named(tenant, name);
+		const deployed = await deploy(env, tenant, deployment);
+		if (before !== undefined && before.digest !== deployed.digest) {
+			executionCtx.waitUntil(retire(env, before.digest, "another version was deployed"));
+		}
+		return json(summarize(deployed));
+	});
 });
 
 functionRoutes.delete("/:name", async ({ req, env, body, var: { access }, executionCtx }) => {
