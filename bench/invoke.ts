@@ -9,6 +9,8 @@ export interface How {
 	direct?: boolean;
 	/** The initscript without the app. */
 	scriptOnly?: boolean;
+	/** Without the function's image and initscript on the node: they are dropped before the start. */
+	dropped?: boolean;
 }
 
 /** A cold start that came to its end. */
@@ -33,7 +35,7 @@ export class Invoker {
 
 	/** Starts a function in a fresh instance, waits until that is over and reaped, and returns what was stamped. */
 	async start(name: string, event: unknown, how: How = {}): Promise<Start> {
-		const query = new URLSearchParams({ cold: "1" });
+		const query = new URLSearchParams({ cold: how.dropped ? "image" : "1" });
 		if (how.direct) query.set("mode", "direct");
 		if (how.scriptOnly) query.set("only", "initscript");
 		const path = `/v1/functions/${name}/invocations?${query}`;

@@ -15,6 +15,11 @@ export function first(edges: readonly TraceEvent[], kind: string): TraceEvent {
 	return edge;
 }
 
+/** The caller's request; where what is dropped before it is no part of the start, the bridge's `started`. */
+export function asked(edges: readonly TraceEvent[]): TraceEvent {
+	return edges.find(({ kind }) => kind === "received") ?? first(edges, "started");
+}
+
 function mark(edges: readonly TraceEvent[], text: string): TraceEvent {
 	const edge = edges.find((candidate) => candidate.kind === "mark" && candidate.text?.startsWith(text));
 	if (edge === undefined) {
@@ -46,7 +51,7 @@ export function fetchMs(edges: readonly TraceEvent[]): number {
 	}
 	const last = done.at(-1);
 	if (last === undefined) throw new IncompleteTimeline("no rpcDone event");
-	return ms(first(edges, "received"), last);
+	return ms(asked(edges), last);
 }
 
 /** The caller's request → the first byte of the first RPC is with the kernel, milliseconds. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { stringify } from "smol-toml";
 import { buildImage } from "../../src/cli/image/build.ts";
+import { pushInitscript } from "../../src/cli/image/initscript.ts";
 import { type Descriptor, finish, type Layer } from "../../src/cli/image/layout.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
@@ -63,6 +64,13 @@ export class ImageStore {
 		const target = parseTarget(`${this.#registry.address}/${spec.name}`);
 		await push(layout, made.manifest, target, true);
 		return { reference: `${this.#link}/${spec.name}@${made.manifest.digest}`, bytes: made.bytes };
+	}
+
+	/** Pushes the initscript of a folder as an artifact; gives its reference, of the link. */
+	async script(folder: string, name: string): Promise<string> {
+		const target = parseTarget(`${this.#registry.address}/initscripts/${name}`);
+		const { reference } = await pushInitscript(folder, target, true);
+		return reference.replace(this.#registry.address, this.#link);
 	}
 
 	/** Has the node pull it, so that a start finds it. */

@@ -61,7 +61,9 @@ export function waterfall(
 	add("setup", "sandbox", unpacked ?? started, created);
 	for (const { name, from, to } of parts) add("app", name, at(from), at(to));
 	const first = find(events, { kind: "rpcAccepted" });
-	add("script", "download, start", started, first?.at);
+	const downloaded = find(events, { kind: "initscriptPulled" });
+	if (downloaded) add("script", "download", downloaded.at - (downloaded.nanos ?? 0), downloaded.at);
+	add("script", "start", downloaded?.at ?? zero, first?.at);
 	const rpcs = events.filter(({ kind }) => kind === "rpcDone" || kind === "rpcFailed").map(({ at }) => at);
 	add("script", "RPCs", first?.at, rpcs.length === 0 ? undefined : Math.max(...rpcs));
 	add("script", "done", noted(events, "initscript ended")?.at, noted(events, "initscript ended")?.at);

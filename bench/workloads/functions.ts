@@ -6,7 +6,7 @@ import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
 import { installed, requirementsOf } from "../../src/cli/deploy/requirements.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
-import { digestOf, type Image, type ImageSpec } from "../evaluation/images.ts";
+import type { Image, ImageSpec } from "../evaluation/images.ts";
 import type { How, Start } from "../invoke.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
@@ -33,8 +33,6 @@ export interface FunctionSpec {
 	name: string;
 	/** Its folder in apps/. */
 	app: string;
-	/** Debian's packages beside Python's. */
-	debian?: readonly string[];
 	/** Without an image: on the machine's /usr. */
 	onHost?: true;
 	event: unknown;
@@ -48,8 +46,8 @@ export interface FunctionSpec {
 	startOf(events: readonly TraceEvent[]): { zero: number; end: number };
 	/** What only the application can do once its bytes are there, ms. */
 	loadOf?(events: readonly TraceEvent[]): number;
-	/** Throws where an answer is not right. */
-	check?(answer: unknown): void;
+	/** Throws where an answer, or how it came about, is not right. */
+	check?(answer: unknown, events: readonly TraceEvent[]): void;
 }
 
 /** Deploys the function and its variant for `setup_only`; gives the arms that it has. */
@@ -59,15 +57,20 @@ export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Sta
 	await deployFunction(site, spec, image, "setup");
 	const start = async (name: string, how: How, present: boolean): Promise<Start> => {
 		await spec.prepare?.();
-		if (present && image) await site.images.keep(image);
-		else await site.images.drop();
-		return site.bench.invoker.start(name, spec.event, how);
+		if (present) {
+			if (image) await site.images.keep(image);
+			return site.bench.invoker.start(name, spec.event, how);
+		}
+		// Images share layers, so all of them go. The function's own way drops its initscript, too.
+		await site.images.drop();
+		const dropped = image !== undefined || name === spec.name;
+		return site.bench.invoker.start(name, spec.event, { ...how, dropped });
 	};
 	const arm =
 		(how: How, { name = spec.name, present = false } = {}) =>
 		async (): Promise<Sample> => {
 			const { events, answer } = await start(name, how, present);
-			if (name === spec.name) spec.check?.(answer);
+			if (name === spec.name) spec.check?.(answer, events);
 			const { zero, end } = spec.startOf(events);
 			return { ms: (end - zero) / 1e6, ...(spec.loadOf ? { load: spec.loadOf(events) } : {}) };
 		};
@@ -91,24 +94,29 @@ export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Sta
 	};
 }
 
-/** Python, the packages of requirements.txt as pip installed them, and Debian's. */
-async function imageOf({ app, debian = [] }: FunctionSpec): Promise<ImageSpec> {
+/** Python, and the packages of requirements.txt as pip installed them. */
+async function imageOf({ app }: FunctionSpec): Promise<ImageSpec> {
 	const folder = inRoot("apps", app);
 	const requirements = await requirementsOf(folder);
 	const files = requirements === undefined ? [] : [{ from: await installed(folder, requirements), to: SITE }];
 	return {
-		// Functions that need the same have one image.
-		name: `python-${[...(requirements === undefined ? [] : [app]), ...debian].join("-") || "plain"}`.toLowerCase(),
-		debian: [...PYTHON, ...debian],
+		name: `python-${packagesOf(requirements ?? "").join("-") || "plain"}`,
+		debian: PYTHON,
 		exclude: UNUSED,
 		files,
 		python: true,
-		...(requirements === undefined ? {} : { version: await digestOf(join(folder, "requirements.txt")) }),
 	};
 }
 
+/** The packages that a requirements.txt names: functions that need the same have one image. */
+export function packagesOf(requirements: string): string[] {
+	return requirements
+		.split("\n")
+		.flatMap((line) => /^([A-Za-z0-9._-]+)==/.exec(line)?.[1]?.toLowerCase() ?? []);
+}
+
 function deployFunction(
-	{ bench: { store, client }, isolation }: Site,
+	{ bench: { store, client }, images, isolation }: Site,
 	spec: FunctionSpec,
 	image: Image | undefined,
 	variant: "script" | "setup",
@@ -140,8 +148,13 @@ function deployFunction(
 	return staged(inRoot("apps", spec.app), change, async (folder) => {
 		// Its packages are in the image.
 		if (image) await rm(join(folder, "requirements.txt"), { force: true });
-		if (setup) await writeFile(join(folder, "setup_only.py"), SETUP_ONLY);
-		return deploy(folder, client);
+		if (setup) {
+			await writeFile(join(folder, "setup_only.py"), SETUP_ONLY);
+			return deploy(folder, client);
+		}
+		const artifact = await images.script(folder, spec.name);
+		const named = (manifest: TomlTable): TomlTable => merged(manifest, "initscript", { artifact });
+		return staged(folder, named, (again) => deploy(again, client));
 	});
 }
 

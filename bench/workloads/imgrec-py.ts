@@ -3,7 +3,7 @@ import type { TraceEvent } from "../../src/shared/record.ts";
 import { LABELS, objects } from "../imgrec-functions.ts";
 import { egressOf, keepQueueSecret, QUEUE, queueEnv, taskFor } from "../imgrec-py-functions.ts";
 import { QueueService } from "../queue.ts";
-import { BYTES_READY, first, INFERENCE_BEGINS, IncompleteTimeline } from "../timeline.ts";
+import { asked, BYTES_READY, first, INFERENCE_BEGINS, IncompleteTimeline } from "../timeline.ts";
 import { stageFunction } from "./functions.ts";
 import type { Site, Staged, Workload } from "./workload.ts";
 
@@ -52,7 +52,7 @@ async function stage(site: Site): Promise<Staged> {
 /** Until the application begins inference; in `setup_only`, which never does, until it has its event. */
 function startOf(events: readonly TraceEvent[]): { zero: number; end: number } {
 	const end = has(events) ? mark(events, INFERENCE_BEGINS) : first(events, "invocationTaken").at;
-	return { zero: first(events, "received").at, end };
+	return { zero: asked(events).at, end };
 }
 
 function loadOf(events: readonly TraceEvent[]): number {

@@ -9,12 +9,12 @@ import { SERVICES } from "../../src/cli/node/dev-store.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
 import type { Objects } from "../store.ts";
-import { first, IncompleteTimeline } from "../timeline.ts";
+import { asked, first, IncompleteTimeline } from "../timeline.ts";
 import { type FunctionSpec, stageFunction } from "./functions.ts";
 import type { Site, Staged, Workload } from "./workload.ts";
 
 /** The mark of the storage library (docs/apps.md). */
-const READY = "mark: inputs ready";
+const READY = "inputs ready";
 const ARCHIVE = "archive.tar.gz";
 const STORE = inRoot(SEBS_STORE);
 
@@ -22,16 +22,16 @@ interface Function {
 	name: string;
 	/** Below the bucket; none: it fetches nothing. */
 	inputs?: string;
-	debian?: readonly string[];
 	/** Changes of input.json, for what comes behind the start and would only take time. */
 	event?: object;
-	limits?: { memory?: string; timeout?: string };
+	/** Its packages are some hundred megabytes: a start would be nothing but their download. */
+	onHost?: true;
 }
 
 const FUNCTIONS: readonly Function[] = [
 	{ name: "thumbnailer", inputs: "thumbnailer" },
-	{ name: "video-processing", inputs: "video", debian: ["ffmpeg"] },
-	{ name: "image-recognition", inputs: "recognition", debian: ["python3-torch", "python3-torchvision"] },
+	{ name: "video-processing", inputs: "video", onHost: true },
+	{ name: "image-recognition", inputs: "recognition", onHost: true },
 	{ name: "dna-visualisation", inputs: "dna" },
 	{ name: "compression", inputs: "compression" },
 	{ name: "crud", inputs: "crud" },
@@ -47,7 +47,7 @@ const FUNCTIONS: readonly Function[] = [
 export function startOf(events: readonly TraceEvent[]): { zero: number; end: number } {
 	const marks = events.filter(({ kind, text }) => kind === "mark" && text?.startsWith(READY));
 	return {
-		zero: first(events, "received").at,
+		zero: asked(events).at,
 		end: (marks.at(-1) ?? first(events, "invocationTaken")).at,
 	};
 }
@@ -99,12 +99,12 @@ async function stage(site: Site, spec: Function): Promise<Staged> {
 		name: `sebs-${spec.name}`,
 		app: `sebs-${spec.name}`,
 		event: { ...event, ...spec.event },
-		startOf: (events) => {
+		startOf,
+		check: (_, events) => {
 			if (spec.inputs !== undefined && !events.some(({ text }) => text?.startsWith(READY)))
 				throw new IncompleteTimeline(`${spec.name} never had its inputs`);
-			return startOf(events);
 		},
-		...(spec.debian ? { debian: spec.debian } : {}),
+		...(spec.onHost ? { onHost: true } : {}),
 		...(spec.inputs === undefined ? {} : { loadOf }),
 	};
 	if (spec.name !== "uploader") return stageFunction(site, staged);
