@@ -16,6 +16,7 @@ const belowTheHost = [
 	"compromised",
 	"connections",
 	"images",
+	"isolate",
 	"imgrec-py",
 	"native-apps",
 	"preload",

@@ -10,6 +10,7 @@ mod errors;
 mod functions;
 mod http;
 mod instance;
+mod isolate;
 mod logs;
 mod metrics;
 mod node;

@@ -31,10 +31,15 @@ export async function buildTypeScript(path: string): Promise<{ source: string; s
 			outputFiles.find((file) => file.path.endsWith(ending))?.text ?? "";
 		return { source: text(".js"), sourceMap: text(".map") };
 	} catch (thrown) {
-		if (!isBuildFailure(thrown)) throw thrown;
-		const messages = await formatMessages(thrown.errors, { kind: "error", color: false });
-		throw new BuildError(`${path} does not compile:`, messages.join(""));
+		throw (await failureOf(path, thrown)) ?? thrown;
 	}
+}
+
+/** What esbuild found wrong, for the person who wrote it; undefined where something else failed. */
+export async function failureOf(path: string, thrown: unknown): Promise<BuildError | undefined> {
+	if (!isBuildFailure(thrown)) return undefined;
+	const messages = await formatMessages(thrown.errors, { kind: "error", color: false });
+	return new BuildError(`${path} does not compile:`, messages.join(""));
 }
 
 function isBuildFailure(thrown: unknown): thrown is BuildFailure {

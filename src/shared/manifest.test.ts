@@ -69,7 +69,19 @@ test.each([
 	],
 	[{ name: "x", app: { command: ["a"], limits: { timeout: 3 } } }, "app.limits.timeout: a duration"],
 	[{ name: "x", app: { command: ["a"], isolation: "docker" } }, "app.isolation"],
-	[{ name: "x", app: { command: ["a"], isolation: "wasm" } }, 'app.isolation: "wasm" is not supported'],
+	[{ name: "x", app: { isolation: "wasm" } }, "app.main: an isolate has a main module"],
+	[{ name: "x", app: { isolation: "wasm", main: "a.ts", image: "r/a" } }, "app.main: an isolate has"],
+	[{ name: "x", app: { isolation: "wasm", main: "a.wasm" } }, "a .ts or .js file was expected"],
+	[
+		{ name: "x", app: { isolation: "wasm", main: "a.ts", command: ["a"] } },
+		"app.command: an isolate has none",
+	],
+	[
+		{ name: "x", app: { isolation: "wasm", main: "a.ts", network: true } },
+		"app.network: an isolate has none",
+	],
+	[{ name: "x", app: { isolation: "wasm", main: "a.ts" }, service: {} }, "service: an isolate has none"],
+	[{ name: "x", app: { command: ["a"], main: "a.ts" } }, "app.main is an isolate's"],
 	["nonsense", "headstart.toml"],
 ])("%j is refused by name", (input, message) => {
 	expect(refusal(input).message).toContain(message);

@@ -98,12 +98,9 @@ const app = v.strictObject({
 	isolation: v.optional(isolation, "gvisor"),
 	base: v.optional(shortText, "host"),
 	/** "registry/name@sha256:…" or "registry/name:tag", in the place of a base: see docs/images.md. */
-	image: v.optional(
-		v.pipe(
-			shortText,
-			v.regex(ON_A_REGISTRY, REFERENCE_EXPECTED),
-		),
-	),
+	image: v.optional(v.pipe(shortText, v.regex(ON_A_REGISTRY, REFERENCE_EXPECTED))),
+	/** Of an isolate: the module with its handler, a .ts or .js file (docs/wasm.md). Without it: the image's /app. */
+	main: v.optional(v.pipe(shortText, v.regex(/\.m?[jt]s$/, "a .ts or .js file was expected"))),
 	/** Without it: what the image says. */
 	command: v.optional(v.pipe(v.array(shortText), v.maxLength(256)), []),
 	env: v.optional(v.record(v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)), shortText), {}),
@@ -223,18 +220,9 @@ export function parseManifest(input: unknown): Manifest {
 	// A key that is not known comes first: what it should have been may be what is missing.
 	if (!result.success) throw manifestError(result.issues.find(isUnknownKey) ?? result.issues[0]);
 	const manifest = result.output;
-	if (manifest.app.isolation === "wasm" || manifest.app.isolation === "snapshot") {
-		throw new HeadstartError(
-			"sandboxUnsupported",
-			`app.isolation: "${manifest.app.isolation}" is not supported`,
-			{
-				hint: 'Use "gvisor" or "bubblewrap".',
-			},
-		);
-	}
-	if (manifest.app.image === undefined && manifest.app.command.length === 0) {
-		throw new HeadstartError("invalidArgument", "app.command: the program to run is missing");
-	}
+	if (manifest.app.isolation === "snapshot") checkSnapshot(manifest);
+	if (manifest.app.isolation === "wasm") checkIsolate(manifest);
+	else checkProgram(manifest);
 	checkFiles(manifest);
 	const script = manifest.initscript;
 	if (script !== undefined && script.main === undefined && script.artifact === undefined) {
@@ -260,6 +248,52 @@ function checkFiles({ app, initscript }: Manifest): void {
 			"invalidArgument",
 			`app.files: they have ${bytes} bytes, of which initscript.limits.results allows ${results}`,
 		);
+	}
+}
+
+function checkProgram({ app }: Manifest): void {
+	if (app.main !== undefined) {
+		throw new HeadstartError("invalidArgument", `app.main is an isolate's, not for "${app.isolation}"`, {
+			hint: 'Set isolation = "wasm", or name the program in command.',
+		});
+	}
+	if (app.image === undefined && app.command.length === 0) {
+		throw new HeadstartError("invalidArgument", "app.command: the program to run is missing");
+	}
+}
+
+/** An isolate is modules and nothing else: no program, no network, no port. */
+function checkIsolate({ app, service }: Manifest): void {
+	if ((app.main === undefined) === (app.image === undefined)) {
+		throw new HeadstartError(
+			"invalidArgument",
+			"app.main: an isolate has a main module, or an image with it, and not both",
+		);
+	}
+	const wrong = [
+		app.command.length > 0 && "app.command",
+		app.network && "app.network",
+		app.preload.length > 0 && "app.preload",
+		service !== undefined && "service",
+	].find((part) => part !== false);
+	if (wrong !== undefined) {
+		throw new HeadstartError("invalidArgument", `${wrong}: an isolate has none`, {
+			hint: 'Use isolation "gvisor" or "bubblewrap" for it.',
+		});
+	}
+}
+
+/** What goes on from a snapshot has neither a network of its own nor a port: it reaches the world by the bridge. */
+function checkSnapshot({ app, service }: Manifest): void {
+	const wrong = [
+		app.network && "app.network",
+		app.preload.length > 0 && "app.preload",
+		service !== undefined && "service",
+	].find((part) => part !== false);
+	if (wrong !== undefined) {
+		throw new HeadstartError("invalidArgument", `${wrong}: a function with snapshots has none`, {
+			hint: 'Use isolation "gvisor" or "bubblewrap" for it.',
+		});
 	}
 }
 

@@ -104,7 +104,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
     // Where a program goes on from a snapshot, gVisor is what it goes on in.
     let snapshot = isolation_name == SNAPSHOT;
     let Some(isolation) = Isolation::parse(if snapshot { Isolation::Gvisor.name() } else { &isolation_name }) else {
-        return wrong(format!("isolation {isolation_name:.40} is unknown: gvisor or bubblewrap"));
+        return wrong(format!("isolation {isolation_name:.40} is unknown: gvisor, bubblewrap or wasm"));
     };
     if !node.sandboxes.isolations().contains(&isolation.name()) {
         let message = format!("isolation {isolation_name} does not work on this node");
@@ -114,7 +114,7 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         return wrong("a function with snapshots has no network of its own: leave out app.network".into());
     }
     let command = texts(wire.get_command()?)?;
-    if command.is_empty() && wire.get_image()?.is_empty() {
+    if command.is_empty() && wire.get_image()?.is_empty() && isolation != Isolation::Wasm {
         return wrong("the function has no command".into());
     }
     let egress = match Egress::parse(&texts(wire.get_egress()?)?) {

@@ -59,14 +59,10 @@ pub(super) async fn invoke(node: &Arc<Node>, id: &str, request: Request<Incoming
     Ok(response)
 }
 
-/// Receives the event: small ones stay here, others go into a segment of the instance.
-async fn receive(instance: &Arc<Instance>, body: &mut Incoming, limit: u64) -> Result<Finished> {
-    let too_large = || {
-        Error::new(
-            ErrorCode::PayloadTooLarge,
-            format!("the event is larger than the function's limit of {limit} bytes"),
-        )
-    };
+/// Receives an event, or what an isolate sends: small ones stay here, others go into a segment of the instance.
+pub(crate) async fn receive(instance: &Arc<Instance>, body: &mut Incoming, limit: u64) -> Result<Finished> {
+    let too_large =
+        || Error::new(ErrorCode::PayloadTooLarge, format!("what was sent is larger than the limit of {limit} bytes"));
     let announced = body.size_hint().exact();
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());

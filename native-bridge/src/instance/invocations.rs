@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
-use hyper::http::{HeaderName, HeaderValue, StatusCode};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -298,6 +298,18 @@ fn caller_gone() -> Error {
 }
 
 impl Head {
+    /// The head of an answer that came by HTTP, with the same bounds as [`Head::parse`].
+    pub(crate) fn of(status: StatusCode, mut headers: HeaderMap) -> Result<Self> {
+        bounded(status.as_u16(), headers.len())?;
+        let mut last = None;
+        let all = headers.drain().filter_map(|(name, value)| {
+            // A name is said once for all of its values.
+            last = name.or(last.take());
+            last.clone().map(|name| (name, value))
+        });
+        Ok(Self { status, headers: all.filter(|(name, _)| !is_of_connection(name.as_str())).collect() })
+    }
+
     /// Parses `{"status":200,"headers":[["name","value"]]}`. Headers of the connection itself are not the application's to
     /// set and are left out.
     pub(crate) fn parse(json: &[u8]) -> Result<Self> {
@@ -308,14 +320,8 @@ impl Head {
             #[serde(default)]
             headers: Vec<(String, String)>,
         }
-        let wrong = |what: String| error(ErrorCode::InvalidArgument, format!("the answer's head: {what}"));
         let wire: Wire = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
-        if !(200..=599).contains(&wire.status) {
-            return Err(wrong(format!("status {} is not between 200 and 599", wire.status)));
-        }
-        if wire.headers.len() > MOST_HEADERS {
-            return Err(wrong(format!("more than {MOST_HEADERS} headers")));
-        }
+        bounded(wire.status, wire.headers.len())?;
         let status = StatusCode::from_u16(wire.status).map_err(|error| wrong(error.to_string()))?;
         let mut headers = Vec::with_capacity(wire.headers.len());
         for (name, value) in wire.headers {
@@ -328,6 +334,21 @@ impl Head {
         }
         Ok(Self { status, headers })
     }
+}
+
+/// What no answer has.
+fn bounded(status: u16, headers: usize) -> Result<()> {
+    if !(200..=599).contains(&status) {
+        return Err(wrong(format!("status {status} is not between 200 and 599")));
+    }
+    if headers > MOST_HEADERS {
+        return Err(wrong(format!("more than {MOST_HEADERS} headers")));
+    }
+    Ok(())
+}
+
+fn wrong(what: String) -> Error {
+    error(ErrorCode::InvalidArgument, format!("the answer's head: {what}"))
 }
 
 fn is_of_connection(name: &str) -> bool {

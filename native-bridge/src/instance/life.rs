@@ -8,7 +8,7 @@ use std::time::Duration;
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use headstart_image::{Image, Pulled};
 use headstart_net::Address;
-use headstart_sandbox::{Exit, FileMount, ImageFiles, Limits, Reservation, Spec};
+use headstart_sandbox::{Exit, FileMount, ImageFiles, Isolation, Limits, Reservation, Spec};
 use tokio::sync::mpsc;
 
 use crate::functions::Function;
@@ -42,6 +42,13 @@ impl Instance {
         if mode != Mode::InitscriptOnly && !function.bundle.is_dir() {
             let message = format!("the files of {} are not on the node", function.name);
             return Err(error(ErrorCode::UnknownBundle, message));
+        }
+        if mode == Mode::Direct && function.isolation == Isolation::Wasm {
+            let message = format!(
+                "{} is an isolate, which has no network of its own: what it fetches, the bridge does",
+                function.name
+            );
+            return Err(error(ErrorCode::Unsupported, message));
         }
         let started_at = now();
         let reservation = {
@@ -141,6 +148,10 @@ impl Instance {
             // Late or not, the sandbox starts.
             let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
         }
+        let isolated = spec.isolation == Isolation::Wasm;
+        if isolated {
+            crate::isolate::listen(self)?;
+        }
         let (sender, mut lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
         {
@@ -157,6 +168,10 @@ impl Instance {
                 instance.line(number, line);
             }
         });
+        if isolated {
+            let instance = Arc::clone(self);
+            self.spawn(async move { crate::isolate::drive(&instance).await });
+        }
         let exit = tokio::select! {
             exit = sandbox.wait() => exit,
             () = self.closing.cancelled() => Exit { status: 128 + libc::SIGKILL, signal: libc::SIGKILL as u32, oom: false },
@@ -214,8 +229,8 @@ impl Instance {
             },
             egress,
             hosts,
-            files: Vec::new(),
             boot: headstart_sandbox::Boot::Command,
+            files: Vec::new(),
         })
     }
 
@@ -369,7 +384,7 @@ pub(super) fn run_from(spec: &mut Spec, image: &Image) -> Result<()> {
     if spec.command.is_empty() {
         spec.command.clone_from(&defaults.command);
     }
-    if spec.command.is_empty() {
+    if spec.command.is_empty() && spec.isolation != Isolation::Wasm {
         let message = "neither the function nor its image says which program to run: set app.command";
         return Err(error(ErrorCode::InvalidArgument, message));
     }

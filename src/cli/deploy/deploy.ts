@@ -6,6 +6,7 @@ import type { ManifestInput } from "../../shared/manifest.ts";
 import type { NodeClient } from "../client.ts";
 import { withBundle } from "./bundle.ts";
 import { bundledClients } from "./clients.ts";
+import { withModules } from "./isolate.ts";
 import { readManifest } from "./manifest.ts";
 import type { Bundle } from "./tar.ts";
 
@@ -70,6 +71,7 @@ export async function deploy(
 			initscript: script === undefined ? pulled(deployed) : built(script),
 		};
 	};
+	if (manifest.app.isolation === "wasm") return withModules(folder, manifest.app.main, use);
 	return withBundle(folder, main, use, files, manifest.app.image !== undefined);
 }
 
@@ -89,6 +91,7 @@ async function sendBundle(client: NodeClient, bundle: Bundle): Promise<boolean> 
 
 /** The manifest with the environment told where the bundle has its libraries, unless the author said otherwise. */
 function withLibrary(input: ManifestInput, env: Record<string, string>): ManifestInput {
+	if (input.app.isolation === "wasm") return input;
 	return { ...input, app: { ...input.app, env: { PYTHONPATH: "/app/lib", ...env, ...input.app.env } } };
 }
 

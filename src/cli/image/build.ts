@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { buildIsolate } from "../../build/isolate.ts";
 import { CliError } from "../errors.ts";
 import { findProgram } from "../find-program.ts";
 import { type Definition, readDefinition } from "./definition.ts";
@@ -39,9 +40,13 @@ export async function buildImage(folder: string, layout: string): Promise<BuiltI
 	const work = await mkdtemp(join(tmpdir(), "headstart-image-"));
 	try {
 		const layers: Layer[] = [];
-		const { debian, pypi, files, config } = definition;
+		const { debian, pypi, files, modules, config } = definition;
 		if (debian !== undefined) layers.push(await debianLayer(layout, debian, join(work, "debian.tar")));
 		if (pypi !== undefined) layers.push(await pypiLayer(layout, pypi.packages, join(work, "pypi")));
+		if (modules !== undefined) {
+			await buildIsolate(resolve(folder, modules), join(work, "modules"));
+			layers.push(await addLayer(layout, packLayer(await below(join(work, "modules"), "/app"))));
+		}
 		if (files.length > 0) {
 			const placed = await Promise.all(files.map(({ from, to }) => below(resolve(folder, from), to)));
 			layers.push(await addLayer(layout, packLayer(placed.flat())));

@@ -28,6 +28,8 @@ const schema = v.strictObject({
 			packages: v.pipe(v.array(v.pipe(text, v.regex(/^[A-Za-z0-9]/))), v.minLength(1)),
 		}),
 	),
+	/** The main module of an isolate: it is built as a deploy builds it, into /app. */
+	modules: v.optional(text),
 	/** Files and folders of this folder. */
 	files: v.optional(v.array(v.strictObject({ from: text, to: absolute })), []),
 	config: v.optional(
@@ -68,8 +70,8 @@ export function parseDefinition(source: string, path: string): Definition {
 		const [issue] = result.issues;
 		throw new CliError(`${path}: ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
 	}
-	const { debian, pypi, files } = result.output;
-	if (debian === undefined && pypi === undefined && files.length === 0)
+	const { debian, pypi, files, modules } = result.output;
+	if (debian === undefined && pypi === undefined && files.length === 0 && modules === undefined)
 		throw new CliError(`${path}: the image would be empty`, "name packages or files");
 	return result.output;
 }

@@ -1,0 +1,165 @@
+/** Applications of isolation "wasm": modules in a workerd process of their own (docs/wasm.md). */
+import { expect, test } from "vitest";
+import { deploy } from "../../src/cli/deploy/deploy.ts";
+import { until } from "../../src/cli/node/wait.ts";
+import { inRoot } from "../../src/cli/paths.ts";
+import { descendants } from "../harness/processes.ts";
+import { useNode } from "../harness/suite.ts";
+
+const LARGE = "x".repeat(3_000_000);
+
+const node = useNode(async (node) => {
+	await deploy(inRoot("test/functions/isolate"), node.client);
+	await node.put("inputs", "small", "contents of small");
+	await node.put("inputs", "large", LARGE);
+});
+
+interface Answered {
+	status: number;
+	instance: string;
+	body: {
+		steps?: unknown[];
+		process?: string;
+		setups?: number;
+		greeting?: string;
+		code?: string;
+		message?: string;
+	};
+}
+
+async function invoke(event: object, query = "cold=1"): Promise<Answered> {
+	const answer = await node().client.send(`/v1/functions/isolate/invocations?${query}`, {
+		method: "POST",
+		body: JSON.stringify(event),
+		signal: AbortSignal.timeout(30_000),
+	});
+	const body = (await answer.json()) as Answered["body"];
+	return { status: answer.status, instance: answer.headers.get("x-headstart-instance") ?? "", body };
+}
+
+const small = { bytes: 17, head: "contents of smal" };
+const large = { bytes: LARGE.length, head: "x".repeat(16) };
+const both = {
+	steps: [
+		["download", "inputs", "small"],
+		["download", "inputs", "large"],
+	],
+};
+
+// The first, so that no other isolate is warm.
+test("a warm isolate serves the next invocation; results are those of the first only", async () => {
+	const first = await invoke({ objects: ["small"], messages: { left: "over" }, steps: [] }, "");
+	const second = await invoke(
+		{
+			steps: [
+				["receive", "left"],
+				["download", "inputs", "small"],
+			],
+		},
+		"",
+	);
+	expect(second.body).toMatchObject({ process: first.body.process, setups: 1 });
+	expect(second.body.steps).toEqual([
+		{ error: expect.stringMatching(/^(voided|miss|alreadyClaimed)$/) },
+		small,
+	]);
+});
+
+test("what the initscript fetched is received, each object fetched once", async () => {
+	await node().resetStore();
+	const { status, body, instance } = await invoke({ ...both, objects: ["small", "large"] });
+	expect({ status, body }).toMatchObject({
+		status: 200,
+		body: { greeting: "hello", setups: 1, steps: [small, large] },
+	});
+	expect(await node().requests()).toEqual({ "GET inputs/small": 1, "GET inputs/large": 1 });
+	const record = await node().ended(instance);
+	expect(record).toMatchObject({ unclaimed: [], missed: [], divergences: 0 });
+	expect(record.events.filter(({ kind }) => kind === "called")).toEqual([]);
+});
+
+test.each(["mode=noInitscript", "cold=1"])("by itself, %s: the bridge does its calls", async (query) => {
+	await node().resetStore();
+	const { body, instance } = await invoke(both, `cold=1&${query}`);
+	expect(body.steps).toEqual([small, large]);
+	expect(await node().requests()).toEqual({ "GET inputs/small": 1, "GET inputs/large": 1 });
+	const { events } = await node().ended(instance);
+	expect(events.filter(({ kind }) => kind === "called")).toHaveLength(2);
+});
+
+test("claims keep the rules: another content, a second claim, nothing in time, what was written to", async () => {
+	const { body } = await invoke({
+		messages: { mine: "my own words", once: "1" },
+		objects: ["small", "large"],
+		steps: [
+			["receive", "mine", "GET s3://inputs/other"],
+			["receive", "once"],
+			["receive", "once"],
+			["receive", "never", "", 50],
+			["download", "inputs", "missing"],
+			["call", "DELETE s3://inputs/small"],
+			["upload", "results", "made", "by the isolate"],
+			["fetch", "http://127.0.0.1:1/"],
+			["download", "inputs", "small"],
+		],
+	});
+	expect(body.steps).toEqual([
+		{ error: "diverged" },
+		{ bytes: 1, head: "1" },
+		{ error: "alreadyClaimed" },
+		{ error: expect.stringMatching(/^(miss|deadline)$/) },
+		{ status: 404 },
+		{ error: "egressDenied" },
+		null,
+		"refused",
+		small,
+	]);
+	expect(await node().get("results", "made")).toBe("by the isolate");
+});
+
+test("a message goes to the initscript and one comes back", async () => {
+	const { body } = await invoke({
+		echo: "word",
+		steps: [
+			["send", "word", "hello there"],
+			["receive", "word again"],
+		],
+	});
+	expect(body.steps).toEqual([null, { bytes: 11, head: "hello there" }]);
+});
+
+test("an answer is streamed in pieces; a handler that throws says so", async () => {
+	const answer = await node().client.send("/v1/functions/isolate/invocations?cold=1", {
+		method: "POST",
+		body: JSON.stringify({ steps: [["answer", 20]] }),
+	});
+	expect((await answer.arrayBuffer()).byteLength).toBe(20 << 16);
+	const { status, body } = await invoke({ steps: [["throw", "on purpose"]] });
+	expect({ status, body }).toMatchObject({ status: 502, body: { code: "functionFailed" } });
+	expect(body.message).toMatch(/Error: on purpose.*handler/s);
+});
+
+test("a loop without end is ended by the timeout, memory without end by its limit", async () => {
+	const spinning = await invoke({ steps: [["spin"]] });
+	expect(spinning).toMatchObject({ status: 504, body: { code: "functionTimeout" } });
+	const full = await invoke({ steps: [["buffers"]] });
+	expect(full).toMatchObject({ status: 507, body: { code: "instanceMemoryFull" } });
+	// The next one is another process.
+	expect(await invoke({ steps: [] })).toMatchObject({ status: 200 });
+}, 40_000);
+
+test("an isolate that is killed fails its invocation, at once", async () => {
+	const before = await isolates();
+	const invoked = invoke({ steps: [["spin"]] });
+	const pid = await until("the isolate", 10_000, async () =>
+		(await isolates()).find((pid) => !before.includes(pid)),
+	);
+	process.kill(pid, "SIGKILL");
+	expect(await invoked).toMatchObject({ status: 502, body: { code: "appExited" } });
+});
+
+/** The workerd processes of isolates. */
+async function isolates(): Promise<number[]> {
+	const below = await descendants(node().node.bridge.pid ?? 0);
+	return below.filter(({ command }) => command.startsWith("/workerd\0serve\0/app/")).map(({ pid }) => pid);
+}
