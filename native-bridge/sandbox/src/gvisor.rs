@@ -28,8 +28,6 @@ pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
         .arg(format!("--root={}", job.folder.join("root").display()))
         .args([
             "--platform=systrap",
-            // An image cannot have its host's network in it.
-            if job.spec.boot.is_alone() { "--network=none" } else { "--network=host" },
             "--host-uds=open",
             "--file-access=exclusive",
             "--file-access-mounts=shared",
@@ -38,6 +36,12 @@ pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
             "--rootless=false",
             "--log=/dev/null",
         ])
+        .args(match job.spec.boot.is_alone() {
+            // An image cannot have its host's network in it. Without that, gVisor would have the sandbox open files itself in a user
+            // namespace of its own, which takes CAP_SETFCAP to make.
+            true => ["--network=none", "--directfs=false"],
+            false => ["--network=host", "--directfs=true"],
+        })
         .args(match &job.spec.boot {
             Boot::Command | Boot::ToBeStopped => vec!["run".to_owned()],
             Boot::Restored { image, .. } => vec!["restore".to_owned(), format!("--image-path={}", image.display())],
