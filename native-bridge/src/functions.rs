@@ -1,7 +1,7 @@
 //! The functions that the host has put.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use headstart_base::{Error, ErrorCode, Result};
@@ -166,6 +166,13 @@ impl Functions {
     pub(crate) fn drop_all(&self, tenant: &str) {
         let mut known = lock(&self.known);
         known.retain(|_, function| function.tenant != tenant);
+        self.want_files(&known);
+    }
+
+    /// Drops those of these files.
+    pub(crate) fn drop_bundle(&self, folder: &Path) {
+        let mut known = lock(&self.known);
+        known.retain(|_, function| function.bundle != folder);
         self.want_files(&known);
     }
 

@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::config::Config;
 use crate::errors::io;
+use crate::http::bundles::GONE;
 use crate::instance::Stage;
 use crate::node::{Node, Parts};
 use crate::secrets::Secrets;
@@ -144,7 +145,8 @@ fn reap_leftovers(config: &Config) -> Result<()> {
     }
     for entry in std::fs::read_dir(config.bundles_dir()).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
-        if entry.file_name().to_string_lossy().starts_with(".incoming-") {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(".incoming-") || name.starts_with(GONE) {
             std::fs::remove_dir_all(entry.path()).map_err(cannot)?;
         }
     }

@@ -1,7 +1,8 @@
-//! `HEAD` and `PUT /bundles/{hex}`: an application's files, as a tar archive named by its SHA-256.
+//! `GET /bundles`, `HEAD`, `PUT` and `DELETE /bundles/{hex}`: an application's files, as a tar archive named by its SHA-256.
 //!
 //! The archive is received into a file and digested on the way; only when the digest is right is it unpacked, into a folder
-//! beside its place, and that folder is renamed. So a bundle is there whole or not at all.
+//! beside its place, and that folder is renamed. So a bundle is there whole or not at all. It goes the same way: out of its
+//! place first. Which ones nobody needs is the host's to say.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,17 +14,70 @@ use std::time::Duration;
 use headstart_base::{Error, ErrorCode, Result};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{Request, Response, StatusCode};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
+use super::secrets::no_content;
+use super::unpack::room_of;
 use super::unpack::{Bounds, unpack};
-use super::{Body, discard, empty, is_digest};
+use super::{Body, discard, empty, is_digest, json as answer};
 use crate::errors;
+use crate::instance::{Instance, Stage};
 use crate::node::Node;
 
 /// Between two pieces of an archive.
 const STALL: Duration = Duration::from_secs(30);
+/// Of an answer to `PUT`: how much of the disk the bundle takes.
+const BYTES: HeaderName = HeaderName::from_static("x-headstart-bytes");
+/// What begins the name of a bundle that is being removed.
+pub(crate) const GONE: &str = ".gone-";
+
+/// Those that are in their places, by digest.
+pub(super) async fn list(node: &Arc<Node>) -> Result<Response<Body>> {
+    let folder = node.config.bundles_dir();
+    let listed = blocking(move || {
+        let entries = std::fs::read_dir(folder).map_err(|error| errors::io("cannot list the bundles", &error))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| is_digest(name)).collect::<Vec<_>>())
+    });
+    Ok(answer(StatusCode::OK, &json!({ "bundles": listed.await? })))
+}
+
+/// Also where it was not there. `imageInUse`: something runs from it.
+pub(super) async fn remove(node: &Arc<Node>, digest: &str) -> Result<Response<Body>> {
+    let folder = node.config.bundles_dir();
+    let place = folder.join(checked(digest)?);
+    // Whoever starts one of these is asked to put it again, and then there are no files for it.
+    node.functions.drop_bundle(&place);
+    let uses = |instance: &Arc<Instance>| {
+        instance.stage() != Stage::Ended && instance.function().is_some_and(|function| function.bundle == place)
+    };
+    if node.instances().iter().any(uses) {
+        return Err(Error::new(ErrorCode::ImageInUse, format!("something runs from bundle sha256:{digest}")));
+    }
+    let gone = folder.join(format!("{GONE}{}", number()));
+    blocking(move || match std::fs::rename(&place, &gone) {
+        Ok(()) => std::fs::remove_dir_all(&gone).map_err(|error| errors::io("cannot remove the bundle", &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(errors::io("cannot remove the bundle", &error)),
+    })
+    .await?;
+    Ok(no_content())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::new(ErrorCode::Internal, format!("a bundle: {error}")))?
+}
+
+/// Unlike any other of this life.
+fn number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
 
 pub(super) fn head(node: &Arc<Node>, digest: &str) -> Result<Response<Body>> {
     let mut response = Response::new(empty());
@@ -45,15 +99,19 @@ pub(super) async fn put(node: &Arc<Node>, digest: &str, request: Request<Incomin
         discard(&mut body, limits.bytes, STALL).await;
         return Err(error);
     }
-    if place.is_dir() {
-        return Ok(response);
-    }
-    let unpacked = tokio::task::spawn_blocking(move || {
-        unpack(&scratch.archive(), &scratch.files(), limits)?;
-        settle(&scratch.files(), &place)
+    let there = place.is_dir();
+    let bytes = blocking(move || {
+        if there {
+            return Ok(room_of(&place));
+        }
+        let bytes = unpack(&scratch.archive(), &scratch.files(), limits)?;
+        settle(&scratch.files(), &place)?;
+        Ok(bytes)
     });
-    unpacked.await.map_err(|error| Error::new(ErrorCode::Internal, format!("unpacking: {error}")))??;
-    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(BYTES, bytes.await?.into());
+    if !there {
+        *response.status_mut() = StatusCode::CREATED;
+    }
     Ok(response)
 }
 
@@ -71,9 +129,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(bundles: &Path) -> Result<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = bundles.join(format!(".incoming-{}-{number}", std::process::id()));
+        let folder = bundles.join(format!(".incoming-{}-{}", std::process::id(), number()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| errors::io("cannot make a folder for the bundle", &error))?;
         Ok(Self(folder))

@@ -1,6 +1,6 @@
 //! HTTP on bridge.sock: bodies, health, metrics, and CONNECT for the control stream.
 
-mod bundles;
+pub(crate) mod bundles;
 mod images;
 mod initscripts;
 mod invoke;
@@ -132,6 +132,8 @@ async fn dispatch(
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method().as_str(), parts.as_slice()) {
         ("POST", ["instances", id, "invocations"]) => invoke::invoke(node, id, request).await,
+        ("GET", ["bundles"]) => bundles::list(node).await,
+        ("DELETE", ["bundles", digest]) => bundles::remove(node, digest).await,
         ("HEAD", ["bundles", digest]) => bundles::head(node, digest),
         ("PUT", ["bundles", digest]) => bundles::put(node, digest, request).await,
         ("GET", ["tenants"]) => Ok(tenants::list(node)),

@@ -33,8 +33,26 @@ impl Bounds {
     }
 }
 
-/// Unpacks regular files, folders and symbolic links. Each takes a block, and its content whole blocks. Whatever else there is, or would leave the folder, is refused.
-pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<()> {
+/// How much of the disk a folder takes that was unpacked here. What cannot be looked at takes nothing.
+pub(super) fn room_of(folder: &Path) -> u64 {
+    let (mut room, mut folders) = (0, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            room += BLOCK;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if metadata.is_file() {
+                room += metadata.len().next_multiple_of(BLOCK);
+            }
+        }
+    }
+    room
+}
+
+/// Unpacks regular files, folders and symbolic links, and tells how much of the disk that takes: a block for each, and its
+/// content in whole blocks. Whatever else there is, or would leave the folder, is refused.
+pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<u64> {
     let unreadable = |error: io::Error| Error::new(ErrorCode::InvalidArgument, format!("the archive: {error}"));
     let failed = |error: io::Error| errors::io("cannot unpack the bundle", &error);
     std::fs::DirBuilder::new().mode(0o755).create(files).map_err(failed)?;
@@ -88,7 +106,7 @@ pub(super) fn unpack(archive: &Path, files: &Path, bounds: Bounds) -> Result<()>
             _ => return Err(refused(&path, "neither a file nor a folder nor a symbolic link")),
         }
     }
-    Ok(())
+    Ok(bytes + entries as u64 * BLOCK)
 }
 
 /// A file of which only so much is read.
@@ -175,7 +193,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { bytes: 1 << 20, entries: 10 };
 
-    fn tried(build: impl FnOnce(&mut tar::Builder<File>)) -> (tempfile::TempDir, Result<()>) {
+    fn tried(build: impl FnOnce(&mut tar::Builder<File>)) -> (tempfile::TempDir, Result<u64>) {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("archive");
         let mut builder = tar::Builder::new(File::create(&archive).unwrap());
@@ -208,8 +226,9 @@ mod tests {
             file(builder, "run", 0o4755, b"#!");
             link(builder, tar::EntryType::Symlink, "a/up", "../run");
         });
-        outcome.unwrap();
         let files = folder.path().join("files");
+        // Three entries, a folder that none names, and two contents.
+        assert_eq!((outcome.unwrap(), room_of(&files)), (6 * BLOCK, 6 * BLOCK));
         assert_eq!(std::fs::read(files.join("a/b.py")).unwrap(), b"print()");
         assert_eq!(std::fs::metadata(files.join("run")).unwrap().permissions().mode() & 0o7777, 0o755);
         assert_eq!(std::fs::metadata(files.join("a/b.py")).unwrap().permissions().mode() & 0o7777, 0o644);
