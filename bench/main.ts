@@ -1,5 +1,6 @@
 /** Measures what headstart promises: docs/benchmarks.md. */
 
+import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { describe } from "../src/cli/errors.ts";
 import { type Evaluation, evaluate } from "./evaluation/evaluate.ts";
@@ -8,6 +9,7 @@ import { benchFetch } from "./fetch.ts";
 import { benchImgrec } from "./imgrec.ts";
 import { FORMATS, type Format, ISOLATIONS, type Isolation } from "./imgrec-functions.ts";
 import { count } from "./options.ts";
+import { writeReport } from "./plots/write.ts";
 import { printFetch, printImgrec, printSplice } from "./report.ts";
 import { benchSplice } from "./splice.ts";
 import { type Stop, stopOnSignal } from "./stop.ts";
@@ -50,6 +52,7 @@ interface EvaluationFlags extends Common {
 	isolation: Isolation;
 	only: string[];
 	quiet: boolean;
+	out?: string;
 }
 
 /** A verb of the paper's evaluation: docs/evaluation.md. */
@@ -62,17 +65,35 @@ function evaluation(name: string, about: string, workloads: readonly Workload[])
 		.option("--only <name...>", "of these workloads", [])
 		.option("--no-quiet", "do not wait until the machine is quiet before each start")
 		.option("--json", "print one JSON object")
+		.option("--out <folder>", "also write an HTML report with plots into it")
 		.action((options: EvaluationFlags) => {
 			const wanted = workloads.filter(
 				(workload) => options.only.length === 0 || options.only.includes(workload.name),
 			);
-			return measure<Evaluation>(options, (stop) => evaluate(wanted, { ...options, stop }), printEvaluation);
+			return measure(
+				options,
+				async (stop) => {
+					const evaluation = await evaluate(wanted, { ...options, stop });
+					if (options.out !== undefined) await writeReport(options.out, evaluation);
+					return evaluation;
+				},
+				printEvaluation,
+			);
 		});
 }
 
 for (const figure of FIGURES) {
 	evaluation(figure, `The paper's ${figure.replace("fig", "Figure ")}`, workloadsOf(figure));
 }
+program
+	.command("report")
+	.description("Draws the report of results that were written before")
+	.argument("<results>", "a file that --json printed")
+	.requiredOption("--out <folder>", "where it is written")
+	.action(async (results: string, { out }: { out: string }) =>
+		writeReport(out, JSON.parse(await readFile(results, "utf8")) as Evaluation),
+	);
+
 evaluation("all", "All of the paper's evaluation", WORKLOADS);
 
 async function measure<T>(

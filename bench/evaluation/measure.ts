@@ -62,10 +62,11 @@ async function sample(workload: Workload, { arms }: Staged, series: Series): Pro
 	return samples;
 }
 
-function failed(name: string, error: unknown, { rows }: Workload): FailedRow {
+function failed(name: string, error: unknown, { rows, figures }: Workload): FailedRow {
 	const row = rows.find((candidate) => candidate.name === name);
 	return {
 		workload: name,
+		figures,
 		error: describe(error),
 		paper: row?.paper ?? null,
 		at_least: row?.at_least ?? null,

@@ -16,7 +16,7 @@ export function printEvaluation({ machine, link, workloads, interrupted }: Evalu
 	].join("\n");
 }
 
-const HEAD = [
+export const HEAD = [
 	"start, ms (p50)",
 	"without",
 	"with",
@@ -32,7 +32,7 @@ const HEAD = [
 	"reached",
 ];
 
-function cells(row: Row): string[] {
+export function cells(row: Row): string[] {
 	const { setup_only, fetch_only } = row.arms;
 	const ms = (value: number | undefined): string => (value === undefined ? "–" : value.toFixed(1));
 	const times = (value: number | undefined | null): string =>
@@ -41,7 +41,7 @@ function cells(row: Row): string[] {
 	return [
 		row.workload,
 		ms(row.arms.without?.start_ms.p50),
-		ms(withOf(row)?.start_ms.p50),
+		ms(row.arms[row.with]?.start_ms.p50),
 		times(row.speedup),
 		times(row.paper),
 		`${times(row.at_least)}${or}`,
@@ -55,22 +55,9 @@ function cells(row: Row): string[] {
 	];
 }
 
-/** The times of the arm that a row compares with "without". */
-export function withOf(row: Row): Row["arms"][string] | undefined {
-	return row.arms[withArmOf(row)];
-}
-
-/** That arm's name: "with", or one that begins so. */
-export function withArmOf(row: Pick<Row, "arms">): string {
-	const names = Object.keys(row.arms).filter((name) => name.startsWith("with") && name !== "without");
-	return names.find((name) => name !== "with") ?? "with";
-}
-
 function notes(row: Row): string[] {
-	const values = Object.entries(row.values).flatMap(([arm, all]) =>
-		Object.entries(all).flatMap(([name, range]) =>
-			range === null ? [] : [`${row.workload}, ${arm}: ${name} ${range.p50} (${range.min} … ${range.max})`],
-		),
+	const values = Object.entries(row.values[row.with] ?? {}).flatMap(([name, range]) =>
+		range === null ? [] : [`${row.workload}: ${name} ${range.p50} (${range.min} … ${range.max})`],
 	);
 	return [...values, ...(row.invalid === undefined ? [] : [`${row.workload}: INVALID: ${row.invalid}`])];
 }

@@ -11,7 +11,11 @@ export type Samples = Record<string, Sample[]>;
 /** Times in the unit of their name; sizes in bytes. */
 export interface Row {
 	workload: string;
+	/** Of the paper, in which it is. */
+	figures: readonly string[];
 	isolation: string;
+	/** The arm that is compared with "without": "with", or one that begins so. */
+	with: string;
 	/** Complete rounds. */
 	runs: number;
 	/** Set when it was stopped before its end. */
@@ -44,6 +48,7 @@ export interface Row {
 /** A workload that could not be measured. */
 export interface FailedRow {
 	workload: string;
+	figures: readonly string[];
 	error: string;
 	paper: number | null;
 	at_least: number | null;
@@ -57,7 +62,7 @@ export function isFailed(row: AnyRow): row is FailedRow {
 }
 
 export interface Measured {
-	workload: Pick<Workload, "name">;
+	workload: Pick<Workload, "name" | "figures">;
 	isolation: string;
 	samples: Samples;
 	facts: Record<string, number>;
@@ -78,7 +83,9 @@ export function rowOf(measured: Measured, comparison: Comparison): Row {
 	const shown = shownArms(Object.keys(samples), withArm);
 	const row: Row = {
 		workload: comparison.name,
+		figures: measured.workload.figures,
 		isolation,
+		with: withArm,
 		runs: Math.min(...shown.map((arm) => ms(arm).length)),
 		...(interrupted ? { interrupted: true } : {}),
 		arms: Object.fromEntries(

@@ -1,0 +1,12 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Evaluation } from "../evaluation/evaluate.ts";
+import { page } from "./page.ts";
+
+/** Writes FOLDER/index.html, which needs no other file, and FOLDER/results.json. */
+export async function writeReport(folder: string, evaluation: Evaluation): Promise<void> {
+	await mkdir(folder, { recursive: true });
+	await writeFile(join(folder, "results.json"), JSON.stringify(evaluation, undefined, "\t"));
+	await writeFile(join(folder, "index.html"), page(evaluation));
+	process.stderr.write(`report: ${join(folder, "index.html")}\n`);
+}
