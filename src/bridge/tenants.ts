@@ -16,9 +16,10 @@ export interface SecretInfo {
 	kind: string;
 }
 
-/** Tells the bridge of a tenant and its quota. */
+/** Tells the bridge of a tenant and what of its quota is counted there. */
 export async function putTenant(bridge: Fetcher, { name, quota }: Tenant): Promise<void> {
-	await ask(bridge, `/tenants/${name}`, { method: "PUT", body: JSON.stringify(quota) });
+	const { bundles: _, ...counted } = quota;
+	await ask(bridge, `/tenants/${name}`, { method: "PUT", body: JSON.stringify(counted) });
 }
 
 /** Ends a tenant's instances and removes its secrets. */

@@ -90,7 +90,7 @@ test("what one tenant has, another has not; a removed tenant has nothing", async
 	});
 	for (const name of ["t", "u"]) await registry.putTenant(tenant(name));
 	await registry.put(deployed("a"));
-	await registry.putBundle("t", "00");
+	await registry.putBundle("t", "00", 5);
 	expect(await registry.tenants()).toEqual([tenant("t"), tenant("u")]);
 	expect(await registry.get("u", "a")).toBeUndefined();
 	expect(await listed(registry, "u")).toEqual([]);

@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import type { DeployedFunction, DeployedScript, FunctionSummary } from "../shared/function.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
+import { type BundleBytes, BundleTable } from "./bundle-table.ts";
 import { TenantTable } from "./tenant-table.ts";
 import type { KnownTenant } from "./tenants.ts";
 
@@ -37,6 +38,7 @@ export class Registry extends DurableObject<unknown> {
 	readonly #sql: SqlStorage;
 	readonly #storage: DurableObjectStorage;
 	readonly #tenants: TenantTable;
+	readonly #bundles: BundleTable;
 
 	constructor(ctx: DurableObjectState, env: unknown) {
 		super(ctx, env);
@@ -54,9 +56,7 @@ export class Registry extends DurableObject<unknown> {
 			tenant TEXT NOT NULL, name TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
 			PRIMARY KEY (tenant, name, part)
 		) WITHOUT ROWID`);
-		this.#sql.exec(`CREATE TABLE IF NOT EXISTS bundles (
-			tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (tenant, digest)
-		) WITHOUT ROWID`);
+		this.#bundles = new BundleTable(this.#sql);
 		this.#tenants = new TenantTable(this.#sql);
 		this.#adopt();
 		this.#adoptMaps();
@@ -151,15 +151,30 @@ export class Registry extends DurableObject<unknown> {
 		return deleted;
 	}
 
-	/** Notes that a tenant has put an application's files, of this SHA-256 in hex, to the node. */
-	async putBundle(tenant: string, digest: string): Promise<void> {
-		this.#sql.exec("INSERT OR IGNORE INTO bundles (tenant, digest) VALUES (?, ?)", tenant, digest);
+	/** Notes that a tenant has put an application's files, of this SHA-256 in hex, which take so many bytes of the node's disk. */
+	async putBundle(tenant: string, digest: string, bytes: number): Promise<void> {
+		this.#bundles.put(tenant, digest, bytes);
 		await this.#storage.sync();
 	}
 
+	/** Whoever asks is about to use them. */
 	hasBundle(tenant: string, digest: string): boolean {
-		const rows = this.#sql.exec("SELECT 1 FROM bundles WHERE tenant = ? AND digest = ?", tenant, digest);
-		return rows.toArray().length > 0;
+		return this.#bundles.has(tenant, digest);
+	}
+
+	bundleBytes(tenant: string): BundleBytes {
+		return this.#bundles.bytes(tenant);
+	}
+
+	/** Forgets files that no deployed version uses and that nobody asked for since then; only one tenant's where one is named. */
+	async forgetBundles(before: number, tenant?: string): Promise<void> {
+		this.#bundles.forget(before, tenant);
+		await this.#storage.sync();
+	}
+
+	/** Those of these that nobody has. */
+	unknownBundles(digests: readonly string[]): string[] {
+		return this.#bundles.unknown(digests);
 	}
 
 	tenants(): KnownTenant[] {
@@ -178,7 +193,7 @@ export class Registry extends DurableObject<unknown> {
 			this.#tenants.delete(name);
 			this.#sql.exec("DELETE FROM deployments WHERE tenant = ?", name);
 			this.#sql.exec("DELETE FROM maps WHERE tenant = ?", name);
-			this.#sql.exec("DELETE FROM bundles WHERE tenant = ?", name);
+			this.#bundles.drop(name);
 			this.#collect();
 		});
 		await this.#storage.sync();

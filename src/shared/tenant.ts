@@ -15,7 +15,11 @@ export interface Quota {
 	connections?: number;
 	/** Services that have not ended; {@link DEFAULT_SERVICES} where nothing is said. */
 	services?: number;
+	/** Bytes of the node's disk that the files of its applications may take; {@link DEFAULT_BUNDLES} where nothing is said. */
+	bundles?: number;
 }
+
+export const DEFAULT_BUNDLES = 16 * 2 ** 30;
 
 /** The bridge's own default is the same (native-bridge/src/tenants.rs). */
 export const DEFAULT_SERVICES = 32;
@@ -33,6 +37,7 @@ const quotaSchema = v.strictObject({
 	instances: limit,
 	connections: limit,
 	services: limit,
+	bundles: limit,
 });
 
 /** Whether a text can be a tenant's name: 1 to 63 lower-case letters, digits and inner hyphens. */
@@ -47,11 +52,12 @@ export function parseQuota(input: unknown): Quota {
 		const [issue] = result.issues;
 		throw new HeadstartError("invalidArgument", `quota ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
 	}
-	const { memory, instances, connections, services } = result.output;
+	const { memory, instances, connections, services, bundles } = result.output;
 	return {
 		...(memory === undefined ? {} : { memory }),
 		...(instances === undefined ? {} : { instances }),
 		...(connections === undefined ? {} : { connections }),
 		...(services === undefined ? {} : { services }),
+		...(bundles === undefined ? {} : { bundles }),
 	};
 }

@@ -9,6 +9,7 @@ interface QuotaOptions {
 	instances?: string;
 	connections?: string;
 	services?: string;
+	bundles?: string;
 }
 
 interface CommonOptions {
@@ -69,12 +70,13 @@ async function list(options: CommonOptions): Promise<void> {
 }
 
 /** "2 instances, 1GiB, 8 connections, 4 services". */
-function described({ memory, instances, connections, services }: Quota): string {
+function described({ memory, instances, connections, services, bundles }: Quota): string {
 	const parts = [
 		instances === undefined ? [] : `${instances} instances`,
 		memory === undefined ? [] : inUnits(memory),
 		connections === undefined ? [] : `${connections} connections`,
 		services === undefined ? [] : `${services} services`,
+		bundles === undefined ? [] : `${inUnits(bundles)} of bundles`,
 	].flat();
 	return parts.length === 0 ? "no limits of its own" : parts.join(", ");
 }
@@ -103,20 +105,25 @@ function withQuota(name: string, description: string): Command {
 		.option("--memory <size>", "of its sandboxes and results together, as 2GiB")
 		.option("--instances <number>", "at one time")
 		.option("--connections <number>", "open at one time")
-		.option("--services <number>", "that have not ended (32 where nothing is said)");
+		.option("--services <number>", "that have not ended (32 where nothing is said)")
+		.option("--bundles <size>", "of its applications' files on the disk (16GiB where nothing is said)");
 }
 
-function quotaOf({ memory, instances, connections, services }: QuotaOptions): Quota {
-	const bytes = memory === undefined ? undefined : parseBytes(memory);
-	if (memory !== undefined && bytes === undefined) {
-		throw new CliError(`--memory ${memory} is no size`, "write it as 512MiB or 2GiB");
-	}
+function quotaOf({ memory, instances, connections, services, bundles }: QuotaOptions): Quota {
 	return {
-		...(bytes === undefined ? {} : { memory: bytes }),
+		...bytes("memory", memory),
+		...bytes("bundles", bundles),
 		...count("instances", instances),
 		...count("connections", connections),
 		...count("services", services),
 	};
+}
+
+function bytes(name: "memory" | "bundles", text: string | undefined): Quota {
+	if (text === undefined) return {};
+	const size = parseBytes(text);
+	if (size === undefined) throw new CliError(`--${name} ${text} is no size`, "write it as 512MiB or 2GiB");
+	return { [name]: size };
 }
 
 function count(name: "instances" | "connections" | "services", text: string | undefined): Quota {

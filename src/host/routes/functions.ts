@@ -3,6 +3,7 @@ import { functions } from "../../durable/node.ts";
 import { retire } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import { summarize } from "../../shared/function.ts";
+import { tidied } from "../bundles.ts";
 import { tenantOf } from "../access.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
@@ -44,6 +45,7 @@ functionRoutes.put("/:name", async ({ req, env, json, var: { access }, execution
 		if (before !== undefined && before.digest !== deployed.digest) {
 			executionCtx.waitUntil(retire(env, before.digest, "another version was deployed"));
 		}
+		executionCtx.waitUntil(tidied(env));
 		return json(summarize(deployed));
 	});
 });
@@ -58,5 +60,6 @@ functionRoutes.delete("/:name", async ({ req, env, body, var: { access }, execut
 	}
 	if (known !== undefined) executionCtx.waitUntil(retire(env, known.digest, "the function was removed"));
 	executionCtx.waitUntil(services(env).stopAll(tenant, name));
+	executionCtx.waitUntil(tidied(env));
 	return body(null, 204);
 });

@@ -3,6 +3,7 @@ import { functions, tenants } from "../../durable/node.ts";
 import { refill } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import { checkOperator, tenantOf } from "../access.ts";
+import { tidied } from "../bundles.ts";
 import type { HostEnv } from "../env.ts";
 import { authenticate } from "../guard.ts";
 import { resumeServices } from "../services.ts";
@@ -12,6 +13,9 @@ import { warmUp } from "../warm-up.ts";
 /** For how many tenants a node that has just started makes spares; the others' are made by their first starts. */
 const READY_TENANTS = 4;
 
+/** Whether this life of the host has looked for files that nobody needs. */
+let hasTidied = false;
+
 /** The node itself: health, metrics, logs. */
 export const node = new Hono<HostEnv>();
 
@@ -19,7 +23,7 @@ export const node = new Hono<HostEnv>();
  * Healthy when the bridge answers and spares are ready: whoever waits for it finds fast starts. What has ended is in the log
  * then. Anybody on this machine may ask; a node that wants tokens tells only the status.
  */
-node.get("/healthz", async ({ env, json }) => {
+node.get("/healthz", async ({ env, json, executionCtx }) => {
 	await env.LOG.getByName("log").write();
 	const health = await bridge(env, "/healthz");
 	const body = (await health.json()) as { status: string };
@@ -27,6 +31,8 @@ node.get("/healthz", async ({ env, json }) => {
 		await loadTenants(env);
 		await warmUp(env);
 		await resumeServices(env);
+		if (!hasTidied) executionCtx.waitUntil(tidied(env));
+		hasTidied = true;
 		await Promise.all(expected().map((tenant) => refill(env, tenant)));
 	}
 	return json(env.DEVELOPMENT === "1" ? body : { status: body.status }, health.ok ? 200 : 503);

@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { HeadstartError } from "../../shared/error.ts";
 import { parseQuota } from "../../shared/tenant.ts";
 import { checkOperator } from "../access.ts";
+import { tidied } from "../bundles.ts";
 import type { HostEnv } from "../env.ts";
 import { limitedBody } from "../limited-body.ts";
 import { addTenant, listTenants, removeTenant, renewToken, setQuota } from "../tenants.ts";
@@ -31,8 +32,9 @@ tenantRoutes.post("/:name/token", async ({ req, env, json }) =>
 	json({ token: await renewToken(env, req.param("name")) }),
 );
 
-tenantRoutes.delete("/:name", async ({ req, env, body }) => {
+tenantRoutes.delete("/:name", async ({ req, env, body, executionCtx }) => {
 	await removeTenant(env, req.param("name"));
+	executionCtx.waitUntil(tidied(env));
 	return body(null, 204);
 });
 
