@@ -5,20 +5,27 @@ import { root, Stamp } from "../stamp.ts";
 import type { Step } from "../step.ts";
 import { cargoEnv } from "./rust.ts";
 
-const APPS = ["cached", "vecdb"];
+/** Crates. */
+const CRATES = ["cached", "vecdb", "restoring"];
 
-const program = (name: string): string => `apps/${name}/service/bin/${name}`;
+/** Where each program belongs. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+	cached: "apps/cached/service/bin/cached",
+	vecdb: "apps/vecdb/service/bin/vecdb",
+	"memcached-shim": "apps/memcached/service/bin/memcached-shim",
+	"etcd-shim": "apps/etcd/service/bin/etcd-shim",
+};
 
 const stamp = new Stamp(
 	"apps",
 	[
-		...["serving", ...APPS].flatMap((name) => [`apps/${name}/src`, `apps/${name}/Cargo.toml`]),
+		...["serving", ...CRATES].flatMap((name) => [`apps/${name}/src`, `apps/${name}/Cargo.toml`]),
 		"clients/rust",
 		"Cargo.toml",
 		"Cargo.lock",
 		"setup/steps/apps.ts",
 	],
-	APPS.map(program),
+	Object.values(PROGRAMS),
 );
 
 /** The example servers in Rust, in the folders that are deployed. */
@@ -27,11 +34,11 @@ export const apps: Step = {
 	cost: { downloadMb: 0, diskMb: 40, minutes: 0.5 },
 	done: () => stamp.fresh(),
 	async run() {
-		const build = ["build", "--release", "--frozen", ...APPS.flatMap((name) => ["-p", name])];
+		const build = ["build", "--release", "--frozen", ...CRATES.flatMap((name) => ["-p", name])];
 		await command(this.name, "cargo", build, { env: cargoEnv, minutes: 30 });
-		for (const name of APPS) {
-			await mkdir(join(root, `apps/${name}/service/bin`), { recursive: true });
-			await copyFile(join(root, `target/release/${name}`), join(root, program(name)));
+		for (const [name, path] of Object.entries(PROGRAMS)) {
+			await mkdir(join(root, path, ".."), { recursive: true });
+			await copyFile(join(root, `target/release/${name}`), join(root, path));
 		}
 		await stamp.set();
 	},

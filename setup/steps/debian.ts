@@ -63,11 +63,12 @@ export const wasmRust: Step = packages(
 /** The servers that the tests start for themselves on free ports: Redis, memcached, etcd for gRPC, and a registry of images. */
 export const servers: Step = packages(
 	"servers for tests",
-	{ downloadMb: 16, diskMb: 52, minutes: 0.3 },
+	{ downloadMb: 21, diskMb: 69, minutes: 0.3 },
 	{
 		"redis-server": "/usr/bin/redis-server",
 		memcached: "/usr/bin/memcached",
 		"etcd-server": "/usr/bin/etcd",
+		"etcd-client": "/usr/bin/etcdctl",
 		"docker-registry": "/usr/bin/docker-registry",
 		// Makes the images that are pulled from it.
 		mmdebstrap: "/usr/bin/mmdebstrap",

@@ -1,0 +1,34 @@
+/*
+ * Fetches what memcached warm-restarts from, while its sandbox is being set up. Input: {"state": "s3://bucket/key"} has the
+ * shim write the memory file; with "place": "file:/path" it is received in the file itself, which memcached then maps.
+ */
+#include "headstart.h"
+#include "headstart_json.h"
+
+static char event[2048];
+static char state[1024];
+static char place[256];
+
+HEADSTART_MAIN
+{
+	struct hs_conn store;
+	int32_t length = hs_input(event, sizeof event);
+	if (length < 0 || hs_json_text(event, (uint32_t)length, "state", state, sizeof state - 5) <= 0)
+		return HEADSTART_INVALID_ARGUMENT;
+	hs_json_text(event, (uint32_t)length, "place", place, sizeof place);
+	uint32_t slash = 5; /* behind "s3://" */
+	while (state[slash] && state[slash] != '/')
+		slash++;
+	if (!state[slash] || slash >= HS_ADDRESS_BYTES)
+		return HEADSTART_INVALID_ARGUMENT;
+	state[slash] = 0;
+	hs_connect(&store, state);
+	headstart_expect(2);
+	char *key = state + slash + 1;
+	int32_t sent = place[0] ? hs_s3_get_to(&store, key, place, 0, 0, 0) : hs_s3_get(&store, key, 0);
+	if (sent < 0)
+		return -sent;
+	struct hs_text meta = { key, sizeof state - slash - 1, hs_length(key), 0 };
+	hs_add(&meta, ".meta");
+	return -hs_s3_get(&store, key, 0);
+}
