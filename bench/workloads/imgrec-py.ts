@@ -1,4 +1,5 @@
 /** Figure 10: imgrec-py. Its queue stands behind a link of its own, and the results go to the store behind the store's link. */
+import { moto } from "../../setup/steps/moto.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
 import { LABELS, objects } from "../imgrec-functions.ts";
 import { egressOf, keepQueueSecret, QUEUE, queueEnv, taskFor } from "../imgrec-py-functions.ts";
@@ -24,6 +25,10 @@ export const IMGREC_PY: Workload = {
 
 async function stage(site: Site): Promise<Staged> {
 	const { store, client } = site.bench;
+	if (!(await moto.done())) {
+		site.note(`installing ${moto.name}, once: ${moto.cost.downloadMb} MB`);
+		await moto.run();
+	}
 	const service = await QueueService.start({ sink: () => undefined, nice: NICE });
 	site.defer(() => service.stop());
 	const link = await site.links.to(service.endpoint.replace("http://", ""));

@@ -7,7 +7,7 @@ import { readModule } from "../isolates/wasm/module.ts";
 import { buildInitscript, languageOf } from "./index.ts";
 import { buildRust } from "./rust.ts";
 
-const imgrec = join(import.meta.dirname, "../../apps/imgrec");
+const apps = join(import.meta.dirname, "../../apps");
 let folder = "";
 beforeAll(async () => {
 	folder = await mkdtemp(join(tmpdir(), "hs-build-"));
@@ -22,12 +22,14 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
 
 describe("image recognition's initscripts are small", () => {
 	test.each([
-		["initscript.ts", 4096],
-		["initscript.c", 8192],
-		["initscript.as.ts", 8192],
-		["initscript.rs", 20_480],
+		["imgrec/initscript.ts", 4096],
+		["imgrec/initscript.c", 8192],
+		["imgrec/initscript.as.ts", 8192],
+		["imgrec/initscript.rs", 20_480],
+		["imgrec-py/initscript.ts", 4096],
+		["imgrec-py/initscript.c", 8192],
 	])("%s", async (name, bytes) => {
-		expect((await buildInitscript(join(imgrec, name))).size).toBeLessThanOrEqual(bytes);
+		expect((await buildInitscript(join(apps, name))).size).toBeLessThanOrEqual(bytes);
 	});
 });
 

@@ -167,6 +167,21 @@ test("two at once do two tasks", async () => {
 	expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 0 });
 });
 
+test("the next task of a warm instance is stored on the same connection", async () => {
+	const sent = [await send(CAT), await send(COFFEE)];
+	const path = "/v1/functions/bubblewrap-c/invocations";
+	const instances = new Set<string | null>();
+	for (const _ of sent) {
+		const answer = await node().client.ask(path, { method: "POST", body: "{}" });
+		await answer.arrayBuffer();
+		instances.add(answer.headers.get("x-headstart-instance"));
+	}
+	expect(instances.size).toBe(1);
+	for (const [result] of sent) expect(await stored(result)).toHaveProperty("label");
+	expect(output.connections).toBe(1);
+	expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 0 });
+});
+
 test.each(["", "&mode=direct"])("an empty queue is an answer, too%s", async (query) => {
 	const { status, answer, instance } = await work("bubblewrap-c", query);
 	expect({ status, answer }).toEqual({ status: 200, answer: { task: null } });
@@ -195,7 +210,11 @@ describe("what cannot be done stays in the queue:", () => {
 			"notStored",
 		],
 	];
-	const ways = ["", "&mode=direct"].flatMap((query) => bad.map((it) => [query, ...it] as const));
+	const direct = bad.filter(([, , , error], index) => bad.findIndex((other) => other[3] === error) === index);
+	const ways = [
+		...bad.map((it) => ["", ...it] as const),
+		...direct.map((it) => ["&mode=direct", ...it] as const),
+	];
 
 	test.each(ways)("%s %s", async (query, _, body, status, error) => {
 		const url = taskFor(places(), CAT, "none").output;
@@ -253,16 +272,37 @@ test.each(isolations)("a killed application's task comes back, in %s", async (is
 	expect(await queue.counts("hasty")).toEqual({ visible: 0, claimed: 0 });
 });
 
-describe("an output store that died", () => {
-	test("before it was connected to: the task stays", async () => {
-		const gone = await Doorway.to(output.origin);
-		const url = taskFor({ ...places(), output: gone.origin }, CAT, "x").output;
-		await deployImgrecPy(node().client, { ...places(), output: gone.origin }, "gvisor", "c", {
-			name: "gone",
-		});
-		await gone.close();
-		const [, task] = await send(CAT, "jobs", { output: url });
-		expect(await work("gone")).toMatchObject({ status: 502, answer: { task, error: "notStored" } });
-		expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 1 });
-	});
+test.each(isolations)(
+	"a connection that died is no harm, in %s: the bridge stores the result",
+	async (isolation) => {
+		output.cuts = 1;
+		const [result, task] = await send(CAT);
+		const { answer, instance } = await work(`${isolation}-c`);
+		expect(answer).toMatchObject({ task });
+		expect(await stored(result)).toEqual(answer);
+		expect(output.connections).toBe(2);
+		const contents = called(await node().ended(instance));
+		expect(contents).toEqual([expect.stringMatching(/^PUT /), DONE]);
+		expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 0 });
+	},
+);
+
+test.each(isolations)("a store that is gone leaves the task in the queue, in %s", async (isolation) => {
+	output.cuts = Number.POSITIVE_INFINITY;
+	const [, task] = await send(CAT);
+	expect(await work(`${isolation}-c`)).toMatchObject({ status: 502, answer: { task, error: "notStored" } });
+	expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 1 });
 });
+
+test.each(["", "&mode=direct"])(
+	"a store where nobody listens leaves the task in the queue%s",
+	async (query) => {
+		const gone = await Doorway.to(output.origin);
+		const where = { ...places(), output: gone.origin };
+		const task = await queue.send("jobs", JSON.stringify(taskFor(where, CAT, "none")));
+		await deployImgrecPy(node().client, where, "bubblewrap", "c", { name: "gone" });
+		await gone.close();
+		expect(await work("gone", query)).toMatchObject({ status: 502, answer: { task, error: "notStored" } });
+		expect(await queue.counts("jobs")).toEqual({ visible: 0, claimed: 1 });
+	},
+);

@@ -6,6 +6,8 @@ import { SERVICES } from "../../src/cli/node/dev-store.ts";
 export class Doorway {
 	/** All connections since it was opened or {@link reset}. */
 	connections = 0;
+	/** Cuts off so many who come, at once. */
+	cuts = 0;
 	readonly #server: Server;
 	readonly #open = new Set<Socket>();
 
@@ -13,6 +15,11 @@ export class Doorway {
 		const { hostname, port } = new URL(to);
 		this.#server = createServer((outside) => {
 			this.connections++;
+			if (this.cuts > 0) {
+				this.cuts--;
+				outside.destroy();
+				return;
+			}
 			const inside = connect(Number(port), hostname);
 			for (const [one, other] of [
 				[outside, inside],
@@ -42,8 +49,11 @@ export class Doorway {
 		return `http://${SERVICES}:${address.port}`;
 	}
 
+	/** Whoever is in it is cut off; from now on it counts anew and cuts off nobody. */
 	reset(): void {
+		for (const socket of this.#open) socket.destroy();
 		this.connections = 0;
+		this.cuts = 0;
 	}
 
 	/** Whoever is in it is cut off, and nobody comes through any more. */
@@ -51,7 +61,7 @@ export class Doorway {
 		if (!this.#server.listening) return;
 		const closed = once(this.#server, "close");
 		this.#server.close();
-		for (const socket of this.#open) socket.destroy();
+		this.reset();
 		await closed;
 	}
 }

@@ -120,7 +120,8 @@ class Storage:
     def upload_url(self, url, data, timeout=None):
         """Stores bytes where a URL gives leave to, as presigned ones do.
 
-        It goes over the connection that the initscript handed over, where there is one. What was fetched ahead of that place stays as it was: this program is not told which key it is.
+        It goes over the connection that the initscript handed over, where there is one. What was fetched ahead of that
+        place stays as it was: this program is not told which key it is.
         """
         self._places.put(self._bridge(), url, data, timeout)
 
