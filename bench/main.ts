@@ -85,6 +85,7 @@ function evaluation(name: string, about: string, workloads: readonly Workload[])
 for (const figure of FIGURES) {
 	evaluation(figure, `The paper's ${figure.replace("fig", "Figure ")}`, workloadsOf(figure));
 }
+evaluation("initscript", "Starts and sizes of initscripts", workloadsOf("initscript"));
 program
 	.command("report")
 	.description("Draws the report of results that were written before")

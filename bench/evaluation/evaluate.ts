@@ -42,10 +42,10 @@ export async function evaluate(
 	const registry = await startRegistry();
 	try {
 		const host = await links.to(registry.address, "127.0.0.1");
-		const images = { registries: [{ host, plain: true }] };
+		const registries = [host, registry.address].map((place) => ({ host: place, plain: true }));
 		const objects: Objects = {};
 		for (const workload of workloads) Object.assign(objects, await workload.objects?.());
-		await withNode({ devStore: "s3", objects, images }, async (bench) => {
+		await withNode({ devStore: "s3", objects, images: { registries } }, async (bench) => {
 			const note = (text: string): void => line.note(text);
 			const store = new ImageStore(registry, host, `${bench.node.run}/bridge.sock`, note);
 			const site = { bench, images: store, links, isolation, note, defer: () => undefined };

@@ -10,7 +10,7 @@ import { pushInitscript } from "../../src/cli/image/initscript.ts";
 import { type Descriptor, finish, type Layer } from "../../src/cli/image/layout.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
-import { byteCode } from "./byte-code.ts";
+import { pythonLayers } from "./python-layers.ts";
 import { CACHE, type Registry } from "./registry.ts";
 
 /** What an image is made of, beside headstart-image.toml's own words. */
@@ -22,7 +22,7 @@ export interface ImageSpec {
 	exclude?: readonly string[];
 	/** Absolute paths on this machine, and where they go. */
 	files?: readonly { from: string; to: string }[];
-	/** Whether it has Python, whose modules then come compiled, as a package's own scripts would have left them. */
+	/** Whether it has Python. */
 	python?: boolean;
 	/** What else it depends on, so that it is made anew: a program's digest. */
 	version?: string;
@@ -66,11 +66,11 @@ export class ImageStore {
 		return { reference: `${this.#link}/${spec.name}@${made.manifest.digest}`, bytes: made.bytes };
 	}
 
-	/** Pushes the initscript of a folder as an artifact; gives its reference, of the link. */
-	async script(folder: string, name: string): Promise<string> {
+	/** Pushes the initscript of a folder as an artifact; gives its reference, of the link, or of the registry without it. */
+	async script(folder: string, name: string, linked = true): Promise<string> {
 		const target = parseTarget(`${this.#registry.address}/initscripts/${name}`);
 		const { reference } = await pushInitscript(folder, target, true);
-		return reference.replace(this.#registry.address, this.#link);
+		return linked ? reference.replace(this.#registry.address, this.#link) : reference;
 	}
 
 	/** Has the node pull it, so that a start finds it. */
@@ -101,8 +101,8 @@ export class ImageStore {
 		const packages = { packages: [...debian], exclude: [...exclude] };
 		const definition = { ...(debian.length > 0 ? { debian: packages } : {}), files: [...files] };
 		await writeFile(join(layout, "headstart-image.toml"), stringify(definition));
-		const { layers } = await buildImage(layout, layout);
-		if (spec.python) layers.push(await byteCode(layout, layers));
+		const built = await buildImage(layout, layout);
+		const layers = spec.python ? await pythonLayers(layout, built.layers) : built.layers;
 		const manifest = await finish(layout, layers, { env: {}, command: [] });
 		const made = { manifest, bytes: sizeOf(layers) };
 		await writeFile(join(layout, "made.json"), JSON.stringify(made));

@@ -4,6 +4,7 @@ import type { Progress } from "../progress.ts";
 import { alternate } from "../rounds.ts";
 import { type Stop, untilStopped } from "../stop.ts";
 import type { Sample, Site, Staged, Workload } from "../workloads/workload.ts";
+import { limitRow } from "./limits.ts";
 import { type AnyRow, type FailedRow, rowOf, type Samples } from "./row.ts";
 
 export interface Series {
@@ -23,24 +24,30 @@ export function startsOf(workload: Pick<Workload, "arms">, runs: number): number
 export async function measure(workload: Workload, site: Site, series: Series): Promise<AnyRow[]> {
 	const ends: (() => Promise<void>)[] = [];
 	try {
-		const staged = await workload.stage({ ...site, defer: (stop) => ends.push(stop) });
+		const isolation = workload.isolation ?? site.isolation;
+		const staged = await workload.stage({ ...site, isolation, defer: (stop) => ends.push(stop) });
 		const samples = await sample(workload, staged, series);
 		const measured = {
 			workload,
-			isolation: site.isolation,
+			isolation,
 			samples,
 			facts: staged.facts ?? {},
 			interrupted: series.stop.requested,
 		};
-		return workload.rows.flatMap((comparison): AnyRow[] => {
+		const row = (name: string, of: () => AnyRow): AnyRow[] => {
 			try {
-				return [rowOf(measured, comparison)];
+				return [of()];
 			} catch (error) {
-				return series.stop.requested ? [] : [failed(comparison.name, error, workload)];
+				return series.stop.requested ? [] : [failed(name, error, workload)];
 			}
-		});
+		};
+		return [
+			...workload.rows.flatMap((comparison) => row(comparison.name, () => rowOf(measured, comparison))),
+			...(workload.limits ?? []).flatMap((limit) => row(limit.name, () => limitRow(measured, limit))),
+		];
 	} catch (error) {
-		return workload.rows.map(({ name }) => failed(name, error, workload));
+		if (series.stop.requested) return [];
+		return [...workload.rows, ...(workload.limits ?? [])].map(({ name }) => failed(name, error, workload));
 	} finally {
 		for (const end of ends.reverse()) await end();
 	}

@@ -1,17 +1,20 @@
 /** An evaluation for people. */
 import { table } from "../table.ts";
 import type { Evaluation } from "./evaluate.ts";
-import { isFailed, type Row } from "./row.ts";
+import type { LimitRow } from "./limits.ts";
+import { isFailed, isLimit, isRow, type Row } from "./row.ts";
 
 export function printEvaluation({ machine, link, workloads, interrupted }: Evaluation): string {
-	const measured = workloads.filter((row): row is Row => !isFailed(row));
+	const measured = workloads.filter(isRow);
+	const limits = workloads.filter(isLimit);
 	const failed = workloads.filter(isFailed);
 	return [
 		`${machine.cpu}, ${machine.cores} cores, ${machine.memory_gb} GB, ${machine.system}, kernel ${machine.kernel}, Node ${machine.node}${interrupted ? " (interrupted)" : ""}`,
 		`link ${link.profile}: ${link.first_byte_ms} ms to the first byte of each reply, ${link.mb_s} MB/s a connection; stores, peers and registry alike`,
 		"",
-		table([HEAD, ...measured.map(cells)]),
+		...(measured.length === 0 ? [] : [table([HEAD, ...measured.map(cells)])]),
 		...measured.flatMap(notes),
+		...(limits.length === 0 ? [] : ["", table([LIMIT_HEAD, ...limits.map(limitCells)])]),
 		...failed.map(({ workload, error }) => `${workload}: FAILED: ${error}`),
 	].join("\n");
 }
@@ -51,6 +54,21 @@ export function cells(row: Row): string[] {
 		ms(row.load_ms),
 		ms(row.ideal_ms),
 		times(row.speedup_image_present),
+		row.reached === null ? "" : row.reached ? "yes" : "NO",
+	];
+}
+
+export const LIMIT_HEAD = ["figure", "p50", "min", "max", "paper", "at most", "reached"];
+
+export function limitCells(row: LimitRow): string[] {
+	const say = (value: number | null): string => (value === null ? "–" : `${value} ${row.unit}`);
+	return [
+		row.workload,
+		say(row.p50),
+		say(row.min),
+		say(row.max),
+		say(row.paper),
+		say(row.at_most),
 		row.reached === null ? "" : row.reached ? "yes" : "NO",
 	];
 }

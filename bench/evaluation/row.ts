@@ -3,6 +3,7 @@ import { figures, roundEfficiencies } from "../efficiency.ts";
 import { type Range, range, roundFigures, type StartTimes, startTimes } from "../report.ts";
 import { median, round } from "../stats.ts";
 import type { Comparison, Sample, Workload } from "../workloads/workload.ts";
+import type { LimitRow } from "./limits.ts";
 import type { Segment } from "./waterfall.ts";
 
 /** What was measured of a workload: of each arm its samples, in the order of the rounds. */
@@ -55,7 +56,17 @@ export interface FailedRow {
 	reached: false;
 }
 
-export type AnyRow = Row | FailedRow;
+export type AnyRow = Row | LimitRow | FailedRow;
+
+/** A row of starts that are compared. */
+export function isRow(row: AnyRow): row is Row {
+	return "speedup" in row;
+}
+
+/** A row of one figure and its bound. */
+export function isLimit(row: AnyRow): row is LimitRow {
+	return "unit" in row;
+}
 
 export function isFailed(row: AnyRow): row is FailedRow {
 	return "error" in row;

@@ -29,10 +29,11 @@ export function fallsPlot(rows: readonly Row[]): string | undefined {
 	const end = Math.max(...unique.map((piece) => piece.end));
 	return draw({
 		height: 50 + shown.length * (26 + 17 * parts.length),
+		marginBottom: 44,
 		marginLeft: 150,
 		marginRight: 10,
 		marginTop: 30,
-		x: { label: "ms since the request →", grid: true, domain: [0, end * 1.12] },
+		x: { label: "ms since the request →", labelOffset: 38, grid: true, domain: [0, end * 1.12] },
 		y: { label: null, domain: parts, padding: 0.15 },
 		fy: { label: null, axis: null, domain: shown, padding: 0.12 },
 		color: { domain: [...ORDER], range: ORDER.map((lane) => COLORS[lane]) },

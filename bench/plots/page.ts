@@ -1,7 +1,8 @@
 /** The report: one HTML file that needs no other. */
 import type { Evaluation } from "../evaluation/evaluate.ts";
-import { cells, HEAD } from "../evaluation/print.ts";
-import { isFailed, type Row } from "../evaluation/row.ts";
+import type { LimitRow } from "../evaluation/limits.ts";
+import { cells, HEAD, LIMIT_HEAD, limitCells } from "../evaluation/print.ts";
+import { isFailed, isLimit, isRow, type Row } from "../evaluation/row.ts";
 import { COLORS } from "./draw.ts";
 import { fallsPlot } from "./falls.ts";
 import { speedupsPlot } from "./speedups.ts";
@@ -16,13 +17,15 @@ const TITLES: Record<string, string> = {
 	fig13: "Figure 13: vecdb and cached",
 	fig14: "Figure 14: what cached's start is made of",
 	fig15: "Figure 15: imgrec-py from a snapshot",
+	initscript: "Initscripts: their starts and sizes",
 };
 /** Those that show waterfalls. */
 const FALLS = ["fig12", "fig14"];
 
 export function page(evaluation: Evaluation): string {
 	const { machine, link, workloads, interrupted } = evaluation;
-	const rows = workloads.filter((row): row is Row => !isFailed(row));
+	const rows = workloads.filter(isRow);
+	const limits = workloads.filter(isLimit);
 	const failed = workloads.filter(isFailed);
 	const figures = Object.keys(TITLES).filter((figure) =>
 		workloads.some(({ figures }) => figures.includes(figure)),
@@ -36,6 +39,7 @@ export function page(evaluation: Evaluation): string {
 			section(
 				figure,
 				rows.filter((row) => row.figures.includes(figure)),
+				limits.filter((row) => row.figures.includes(figure)),
 			),
 		),
 		...failed.map(
@@ -52,20 +56,27 @@ ${body.join("\n")}
 `;
 }
 
-function section(figure: string, rows: readonly Row[]): string {
+function section(figure: string, rows: readonly Row[], limits: readonly LimitRow[]): string {
 	const falls = FALLS.includes(figure);
 	const plots = falls ? [fallsPlot(rows)] : [startsPlot(rows), speedupsPlot(rows)];
 	const legends = falls ? [LANES] : [ARMS, POINTS];
 	const drawn = plots.flatMap((plot, index) =>
 		plot === undefined ? [] : [`<figure>${legends[index]}${plot}</figure>`],
 	);
-	return [`<h2>${TITLES[figure]}</h2>`, ...drawn, rowTable(rows)].join("\n");
+	return [
+		`<h2>${TITLES[figure]}</h2>`,
+		...drawn,
+		tableOf(HEAD, rows.map(cells)),
+		tableOf(LIMIT_HEAD, limits.map(limitCells)),
+	].join("\n");
 }
 
-function rowTable(rows: readonly Row[]): string {
+/** Nothing where there are no rows. */
+function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+	if (rows.length === 0) return "";
 	const line = (tag: string, row: readonly string[]): string =>
 		`<tr>${row.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
-	return `<div class="wide"><table>${line("th", HEAD)}${rows.map((row) => line("td", cells(row))).join("")}</table></div>`;
+	return `<div class="wide"><table>${line("th", head)}${rows.map((row) => line("td", row)).join("")}</table></div>`;
 }
 
 const swatch = (color: string, text: string, shape = ""): string =>
@@ -76,7 +87,7 @@ const ARMS = legend(
 	swatch(COLORS.without, "without initscript"),
 	swatch(COLORS.with, "with"),
 	swatch(COLORS.promise, "ideal: max(setup, fetch) + load", "line"),
-	"whiskers: least to most",
+	"<span class=said>whiskers: least to most</span>",
 );
 const POINTS = legend(
 	swatch(COLORS.with, "ours", "dot"),
@@ -88,7 +99,7 @@ const LANES = legend(
 	swatch(COLORS.setup, "platform"),
 	swatch(COLORS.script, "initscript"),
 	swatch(COLORS.app, "application"),
-	"of the start nearest to the median, ms",
+	"<span class=said>ms, of the start nearest to the median</span>",
 );
 
 const paragraph = (text: string): string => `<p>${escaped(text)}</p>`;
@@ -101,18 +112,19 @@ export function escaped(text: string): string {
 const STYLE = `
 :root { color-scheme: light dark; --text: #1d2127; --ground: #fff; --line: #d8dce2; }
 @media (prefers-color-scheme: dark) { :root { --text: #e4e7eb; --ground: #15181c; --line: #3a414a; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--ground); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--ground); max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { margin-top: 2.5rem; }
 figure { margin: 1rem 0; }
 figcaption { font-size: 13px; margin-bottom: .3rem; }
 svg { max-width: 100%; height: auto; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .failed { border-left: 3px solid ${COLORS.paper}; padding-left: .6rem; white-space: pre-wrap; }
 .swatch { display: inline-block; width: 12px; height: 12px; background: var(--c); margin: 0 .35rem 0 .9rem; vertical-align: -1px; }
 .swatch:first-child { margin-left: 0; }
+.said { margin-left: .9rem; }
 .line { width: 3px; height: 14px; }
 .dot, .ring { border-radius: 50%; }
 .ring { background: none; border: 2px solid var(--c); width: 9px; height: 9px; }

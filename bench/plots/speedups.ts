@@ -31,10 +31,12 @@ export function speedupsPlot(rows: readonly Row[]): string | undefined {
 	];
 	return draw({
 		height: 60 + 26 * shown.length,
+		marginBottom: 44,
 		marginLeft: 190,
 		marginRight: 60,
 		x: {
 			label: "speedup, × →",
+			labelOffset: 38,
 			grid: true,
 			domain: [0.8, Math.max(2, ...points.map((point) => point.speedup)) + 0.1],
 		},

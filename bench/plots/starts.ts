@@ -22,9 +22,10 @@ export function startsPlot(rows: readonly Row[]): string | undefined {
 	const most = Math.max(...bars.map(({ max }) => max));
 	return draw({
 		height: 60 + 52 * rows.length,
+		marginBottom: 44,
 		marginLeft: 190,
 		marginRight: 20,
-		x: { label: "start, ms →", grid: true, domain: [0, most * 1.22] },
+		x: { label: "start, ms →", labelOffset: 38, grid: true, domain: [0, most * 1.22] },
 		y: { axis: null, domain: ["without", "with"], padding: 0.1 },
 		fy: { label: null, axis: "left", domain: rows.map(({ workload }) => workload), padding: 0.25 },
 		color: { domain: ["without", "with"], range: [COLORS.without, COLORS.with] },

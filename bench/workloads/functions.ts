@@ -14,10 +14,19 @@ import type { Sample, Site, Staged } from "./workload.ts";
 
 /** What every image of a Python function has. */
 const PYTHON = ["python3-minimal", "libpython3-stdlib", "libstdc++6"];
-/** Of Python's own library, what no function imports. */
-const UNUSED = ["idlelib", "lib2to3", "pydoc_data", "ensurepip", "distutils", "unittest"].map(
-	(name) => `/usr/lib/python3*/${name}/*`,
-);
+/** Of these packages, what no function needs. */
+const UNUSED = [
+	...["idlelib", "lib2to3", "pydoc_data", "ensurepip", "distutils", "unittest", "test"].map(
+		(name) => `/usr/lib/python3*/${name}/*`,
+	),
+	...["_test*", "_codecs_*", "_xxtest*", "nis*"].map((name) => `/usr/lib/python3*/lib-dynload/${name}`),
+	...["gconv/*", "libdb-*", "libkrb5*", "libk5crypto*", "libgssapi*", "libtirpc*", "libnsl*"].map(
+		(name) => `/usr/lib/x86_64-linux-gnu/${name}`,
+	),
+	"/usr/bin/dpkg*",
+	"/usr/bin/tar",
+	"/usr/share/zoneinfo/*",
+];
 const SITE = "/usr/local/lib/python3.11/dist-packages";
 
 /** A handler that does nothing, in a module that imports what the function does. */

@@ -12,6 +12,7 @@ import {
 	removeShards,
 } from "../../test/harness/servers-of-shards.ts";
 import { digestOf, type Image, programFiles } from "../evaluation/images.ts";
+import type { Isolation } from "../imgrec-functions.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
 import { Services, sampleOf } from "./services.ts";
@@ -42,18 +43,35 @@ interface Variant {
 	alone?: boolean;
 }
 
+/**
+ * Each in the isolation that is asked for, and in bubblewrap: the paper has them in containers that start as fast as those.
+ */
 export const SHARDED: readonly Workload[] = [
 	workload("cached", 1.75, ["fig13", "fig14"]),
+	workload("cached", 1.75, ["fig13", "fig14"], "bubblewrap"),
 	workload("vecdb", 1.72, ["fig13"]),
+	workload("vecdb", 1.72, ["fig13"], "bubblewrap"),
 ];
 
-function workload(app: App, paper: number, figures: readonly Figure[]): Workload {
-	const copied = { name: `${app}-copied`, with: "with_copy" };
+function workload(app: App, paper: number, figures: readonly Figure[], isolation?: Isolation): Workload {
+	const name = isolation === undefined ? app : `${app}-${isolation}`;
+	const value = "handover_ms";
 	return {
-		name: app,
+		name,
 		figures,
-		rows: [{ name: app, paper, at_least: 1.8 }, copied],
+		rows: [
+			{ name, paper, at_least: 1.8 },
+			{ name: `${name}-copied`, with: "with_copy" },
+		],
+		limits:
+			app === "cached"
+				? [
+						{ name: `${name} hand-over, shared`, arm: "with", value, paper: 1, at_most: 0.3 },
+						{ name: `${name} hand-over, copied`, arm: "with_copy", value, paper: 13 },
+					]
+				: [],
 		arms: ARMS,
+		...(isolation ? { isolation } : {}),
 		stage: (site) => stage(site, app),
 	};
 }

@@ -8,7 +8,8 @@ import type { BenchNode } from "../node.ts";
 import type { Objects } from "../store.ts";
 
 export const FIGURES = ["fig9", "fig10", "fig11", "fig12", "fig13", "fig14", "fig15"] as const;
-export type Figure = (typeof FIGURES)[number];
+/** "initscript": what the paper says of initscripts' starts and sizes in its text. */
+export type Figure = (typeof FIGURES)[number] | "initscript";
 
 /** A row of a figure: one arm compared with another. */
 export interface Comparison {
@@ -24,6 +25,17 @@ export interface Comparison {
 	or_efficiency?: number;
 	/** Counts in the figure's mean, which the paper states. */
 	inMean?: boolean;
+}
+
+/** A row that promises of one arm that a figure of it stays below a bound. */
+export interface Limit {
+	name: string;
+	arm: string;
+	/** The name of the figure among the samples' values; their start times where it is not said. */
+	value?: string;
+	/** What the paper says. */
+	paper?: number;
+	at_most?: number;
 }
 
 /** One start, measured. */
@@ -64,6 +76,9 @@ export interface Workload {
 	name: string;
 	figures: readonly Figure[];
 	rows: readonly Comparison[];
+	limits?: readonly Limit[];
+	/** Where it must be another than the one that is asked for. */
+	isolation?: Isolation;
 	/** In the order of a first round. Row figures need "without" and "with"; ideal and efficiency "setup_only" and "fetch_only", too. */
 	arms: readonly string[];
 	/** What the store has for it: known before the node starts. */
