@@ -4,10 +4,24 @@ import { assets, seed } from "./steps/assets.ts";
 import { generate, host, runner } from "./steps/bundles.ts";
 import { clients } from "./steps/clients.ts";
 import { debian, gvisor } from "./steps/debian.ts";
+import { isolates } from "./steps/isolates.ts";
 import { npm } from "./steps/npm.ts";
 import { rust } from "./steps/rust.ts";
 
-const steps: Step[] = [npm, debian, gvisor, generate, rust, apps, runner, host, clients, assets, seed];
+const steps: Step[] = [
+	npm,
+	debian,
+	gvisor,
+	generate,
+	rust,
+	apps,
+	runner,
+	host,
+	clients,
+	isolates,
+	assets,
+	seed,
+];
 
 /**
  * Makes this checkout and machine ready to run a node: what is there is skipped, and once all is there no network is needed.

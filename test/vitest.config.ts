@@ -16,6 +16,7 @@ const belowTheHost = [
 	"compromised",
 	"connections",
 	"images",
+	"imgrec-wasm",
 	"isolate",
 	"imgrec-py",
 	"native-apps",

@@ -35,7 +35,7 @@ export async function buildIsolate(main: string, folder: string): Promise<void> 
 				"headstart/storage": join(CLIENT, "storage.ts"),
 			},
 			external: ["cloudflare:*", "node:*"],
-			loader: { ".wasm": "copy" },
+			loader: { ".wasm": "copy", ".bin": "copy" },
 			assetNames: "[name]-[hash]",
 			legalComments: "none",
 			outfile: join(folder, "app.js"),

@@ -3,6 +3,7 @@
  * everything else the bridge does.
  */
 import { fnv1a64 } from "../../node/src/id.ts";
+import { url } from "./address.ts";
 import { HeadstartError } from "./error.ts";
 import { call, recvMsg, type Wait } from "./index.ts";
 import type { Reply } from "./reply.ts";
@@ -57,10 +58,4 @@ async function checked(content: string, reply: Reply): Promise<Reply> {
 	if (reply.status < 400) return reply;
 	await reply.stream().cancel();
 	throw new StorageError(reply.status, content);
-}
-
-/** The canonical address of an object: what ids and contents are made of. */
-export function url(bucket: string, key: string): string {
-	const path = encodeURIComponent(key.replace(/^\/+/, "")).replaceAll("%2F", "/");
-	return `s3://${bucket}/${path.replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)}`;
 }

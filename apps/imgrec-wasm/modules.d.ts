@@ -1,0 +1,5 @@
+/** A file of bytes. */
+declare module "*.bin" {
+	const bytes: ArrayBuffer;
+	export default bytes;
+}
