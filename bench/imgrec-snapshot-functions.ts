@@ -30,7 +30,11 @@ export async function snapshotObjects(): Promise<Objects> {
 }
 
 /** What the function is asked: the class of the input, stored as `result` in the bucket "results" of the store at `output`. */
-export function snapshotEvent(output: string, signer: Signer, result: string): { key: string; output: string } {
+export function snapshotEvent(
+	output: string,
+	signer: Signer,
+	result: string,
+): { key: string; output: string } {
 	return { key: "chelsea.bmp", output: presign("PUT", output, `results/${result}`, signer) };
 }
 
@@ -43,7 +47,12 @@ export function deploySnapshot(
 	output: string,
 	{ name = "imgrec-snapshot", handler = "handler" } = {},
 ): Promise<Deployed> {
-	const allow = ["GET s3://models/*", "GET s3://inputs/*", output.replace("http:", "tcp:"), `PUT ${output}/results/*`];
+	const allow = [
+		"GET s3://models/*",
+		"GET s3://inputs/*",
+		output.replace("http:", "tcp:"),
+		`PUT ${output}/results/*`,
+	];
 	return staged(
 		APP,
 		(manifest) => {

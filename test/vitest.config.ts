@@ -24,6 +24,7 @@ const belowTheHost = [
 	"reservation",
 	"runners",
 	"sebs",
+	"snapshot",
 	"stacks",
 	"wasm",
 ].map((name) => `e2e/${name}.test.ts`);

@@ -132,16 +132,10 @@ impl Instance {
     pub(super) async fn go_on(
         self: &Arc<Self>,
         function: &Arc<Function>,
-        mode: Mode,
         spec: &mut Spec,
     ) -> Result<Option<Arc<Snapshot>>> {
         if !function.snapshot {
             return Ok(None);
-        }
-        if mode == Mode::Direct {
-            let message = "a function with snapshots has no network of its own, and so no client of its own: \
-                           compare with mode=no-initscript";
-            return Err(error(ErrorCode::Unsupported, message));
         }
         let Found { snapshot, made_in } = tokio::select! {
             found = self.node.snapshots.get(&self.node, function) => found?,

@@ -43,11 +43,8 @@ impl Instance {
             let message = format!("the files of {} are not on the node", function.name);
             return Err(error(ErrorCode::UnknownBundle, message));
         }
-        if mode == Mode::Direct && function.isolation == Isolation::Wasm {
-            let message = format!(
-                "{} is an isolate, which has no network of its own: what it fetches, the bridge does",
-                function.name
-            );
+        if mode == Mode::Direct && (function.snapshot || function.isolation == Isolation::Wasm) {
+            let message = format!("{} has no network of its own: what it fetches, the bridge does", function.name);
             return Err(error(ErrorCode::Unsupported, message));
         }
         let started_at = now();
@@ -142,7 +139,7 @@ impl Instance {
         if let Some(image) = &image {
             run_from(&mut spec, image)?;
         }
-        let snapshot = self.go_on(function, mode, &mut spec).await?;
+        let snapshot = self.go_on(function, &mut spec).await?;
         spec.files = files.into_iter().map(|(path, host)| FileMount { path, host }).collect();
         if mode == Mode::Normal {
             // Late or not, the sandbox starts.

@@ -1,16 +1,16 @@
 import { Hono } from "hono";
 import { functions } from "../../durable/node.ts";
-import { retire } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import { summarize } from "../../shared/function.ts";
-import { tidied } from "../bundles.ts";
 import { tenantOf } from "../access.ts";
+import { tidied } from "../bundles.ts";
 import { deploy, parseDeployment } from "../deploy.ts";
 import type { HostEnv } from "../env.ts";
 import { listFunctions, loadFunction, registry } from "../functions.ts";
 import { Gate } from "../gate.ts";
 import { limitedBody } from "../limited-body.ts";
 import { services } from "../services.ts";
+import { withdraw } from "../withdraw.ts";
 
 /** A deployment with the longest initscript, in base64, and the longest source map. */
 const MAX_DEPLOYMENT_BYTES = 24 << 20;
@@ -43,7 +43,7 @@ functionRoutes.put("/:name", async ({ req, env, json, var: { access }, execution
 		const before = functions.named(tenant, name);
 		const deployed = await deploy(env, tenant, deployment);
 		if (before !== undefined && before.digest !== deployed.digest) {
-			executionCtx.waitUntil(retire(env, before.digest, "another version was deployed"));
+			executionCtx.waitUntil(withdraw(env, before.digest, "another version was deployed"));
 		}
 		executionCtx.waitUntil(tidied(env));
 		return json(summarize(deployed));
@@ -58,7 +58,7 @@ functionRoutes.delete("/:name", async ({ req, env, body, var: { access }, execut
 	if (!(await registry(env).delete(tenant, name))) {
 		throw new HeadstartError("unknownFunction", `no function is named ${name}`);
 	}
-	if (known !== undefined) executionCtx.waitUntil(retire(env, known.digest, "the function was removed"));
+	if (known !== undefined) executionCtx.waitUntil(withdraw(env, known.digest, "the function was removed"));
 	executionCtx.waitUntil(services(env).stopAll(tenant, name));
 	executionCtx.waitUntil(tidied(env));
 	return body(null, 204);
