@@ -32,7 +32,7 @@ export const SMALL = { memcachedMegabytes: 48, etcdValues: 50 };
 export const keyOf = (number: number): string => `key-${number}`;
 
 /** The value of a key: the same in each snapshot, and as if at random. */
-export function valueOf(number: number): Buffer {
+export function snapshotValue(number: number): Buffer {
 	const iv = Buffer.alloc(16);
 	iv.writeUInt32BE(number);
 	const text = createCipheriv("aes-128-ctr", Buffer.alloc(16, 7), iv).update(Buffer.alloc((VALUE * 3) / 4));
@@ -51,14 +51,27 @@ export async function makeMemcached(folder: string, megabytes: number): Promise<
 	const work = await mkdtemp(join("/dev/shm", "hs-snapshot-"));
 	const memory = join(work, "memory");
 	const port = await freePort(0);
-	const options = ["-u", "root", "-l", "127.0.0.1", "-U", "0", "-p", `${port}`, "-m", `${megabytes}`, "-e", memory];
+	const options = [
+		"-u",
+		"root",
+		"-l",
+		"127.0.0.1",
+		"-U",
+		"0",
+		"-p",
+		`${port}`,
+		"-m",
+		`${megabytes}`,
+		"-e",
+		memory,
+	];
 	const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", "memcached", ...options], { stdio: "ignore" });
 	const ended = once(child, "exit");
 	try {
 		const socket = await until("memcached", LISTENS, () => open(port));
 		const keys = memcachedKeys(megabytes);
 		for (let number = 0; number < keys; number++) {
-			const value = valueOf(number);
+			const value = snapshotValue(number);
 			socket.write(`set ${keyOf(number)} 0 0 ${value.length} noreply\r\n`);
 			if (!socket.write(Buffer.concat([value, Buffer.from("\r\n")]))) await once(socket, "drain");
 		}
@@ -101,9 +114,12 @@ export async function makeEtcd(folder: string, values: number): Promise<number> 
 		await until("etcd", LISTENS, async () => (await isHealthy(client)) || undefined);
 		for (let first = 0; first < values; first += PUTS) {
 			const success = Array.from({ length: Math.min(PUTS, values - first) }, (_, at) => ({
-				requestPut: { key: base64(keyOf(first + at)), value: valueOf(first + at).toString("base64") },
+				requestPut: { key: base64(keyOf(first + at)), value: snapshotValue(first + at).toString("base64") },
 			}));
-			const answer = await fetch(`${client}/v3/kv/txn`, { method: "POST", body: JSON.stringify({ success }) });
+			const answer = await fetch(`${client}/v3/kv/txn`, {
+				method: "POST",
+				body: JSON.stringify({ success }),
+			});
 			if (!answer.ok) throw new Error(`etcd said ${answer.status} ${await answer.text()}`);
 		}
 		const file = join(folder, "etcd");

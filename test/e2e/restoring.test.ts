@@ -1,5 +1,5 @@
 /** memcached and etcd, unmodified, restored from snapshots by each of the ways, and asked by clients of theirs. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TomlTable } from "smol-toml";
@@ -13,12 +13,14 @@ import {
 	makeMemcached,
 	memcachedKeys,
 	SMALL,
-	valueOf,
+	snapshotValue,
 } from "../../setup/snapshots.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
+import { nodeTag } from "../../src/cli/doctor/tag.ts";
 import { until } from "../../src/cli/node/wait.ts";
+import type { ServiceInstance } from "../../src/shared/service.ts";
 import type { Isolation } from "../harness/probe.ts";
-import { startService, stopService } from "../harness/service.ts";
+import { Line, startService, stopService } from "../harness/service.ts";
 import { useNode } from "../harness/suite.ts";
 
 const apps = join(import.meta.dirname, "../../apps");
@@ -100,6 +102,17 @@ async function start(server: Server, isolation: Isolation, arm: Arm) {
 	return { name, ...(await startService(node(), name, input)) };
 }
 
+/** What memcached stores lies in the file that the bridge has received its state in: it is one memory. */
+async function expectSharedMemory({ address, instance }: ServiceInstance): Promise<void> {
+	const line = await Line.to(address);
+	const said = "stored after the restart, in the file that the reply was received in";
+	expect(await line.ask(`set later 0 0 ${said.length}\r\n${said}\r`)).toBe("STORED\r");
+	line.end();
+	const files = `/dev/shm/headstart-${nodeTag(await realpath(node().node.run))}`;
+	const [name = ""] = (await readdir(files)).filter((name) => name.startsWith(`${instance}.`));
+	expect((await readFile(join(files, name))).includes(said)).toBe(true);
+}
+
 const cases = (["bubblewrap", "gvisor"] as const).flatMap((isolation) =>
 	arms.map((arm) => [isolation, arm] as const),
 );
@@ -111,7 +124,7 @@ describe.each(["memcached", "etcd"] as const)("%s", (server) => {
 		expect({ status, error: error.message }).toEqual({ status: 201, error: undefined });
 		const { keys, ask, objects } = servers[server];
 		for (const number of [0, 1, keys - 1]) {
-			expect(await ask(service.address ?? "", keyOf(number))).toBe(valueOf(number).toString());
+			expect(await ask(service.address ?? "", keyOf(number))).toBe(snapshotValue(number).toString());
 		}
 		const marks = await until("the server's mark", 20_000, async () => {
 			const { events } = await node().record(service.instance ?? "");
@@ -127,6 +140,7 @@ describe.each(["memcached", "etcd"] as const)("%s", (server) => {
 			"mark: server ready",
 		];
 		expect(marks).toEqual(expected);
+		if (server === "memcached" && arm === "mapped") await expectSharedMemory(service);
 		// Nothing was fetched twice, and by the bridge only where there is an initscript.
 		const asked = await node().requests();
 		expect(Object.keys(asked).sort()).toEqual(objects.map((object) => `GET snapshots/${object}`).sort());

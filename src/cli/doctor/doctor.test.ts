@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -96,6 +96,25 @@ test("what no live instance owns is a leak", async () => {
 	} finally {
 		bridge.close();
 	}
+});
+
+test("a shared file is an instance's, or kept ready by the bridge", async () => {
+	const folder = `/dev/shm/headstart-${nodeTag(await realpath(run))}`;
+	await mkdir(folder);
+	for (const name of ["i-live.0", "i-gone.1", "ready.2"]) await writeFile(join(folder, name), "");
+	const bridge = createServer((_request, response) =>
+		response.end(JSON.stringify({ pid: 1, instances: [{ id: "i-live" }] })),
+	);
+	await new Promise<void>((resolve) => bridge.listen(join(run, "bridge.sock"), resolve));
+	const files = async (): Promise<string[]> =>
+		(await findLeaks(run, state)).filter(({ kind }) => kind === "file").map(({ name }) => name);
+	try {
+		expect(await files()).toEqual([join(folder, "i-gone.1")]);
+	} finally {
+		bridge.close();
+	}
+	expect(await files()).toHaveLength(3);
+	await rm(folder, { recursive: true });
 });
 
 test("without a bridge nothing is owned, and without a node there is nothing", async () => {

@@ -6,7 +6,17 @@ import { nodeTag } from "./tag.ts";
 
 /** Something of a node that no live instance owns. */
 export interface Leak {
-	kind: "process" | "mount" | "namespace" | "link" | "memfd" | "sandbox" | "socket" | "cgroup" | "table";
+	kind:
+		| "process"
+		| "mount"
+		| "namespace"
+		| "link"
+		| "memfd"
+		| "file"
+		| "sandbox"
+		| "socket"
+		| "cgroup"
+		| "table";
 	/** What it is called: a path, a name, or a process id with its command. */
 	name: string;
 	/** Who holds it, where that is known. */
@@ -37,6 +47,7 @@ export async function findLeaks(run: string, state: string): Promise<Leak[]> {
 		links(tag, owned),
 		mounts(where, owned),
 		cgroups(tag, owned),
+		sharedFiles(tag, bridge !== undefined, owned),
 		folders(join(where.run, "instances"), "socket", owned),
 		folders(join(where.state, "sandboxes"), "sandbox", owned),
 		processes(where, tag, bridge, owned),
@@ -183,6 +194,17 @@ async function folders(parent: string, kind: "socket" | "sandbox", owned: Owned)
 	return (await names(parent))
 		.filter((name) => !owned.instances.has(name) && !owned.folders.has(join(parent, name)))
 		.map((name) => ({ kind, name: join(parent, name) }));
+}
+
+/** Files that applications share with the bridge: "<instance>.<number>"; those that are kept ready are the bridge's. */
+async function sharedFiles(tag: string, hasBridge: boolean, owned: Owned): Promise<Leak[]> {
+	const folder = `/dev/shm/headstart-${tag}`;
+	return (await names(folder))
+		.filter((name) => {
+			const [owner = ""] = name.split(".");
+			return !(owner === "ready" ? hasBridge : owned.instances.has(owner));
+		})
+		.map((name) => ({ kind: "file", name: join(folder, name) }));
 }
 
 /** Processes in the node's cgroups or with its directories in their command, and memory segments that they or the bridge hold. */
