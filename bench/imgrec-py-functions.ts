@@ -56,6 +56,15 @@ export function queueEnv(queue: QueueSecret): TomlTable {
 	return { HEADSTART_SQS_ENDPOINT: `${queue.endpoint}/${ACCOUNT}` };
 }
 
+/** How a deployed imgrec-py differs from the usual one. */
+export interface Variant {
+	name?: string;
+	/** The queues that it may claim from. */
+	queues?: readonly string[];
+	/** Changes its files, in a copy of its folder. */
+	edit?(folder: string): Promise<void>;
+}
+
 /**
  * Deploys apps/imgrec-py as `name`, and keeps the queue's credentials. It can do without the bridge, too: the store's and the
  * queue's credentials are in its environment, and its network leads there.
@@ -65,7 +74,7 @@ export async function deployImgrecPy(
 	places: Places,
 	isolation: Isolation,
 	format: PyFormat,
-	{ name = "imgrec-py", handler = "handler", queues = [QUEUE] } = {},
+	{ name = "imgrec-py", queues = [QUEUE], edit }: Variant = {},
 ): Promise<Deployed> {
 	const { store, queue, output } = places;
 	await keepQueueSecret(client, queue);
@@ -78,12 +87,14 @@ export async function deployImgrecPy(
 		AWS_SECRET_ACCESS_KEY: store.secretKey,
 		AWS_REGION: store.region,
 	};
-	const command = ["python3", "-m", "headstart.runtime", `function:${handler}`];
 	const change = (manifest: TomlTable): TomlTable => {
 		const named = merged({ ...manifest, name, egress: { allow } }, "app", {
-			...{ isolation, network: true, env, command },
+			...{ isolation, network: true, env },
 		});
 		return merged(named, "initscript", { main: `initscript.${format}` });
 	};
-	return staged(APP, change, (folder) => deploy(folder, client));
+	return staged(APP, change, async (folder) => {
+		await edit?.(folder);
+		return deploy(folder, client);
+	});
 }

@@ -46,12 +46,6 @@ def handler(event):
     return result
 
 
-def setup_only(event):
-    """All that comes before the claim, and nothing after it: for measuring."""
-    mark("inference begins")
-    return {"task": None}
-
-
 def read(body):
     """(bucket, key, output) of a task. Raises ValueError."""
     members = json.loads(body)

@@ -1,5 +1,5 @@
 /** The example application whose work comes from a queue, with a real queue, store, model and photos. */
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -255,6 +255,35 @@ test("an initscript that dies after its claim does not lose the task", async () 
 	expect(record.script).toMatchObject({ error: { code: "runnerLost" } });
 	expect(called(record)).not.toContain("RECEIVE sqs://slow/ReceiveMessage");
 });
+
+test("an initscript that comes too late claims nothing: the application was first", async () => {
+	await deployImgrecPy(node().client, places(), "bubblewrap", "ts", { name: "late", edit: delay });
+	const [result, task] = await send(CAT);
+	const second = await send(COFFEE);
+	// The application is still at it when the script begins.
+	await node().fault({ request: `GET inputs/${CAT}`, kind: "slow", ms: 5000 });
+	const { answer, instance } = await work("late");
+	expect(answer).toMatchObject({ task });
+	expect(await stored(result)).toEqual(answer);
+	expect(await queue.counts("jobs")).toEqual({ visible: 1, claimed: 0 });
+	const record = await node().ended(instance);
+	expect(called(record)[0]).toBe("RECEIVE sqs://jobs/ReceiveMessage");
+	expect(record.scriptLines?.[0]?.text).toMatch(/^appOwns: /);
+	const accepted = record.events.flatMap(({ kind, content }) => (kind === "rpcAccepted" ? [content] : []));
+	expect(accepted).toEqual(["GET s3://models/efficientnet-lite0.onnx"]);
+	expect((await work("bubblewrap-c")).answer.task).toBe(second[1]);
+});
+
+/** Has an initscript wait, so that its application does not wait for it, and then begin. */
+async function delay(folder: string): Promise<void> {
+	const path = join(folder, "initscript.ts");
+	const script = await readFile(path, "utf8");
+	const late = "deadline(3000); await receive('nothing').catch(() => undefined); deadline(0);";
+	const edited = script
+		.replace("expect(4);", `${late} expect(4);`)
+		.replace("connect,", "connect, deadline, receive,");
+	await writeFile(path, edited);
+}
 
 test.each(isolations)("a killed application's task comes back, in %s", async (isolation) => {
 	const [result, task] = await send(CAT, "hasty");
