@@ -16,6 +16,9 @@ const MAX_METERED_BYTES = 8 * MAX_MODULE_BYTES;
 /** Its tables, and the entries of all of them: they lie beside the memory that a run may have. */
 const MAX_TABLES = 8;
 const MAX_TABLE_ENTRIES = 65_536;
+/** What a function or a block may take and give: a call or a branch carries all of it, which takes its time. */
+const MAX_PARAMETERS = 64;
+const MAX_RESULTS = 16;
 
 /** The exports that the runner knows. */
 export const ENTRY = "headstart_main";
@@ -26,10 +29,17 @@ export const INITIALIZE = "_initialize";
 export interface ModuleShape {
 	/** Where the memory section's content lies in the binary. */
 	memory: { start: number; end: number; minimumPages: number; maximumPages: number | undefined };
-	/** How many types and functions it has, imported ones included. */
-	types: number;
-	functions: number;
+	/** How many values each of its types takes and gives. */
+	types: readonly Arity[];
+	/** The types of its functions, imported ones first. */
+	functions: readonly number[];
 	importedFunctions: number;
+}
+
+/** How many values go in and come out. */
+export interface Arity {
+	readonly parameters: number;
+	readonly results: number;
 }
 
 type ValueType = "i32" | "i64" | "other";
@@ -136,8 +146,11 @@ class ModuleParts {
 		}
 		return {
 			memory: this.#memory,
-			types: this.#types.length,
-			functions: this.#functions.length,
+			types: this.#types.map(({ parameters, results }) => ({
+				parameters: parameters.length,
+				results: results.length,
+			})),
+			functions: this.#functions,
 			importedFunctions: this.#importedFunctions,
 		};
 	}
@@ -228,7 +241,17 @@ class ModuleParts {
 function readFunctionType(it: Reader): FunctionType {
 	if (it.byte() !== 0x60)
 		throw new ModuleError("the module uses garbage-collected types, which are not supported");
-	return { parameters: it.list(() => readValueType(it)), results: it.list(() => readValueType(it)) };
+	const parameters = it.list(() => readValueType(it));
+	const results = it.list(() => readValueType(it));
+	if (parameters.length > MAX_PARAMETERS)
+		throw new ModuleError(
+			`a function or a block has ${parameters.length} parameters; at most ${MAX_PARAMETERS} are allowed`,
+		);
+	if (results.length > MAX_RESULTS)
+		throw new ModuleError(
+			`a function or a block has ${results.length} results; at most ${MAX_RESULTS} are allowed`,
+		);
+	return { parameters, results };
 }
 
 function readValueType(it: Reader): ValueType {

@@ -1,4 +1,5 @@
 /** Meters the body of one function. */
+import type { Arity } from "../module.ts";
 import { ModuleError, type Reader } from "../reader.ts";
 import { writeCharge } from "./charge.ts";
 import { type Immediate, type Instruction, numeric, plain, proposalOf, simd } from "./opcodes.ts";
@@ -27,9 +28,17 @@ const V128 = 0x7b;
 /** Locals of eight bytes that a fuel sets to zero. */
 const LOCALS_PER_FUEL = 2;
 
+/** Values that a call takes and gives in registers. */
+const IN_REGISTERS: Arity = { parameters: 8, results: 2 };
+/** What a block without a type takes and gives. */
+const NOTHING: Arity = { parameters: 0, results: 0 };
+const ONE_RESULT: Arity = { parameters: 0, results: 1 };
+
 /** A block that has not ended. The function itself is the outermost one. */
 interface Frame {
 	kind: number;
+	/** How many values a branch to it carries. */
+	readonly carried: number;
 	/** The segment before the block. */
 	readonly before: number;
 	/** The outermost block that a branch within this one leads to, counted from the function. */
@@ -45,10 +54,10 @@ type Patch = { at: number; until: number } & (
 	| { what: "helper"; index: number }
 );
 
-/** Writes the metered body. `body` is read to its end; `bytes` are the module's. */
-export function meterBody(bytes: Uint8Array, body: Reader, space: Space, out: Writer): void {
+/** Writes the metered body of a function that takes and gives so many values. `body` is read to its end; `bytes` are the module's. */
+export function meterBody(bytes: Uint8Array, body: Reader, arity: Arity, space: Space, out: Writer): void {
 	const start = body.offset;
-	const { patches, segments, calls } = new Body(body, space).read();
+	const { patches, segments, calls } = new Body(body, arity, space).read();
 	let copied = start;
 	for (const patch of patches) {
 		out.bytes(bytes.subarray(copied, patch.at));
@@ -74,6 +83,7 @@ export function meterBody(bytes: Uint8Array, body: Reader, space: Space, out: Wr
 
 class Body {
 	readonly #in: Reader;
+	readonly #arity: Arity;
 	readonly #space: Space;
 	readonly #frames: Frame[] = [];
 	readonly segments = new Segments();
@@ -81,15 +91,19 @@ class Body {
 	/** Whether it calls functions. */
 	calls = false;
 	#segment = NONE;
+	/** Of the block that begins. */
+	#block: Arity = NOTHING;
 
-	constructor(body: Reader, space: Space) {
+	constructor(body: Reader, arity: Arity, space: Space) {
 		this.#in = body;
+		this.#arity = arity;
 		this.#space = space;
 	}
 
 	read(): this {
 		const locals = this.#readLocals();
-		this.#frames.push({ kind: BLOCK, before: NONE, outermost: Number.POSITIVE_INFINITY });
+		const { results } = this.#arity;
+		this.#frames.push({ kind: BLOCK, carried: results, before: NONE, outermost: Number.POSITIVE_INFINITY });
 		this.#open(NONE, true);
 		this.segments.add(this.#segment, locals);
 		while (this.#frames.length > 0) this.#instruction();
@@ -189,7 +203,11 @@ class Body {
 		if (this.#frames.length >= MAX_DEPTH) {
 			throw new ModuleError(`a function has more than ${MAX_DEPTH} blocks within each other`);
 		}
-		this.#frames.push({ kind, before: this.#segment, outermost: Number.POSITIVE_INFINITY });
+		const { parameters, results } = this.#block;
+		// What it takes is carried in once, what it gives is carried out once: branches pay for themselves.
+		this.segments.add(this.#segment, moved(parameters) + moved(results));
+		const carried = kind === LOOP ? parameters : results;
+		this.#frames.push({ kind, carried, before: this.#segment, outermost: Number.POSITIVE_INFINITY });
 	}
 
 	#end(): void {
@@ -216,11 +234,27 @@ class Body {
 		if (frame !== undefined) frame.outermost = Math.min(frame.outermost, target);
 	}
 
-	#readLabel(): void {
+	/** Gives how many values the branch carries. */
+	#readLabel(): number {
 		const depth = this.#in.u32();
 		const target = this.#frames.length - 1 - depth;
 		if (target < 0) throw new ModuleError(`a branch leaves ${depth} blocks at byte ${this.#in.offset}`);
 		this.#leaveTo(target);
+		return this.#frames[target]?.carried ?? 0;
+	}
+
+	/** A table of branches, which is searched. */
+	#readLabels(): void {
+		const count = this.#in.u32();
+		let carried = 0;
+		for (let left = count; left >= 0; left -= 1) carried = Math.max(carried, this.#readLabel());
+		this.segments.add(this.#segment, moved(carried) + Math.ceil(Math.log2(count + 1)));
+	}
+
+	/** What a call carries beside what goes in registers. */
+	#carry({ parameters, results }: Arity): void {
+		const [more, back] = [parameters - IN_REGISTERS.parameters, results - IN_REGISTERS.results];
+		this.segments.add(this.#segment, Math.max(0, more) + Math.max(0, back));
 	}
 
 	#charge(at: number, helper: "bytes" | "elements" | "pages"): void {
@@ -236,11 +270,10 @@ class Body {
 				this.#readBlockType();
 				break;
 			case "label":
-				this.#readLabel();
+				this.segments.add(this.#segment, moved(this.#readLabel()));
 				break;
 			case "labels":
-				for (let count = it.u32(); count > 0; count -= 1) this.#readLabel();
-				this.#readLabel();
+				this.#readLabels();
 				break;
 			case "function":
 				if (opcode === CALL) this.calls = true;
@@ -248,7 +281,7 @@ class Body {
 				break;
 			case "indirect":
 				this.calls = true;
-				this.#space.checkType(it.u32());
+				this.#carry(this.#space.type(it.u32()));
 				it.u32();
 				break;
 			case "types":
@@ -308,14 +341,16 @@ class Body {
 
 	#moveFunction(at: number, opcode: number): void {
 		const index = this.#in.u32();
-		const moved = this.#space.function(index);
-		if (moved === index) return;
-		this.patches.push({ at, until: this.#in.offset, what: "function", opcode, index: moved });
+		const number = this.#space.function(index);
+		if (opcode === CALL) this.#carry(this.#space.arity(index));
+		if (number === index) return;
+		this.patches.push({ at, until: this.#in.offset, what: "function", opcode, index: number });
 	}
 
 	#readBlockType(): void {
 		const at = this.#in.offset;
 		const first = this.#in.byte();
+		this.#block = first === NO_RESULT ? NOTHING : ONE_RESULT;
 		if (first === NO_RESULT || VALUE_TYPES.includes(first)) return;
 		// A type's number, which is a signed one: 0x40 would be its sign.
 		let [value, byte] = [first & 0x7f, first];
@@ -324,8 +359,13 @@ class Body {
 			value += (byte & 0x7f) * scale;
 		}
 		if (byte >= 0x40) throw new ModuleError(`the block type at byte ${at} is not supported`);
-		this.#space.checkType(value);
+		this.#block = this.#space.type(value);
 	}
+}
+
+/** The fuel for values that are carried to where they are wanted: the first one is where it is. */
+function moved(values: number): number {
+	return Math.max(0, values - 1);
 }
 
 export function readValueType(it: Reader): number {

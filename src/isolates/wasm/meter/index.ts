@@ -46,7 +46,7 @@ class Meter {
 			if (id !== 0) this.#sections.set(id, content);
 		}
 		const globals = this.#sections.get(GLOBAL)?.fork().u32() ?? 0;
-		this.#types = types;
+		this.#types = types.length;
 		this.#space = new Space({ types, imports, functions, globals, pages: memory.maximumPages ?? MAX_PAGES });
 	}
 
@@ -140,13 +140,15 @@ class Meter {
 		const out = new Writer(2 * this.#bytes.length);
 		const content = this.#sections.get(CODE)?.fork();
 		const count = content?.u32() ?? 0;
-		const expected = this.#shape.functions - this.#shape.importedFunctions;
+		const { functions, importedFunctions } = this.#shape;
+		const expected = functions.length - importedFunctions;
 		if (count !== expected) throw new ModuleError(`the module has ${expected} functions and ${count} bodies`);
 		const body = new Writer();
 		const bodies = new Writer(2 * this.#bytes.length);
-		for (let left = count; left > 0 && content !== undefined; left -= 1) {
+		for (let at = 0; at < count && content !== undefined; at += 1) {
 			body.clear();
-			meterBody(this.#bytes, content.part(content.u32()), this.#space, body);
+			const arity = this.#space.arity(importedFunctions + at);
+			meterBody(this.#bytes, content.part(content.u32()), arity, this.#space, body);
 			bodies.vector(body.written);
 		}
 		content?.finish("code section");

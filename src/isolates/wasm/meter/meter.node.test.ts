@@ -86,6 +86,83 @@ describe("a metered module", () => {
 		expect(it.refills).toBeGreaterThanOrEqual(50);
 	});
 
+	test("pays for the values that a branch, a block or a call carries", () => {
+		const zeros = (count: number): number[] => repeated(count, [0x42, 0]);
+		const drops = (count: number): number[] => repeated(count, [0x1a]);
+		/** Of a turn of a loop that takes so many values: `br_if` with what is left of the parameter, 0. */
+		const turn = (count: number): number => {
+			const loop = [0x03, 2, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, ...drops(count), 0x0b];
+			const bytes = assembled(
+				[
+					[1, 0, I32],
+					[0, 0],
+					[count, 0],
+				],
+				[[0, [...zeros(count), ...loop]]],
+			);
+			return fuelOf(bytes, "f0", 11) - fuelOf(bytes, "f0", 10);
+		};
+		expect([turn(1) - turn(0), turn(2) - turn(1), turn(16) - turn(1), turn(64) - turn(1)]).toEqual([
+			0, 1, 15, 63,
+		]);
+		const block = (count: number): number =>
+			fuelOf(
+				assembled(
+					[
+						[0, 0],
+						[0, count],
+					],
+					[[0, [0x02, 1, ...zeros(count), 0x0b, ...drops(count)]]],
+				),
+				"f0",
+			);
+		expect(block(16) - block(1)).toBe(15 + 15);
+		const call = (parameters: number, results: number): number => {
+			const run = [...zeros(parameters), 0x10, 1, ...drops(results)];
+			return fuelOf(
+				assembled(
+					[
+						[0, 0],
+						[parameters, results],
+					],
+					[
+						[0, run],
+						[1, zeros(results)],
+					],
+				),
+				"f0",
+			);
+		};
+		expect(call(8, 0) - call(0, 0)).toBe(8);
+		expect(call(64, 0) - call(8, 0)).toBe(56 + 56);
+		expect(call(0, 16) - call(0, 2)).toBe(14 + 14);
+		const table = [0x41, 0, 0x11, 3, 0];
+		expect(() =>
+			meter(
+				assembled(
+					[
+						[0, 0],
+						[0, 0],
+					],
+					[[0, table]],
+				),
+			),
+		).toThrow(/no type 3/);
+	});
+
+	test("pays for the search of a table of branches", () => {
+		const branch = (targets: number): number =>
+			fuelOf(
+				assembled(
+					[[1, 0, I32]],
+					[[0, [0x02, 0x40, 0x20, 0, 0x0e, ...leb128(targets), ...repeated(targets, [0]), 0, 0x0b]]],
+				),
+				"f0",
+				1,
+			);
+		expect([branch(1) - branch(0), branch(1000) - branch(1)]).toEqual([1, 9]);
+	});
+
 	test("pays for a vector's divisions and roots as for a number's", () => {
 		const price = (vector: string, number: string, by: string): void => {
 			const [type, lanes] = [number.slice(0, 3), vector.slice(0, 5)];
@@ -202,6 +279,44 @@ describe("what cannot be metered is refused with the reason", () => {
 		expect(() => meter(module(text))).toThrow(reason);
 	});
 
+	test("more values than a call or a branch may carry", () => {
+		expect(
+			isValid(
+				meter(
+					assembled(
+						[
+							[0, 0],
+							[64, 16],
+						],
+						[[0, []]],
+					),
+				),
+			),
+		).toBe(true);
+		expect(() =>
+			meter(
+				assembled(
+					[
+						[0, 0],
+						[65, 0],
+					],
+					[[0, []]],
+				),
+			),
+		).toThrow(/65 parameters; at most 64/);
+		expect(() =>
+			meter(
+				assembled(
+					[
+						[0, 0],
+						[0, 17],
+					],
+					[[0, []]],
+				),
+			),
+		).toThrow(/17 results; at most 16/);
+	});
+
 	test("more locals than 10,000, in one group or in many", () => {
 		const locals = (count: number): Uint8Array =>
 			module(`${MAIN} (func (local${" i32 f64".repeat(count / 2)}))`);
@@ -309,6 +424,56 @@ test("200 KB take well under 100 ms", () => {
 	meter(bytes);
 	expect(performance.now() - began).toBeLessThan(100);
 });
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+
+function repeated(count: number, bytes: readonly number[]): number[] {
+	return Array.from({ length: count }, () => bytes).flat();
+}
+
+function leb128(value: number): number[] {
+	return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...leb128(value >> 7)];
+}
+
+/**
+ * A module as it is written here, which no compiler rewrites: types as `[parameters, results, type of both]`, functions as
+ * `[type, code]`. It exports them as f0, f1, …; the entry does nothing.
+ */
+function assembled(
+	types: readonly (readonly [number, number, number?])[],
+	functions: readonly (readonly [number, readonly number[]])[],
+): Uint8Array {
+	const section = (id: number, items: readonly (readonly number[])[]): number[] => {
+		const content = [...leb128(items.length), ...items.flat()];
+		return [id, ...leb128(content.length), ...content];
+	};
+	const name = (text: string): number[] => [text.length, ...new TextEncoder().encode(text)];
+	const values = (count: number, type: number): number[] => [...leb128(count), ...repeated(count, [type])];
+	const entry = functions.length;
+	const none = types.length;
+	const body = (code: readonly number[]): number[] => [...leb128(code.length + 2), 0, ...code, 0x0b];
+	return Uint8Array.from([
+		...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+		...section(1, [
+			...types.map(([parameters, results, type = I64]) => [
+				0x60,
+				...values(parameters, type),
+				...values(results, type),
+			]),
+			[0x60, 0, 0],
+		]),
+		...section(3, [...functions.map(([type]) => [type]), [none]]),
+		...section(4, [[0x70, 1, 1, 1]]),
+		...section(5, [[1, 1, 1]]),
+		...section(7, [
+			[...name("memory"), 2, 0],
+			[...name("headstart_main"), 0, entry],
+			...functions.map((_, index) => [...name(`f${index}`), 0, index]),
+		]),
+		...section(10, [...functions.map(([, code]) => body(code)), body([])]),
+	]);
+}
 
 /** What the name section says of functions. */
 function functionNames(bytes: Uint8Array): [number, string][] {

@@ -1,14 +1,16 @@
 /** The numbers of a module's types, functions and globals, before and after it is metered. */
+
+import type { Arity } from "../module.ts";
 import { ModuleError } from "../reader.ts";
 import type { Helper } from "./charge.ts";
 
 /** What a module has. Its own numbers end there: what the meter adds comes after them, out of its reach. */
 export interface Counts {
-	types: number;
+	types: readonly Arity[];
 	/** Imported functions. */
 	imports: number;
-	/** Imported functions and its own. */
-	functions: number;
+	/** The types of imported functions and of its own. */
+	functions: readonly number[];
 	globals: number;
 	/** Pages that its memory may have. */
 	pages: number;
@@ -43,7 +45,7 @@ export class Space {
 
 	/** The new number of a function of the module's. */
 	function(index: number): number {
-		if (index >= this.#counts.functions) throw new ModuleError(`there is no function ${index}`);
+		if (index >= this.#counts.functions.length) throw new ModuleError(`there is no function ${index}`);
 		return index < this.#counts.imports ? index : index + 1;
 	}
 
@@ -51,14 +53,24 @@ export class Space {
 	helper(helper: Helper): number {
 		let at = this.helpers.indexOf(helper);
 		if (at < 0) at = this.helpers.push(helper) - 1;
-		return this.#counts.functions + 1 + at;
+		return this.#counts.functions.length + 1 + at;
 	}
 
 	checkGlobal(index: number): void {
 		if (index >= this.#counts.globals) throw new ModuleError(`there is no global ${index}`);
 	}
 
-	checkType(index: number): void {
-		if (index >= this.#counts.types) throw new ModuleError(`there is no type ${index}`);
+	/** What a type's functions and blocks take and give. */
+	type(index: number): Arity {
+		const arity = this.#counts.types[index];
+		if (arity === undefined) throw new ModuleError(`there is no type ${index}`);
+		return arity;
+	}
+
+	/** What a function takes and gives, by the module's own number. */
+	arity(index: number): Arity {
+		const type = this.#counts.functions[index];
+		if (type === undefined) throw new ModuleError(`there is no function ${index}`);
+		return this.type(type);
 	}
 }
