@@ -106,7 +106,7 @@ async function stored(result: string): Promise<unknown> {
 }
 
 /** What the application had the bridge do. */
-function called({ events }: InstanceRecord): (string | undefined)[] {
+function called({ events }: Pick<InstanceRecord, "events">): (string | undefined)[] {
 	return events.flatMap(({ kind, content }) => (kind === "called" ? [content] : []));
 }
 

@@ -3,6 +3,7 @@ import type { Event } from "../../bridge/generated/bridge.ts";
 import type { ErrorValue } from "../../shared/error.ts";
 import { nearest } from "../../shared/nearest.ts";
 import type { Missed, TraceEvent, Unclaimed } from "../../shared/record.ts";
+import { shown } from "./shown.ts";
 import type { State } from "./state.ts";
 
 /** One edge of the timeline. */
@@ -42,7 +43,7 @@ export function traceEvent(event: Event): TraceEvent {
 			return { ...base, content: artifact, bytes: Number(bytes), nanos: Number(nanos) };
 		}
 		case "rpcAccepted":
-			return { ...base, id: String(event.rpcAccepted.rpc), content: event.rpcAccepted.content };
+			return { ...base, id: String(event.rpcAccepted.rpc), content: shown(event.rpcAccepted.content) };
 		case "rpcSent": {
 			const { rpc, reused, attempt } = event.rpcSent;
 			return { ...base, id: String(rpc), reused, attempts: attempt };
@@ -58,7 +59,8 @@ export function traceEvent(event: Event): TraceEvent {
 		}
 		case "claimed": {
 			const { id, content, diverges } = event.claimed;
-			return { ...base, id: String(id), content, ...(diverges === "" ? {} : { diverges }) };
+			const told = { ...base, id: String(id), content: shown(content) };
+			return diverges === "" ? told : { ...told, diverges: shown(diverges) };
 		}
 		case "served": {
 			const { id, bytes, waitedNanos, error } = event.served;
@@ -66,7 +68,8 @@ export function traceEvent(event: Event): TraceEvent {
 		}
 		case "called": {
 			const { content, status, bytes, nanos, error } = event.called;
-			return { ...base, content, status, bytes: Number(bytes), nanos: Number(nanos), ...failure(error) };
+			const call = { ...base, content: shown(content), status, bytes: Number(bytes), nanos: Number(nanos) };
+			return { ...call, ...failure(error) };
 		}
 		case "published":
 			return { ...base, id: String(event.published) };
@@ -112,7 +115,7 @@ export function unclaimed(state: State): Unclaimed[] {
 		const rpc = message.rpc === undefined ? undefined : state.rpcs.get(message.rpc);
 		found.push({
 			id: String(id),
-			content: rpc?.content ?? "",
+			content: shown(rpc?.content ?? ""),
 			bytes: rpcBytes(rpc?.outcome) ?? message.bytes,
 		});
 	}
@@ -134,7 +137,8 @@ export function missed(state: State): Missed[] {
 	for (const { content } of state.rpcs.values()) if (content !== "") sent.add(content);
 	return state.missed.map((it) => {
 		const similar = it.content === "" ? undefined : nearest(it.content, sent);
-		return similar === undefined ? it : { ...it, nearest: similar };
+		const told = { ...it, content: shown(it.content) };
+		return similar === undefined ? told : { ...told, nearest: shown(similar) };
 	});
 }
 
