@@ -4,11 +4,12 @@
  */
 import type { Bridge } from "../bridge/bridge.ts";
 import { putTenant } from "../bridge/tenants.ts";
-import type { HostApi, RunnerService, ScriptModule } from "../isolates/protocol.ts";
+import type { RunnerService, RunnerSession, ScriptModule } from "../isolates/protocol.ts";
 import type { Env, Runner, RunnerName } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import { tenants } from "./node.ts";
 import { type Slot, Slots } from "./slots.ts";
+import type { ScriptHost } from "./transcript/host-api.ts";
 import { forgetTurns } from "./transcript/turns.ts";
 
 /** What the bridge's relay answers for a slot that is nobody's. */
@@ -44,15 +45,18 @@ export function dropRunner(env: Env, tenant: string): void {
 }
 
 /** All methods throw `tooMany` at once when there is no slot for the tenant now. */
-export class TenantRunner implements RunnerService {
+export class TenantRunner implements Omit<RunnerService, "open"> {
 	readonly #env: Env;
 	readonly #tenant: string;
 	readonly #bridge: () => Promise<Bridge>;
+	#session: RunnerSession | undefined;
 
-	constructor(env: Env, tenant: string, bridge: () => Promise<Bridge>) {
+	/** @param session for the first run, from {@link session}. */
+	constructor(env: Env, tenant: string, bridge: () => Promise<Bridge>, session?: RunnerSession) {
 		this.#env = env;
 		this.#tenant = tenant;
 		this.#bridge = bridge;
+		this.#session = session;
 	}
 
 	/** Sees to it that the tenant has a runner, also where the bridge was restarted since. */
@@ -62,8 +66,25 @@ export class TenantRunner implements RunnerService {
 	}
 
 	/** The call leaves before this returns, if the tenant has a runner. */
-	run(spec: Parameters<RunnerService["run"]>[0], host: HostApi): ReturnType<RunnerService["run"]> {
-		return this.#use((runner) => runner.run(spec, host));
+	run(spec: Parameters<RunnerService["run"]>[0], host: ScriptHost): ReturnType<RunnerService["run"]> {
+		const anew = (): ReturnType<RunnerService["run"]> => this.#use((runner) => runner.run(spec, host));
+		const session = this.#session;
+		this.#session = undefined;
+		if (session === undefined) return anew();
+		return this.#slot
+			.during(() => session.run(spec, host))
+			.catch((thrown: unknown) => {
+				if (host.used) throw thrown;
+				// Most likely the session's runner died while nobody used it. The script has asked for nothing yet.
+				return anew();
+			});
+	}
+
+	/** A session that waits for a script; undefined where the tenant has no runner now. Who has it disposes of it. */
+	async session(): Promise<RunnerSession | undefined> {
+		const slot = allSlots(this.#env).known(this.#tenant);
+		const runner = slot?.assigned ? this.#env[runnerName(slot.number)] : undefined;
+		return slot && runner && slot.during(() => runner.open());
 	}
 
 	load(module: ScriptModule, memoryBytes?: number): ReturnType<RunnerService["load"]> {

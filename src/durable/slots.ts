@@ -59,6 +59,11 @@ export class Slots {
 		return this.#put(this.#free() ?? this.#evict(evicted), tenant);
 	}
 
+	/** The tenant's slot, if it has one. */
+	known(tenant: string): Slot | undefined {
+		return this.#byTenant.get(tenant);
+	}
+
 	/** The bridge has the tenant's runner there, as this host was told when it began. */
 	adopt(number: number, tenant: string): void {
 		if (number >= this.#count || this.#byTenant.has(tenant) || this.#taken().has(number)) return;

@@ -3,6 +3,7 @@ import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
 import { downloadInitscript } from "../bridge/initscripts.ts";
 import { putTenant } from "../bridge/tenants.ts";
+import type { RunnerSession } from "../isolates/protocol.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
@@ -47,6 +48,8 @@ export class Transcript extends DurableObject<Env> {
 	#run: Run | undefined;
 	#deployed: DeployedFunction | undefined;
 	#keep = false;
+	/** For the script of the instance. */
+	#session: RunnerSession | undefined;
 	/** The service whose instance it is. */
 	#service: string | undefined;
 	#resting: ReturnType<typeof setTimeout> | null = null;
@@ -66,6 +69,9 @@ export class Transcript extends DurableObject<Env> {
 			this.#listener(() => run),
 		);
 		this.#run = run;
+		this.#session = await this.#runner(tenant)
+			.session()
+			.catch(() => undefined);
 	}
 
 	/** Becomes an instance of a service. Answers when that is ready. */
@@ -85,7 +91,7 @@ export class Transcript extends DurableObject<Env> {
 			this.#begin(run, deployed, id);
 			const record = this.env.RECORD_INPUTS === "1";
 			run.assign({ deployed, mode: "normal", receivedAt: 0n, record, service: true });
-			run.startScript(new TenantRunner(this.env, deployed.tenant, () => this.#connected()), input);
+			run.startScript(this.#runner(deployed.tenant), input);
 			await run.start();
 			this.#log(deployed.tenant, run);
 			try {
@@ -121,6 +127,10 @@ export class Transcript extends DurableObject<Env> {
 			if (code !== "unknownInstance" && code !== "instanceClosed") console.error("not taken over", thrown);
 			return false;
 		}
+	}
+
+	#runner(tenant: string, session?: RunnerSession): TenantRunner {
+		return new TenantRunner(this.env, tenant, () => this.#connected(), session);
 	}
 
 	#listener(run: () => Run): RunListener {
@@ -202,7 +212,9 @@ export class Transcript extends DurableObject<Env> {
 		pool.setLive(deployed.tenant, run.id, this.#name);
 
 		run.assign({ deployed, mode, receivedAt: sentAt, record: this.env.RECORD_INPUTS === "1" });
-		const runner = new TenantRunner(this.env, deployed.tenant, () => this.#connected());
+		// A script that a runner cannot bound runs apart, so that it takes nothing else with it: no session outlives its run.
+		const session = deployed.script?.module.format === "wasm" ? this.#session : undefined;
+		const runner = this.#runner(deployed.tenant, session);
 		const artifact = withoutCaches ? deployed.script?.artifact : undefined;
 		const download = artifact && (() => downloadInitscript(this.env, artifact, run.id));
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
@@ -329,6 +341,8 @@ export class Transcript extends DurableObject<Env> {
 	/** The instance is reaped: its record goes to the log, and this object is free again. */
 	#ended(run: Run): void {
 		clearTimeout(this.#resting);
+		this.#session?.[Symbol.dispose]();
+		this.#session = undefined;
 		pool.removeSpare(this.#name);
 		this.#leavePool();
 		const deployed = this.#deployed;

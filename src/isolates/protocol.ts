@@ -94,15 +94,8 @@ export type ScriptExit = {
 	| { end: "trap" | "limit" | "deadline"; error: ScriptError; stack?: string }
 );
 
-/** The runner's entrypoint. */
-export interface RunnerService {
-	/**
-	 * Keeps a module compiled. Idempotent. `invalidArgument` for a module that cannot run, or not in `memoryBytes` of memory
-	 * where that is given.
-	 */
-	load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>>;
-	/** Forgets a module. */
-	unload(digest: string): Promise<void>;
+/** What runs scripts. */
+export interface ScriptRunner {
 	/**
 	 * Runs a loaded module to its end; `unknownModule` when it is not loaded (the runner was replaced): load, then run again.
 	 * Or with `module`: then that is loaded first if it is not there, and `invalidArgument` says why it cannot run.
@@ -111,4 +104,20 @@ export interface RunnerService {
 		spec: { digest: string; input: Uint8Array; limits: ScriptLimits; module?: ScriptModule },
 		host: HostApi,
 	): Promise<Outcome<ScriptExit>>;
+}
+
+/** Ready to run a script. */
+export type RunnerSession = ScriptRunner & Disposable;
+
+/** The runner's entrypoint. */
+export interface RunnerService extends ScriptRunner {
+	/**
+	 * Keeps a module compiled. Idempotent. `invalidArgument` for a module that cannot run, or not in `memoryBytes` of memory
+	 * where that is given.
+	 */
+	load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>>;
+	/** Forgets a module. */
+	unload(digest: string): Promise<void>;
+	/** A session for the next run, which then need not wait until one is made. The runner keeps it as long as the host does. */
+	open(): Promise<RunnerSession>;
 }

@@ -2,7 +2,7 @@
  * The runner: keeps deployed initscripts ready and runs them, each in its cell. It sees the host API that a run is given
  * and nothing else. The other half is the host's `src/host`; the relay between them is the bridge's.
  */
-import { WorkerEntrypoint } from "cloudflare:workers";
+import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
@@ -11,10 +11,12 @@ import type {
 	HostApi,
 	Outcome,
 	RunnerService,
+	RunnerSession,
 	ScriptError,
 	ScriptExit,
 	ScriptLimits,
 	ScriptModule,
+	ScriptRunner,
 } from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";
@@ -77,6 +79,10 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 	async unload(digest: string): Promise<void> {
 		scripts.remove(digest);
 		await this.#nursery.drop(digest);
+	}
+
+	async open(): Promise<RunnerSession> {
+		return new OpenSession(this);
 	}
 
 	async run({ digest, input, limits, module }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
@@ -164,6 +170,22 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 function refused(thrown: unknown): { error: ScriptError } {
 	const message = thrown instanceof ModuleError ? thrown.message : describe(thrown).message;
 	return { error: { code: "invalidArgument", message } };
+}
+
+/** The runner, within the request that opened this. */
+class OpenSession extends RpcTarget implements RunnerSession {
+	readonly #runner: ScriptRunner;
+
+	constructor(runner: ScriptRunner) {
+		super();
+		this.#runner = runner;
+	}
+
+	run(spec: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
+		return this.#runner.run(spec, host);
+	}
+
+	[Symbol.dispose](): void {}
 }
 
 async function checkDigest(digest: string, bytes: Uint8Array): Promise<void> {

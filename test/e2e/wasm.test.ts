@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
+import { until } from "../../src/cli/node/wait.ts";
 import { wat } from "../../src/isolates/test/wat.ts";
 import { deployProbe, invoke } from "../harness/probe.ts";
+import { runners } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
 const main = "initscript.c";
@@ -154,4 +156,23 @@ test.each(malformed)("a module %s is refused by the node, too", async (_, bytes,
 		message: expect.stringMatching(reason),
 	});
 	expect((await node().client.send("/v1/functions/malformed")).status).toBe(404);
+});
+
+test("a runner that dies while nobody uses it takes nothing from the starts that follow", async () => {
+	const start = { mode: "summarise", app: [["receive", "summary"]] };
+	await node().ended((await invoke(node(), "fallback", start)).instance);
+	const [before] = await runners(node().node.run);
+	process.kill(before ?? 0, "SIGKILL");
+	await until("the next runner", 10_000, async () => {
+		const [now] = await runners(node().node.run);
+		return now !== undefined && now !== before ? now : undefined;
+	});
+	// As many as there may be spares, each of which had a session with the one that is dead.
+	for (let number = 0; number < 4; number++) {
+		const { steps, instance } = await invoke(node(), "fallback", start);
+		expect(steps).toMatchObject([{ head: "read: contents of a" }]);
+		const { script, events } = await node().ended(instance);
+		expect(script).toEqual({ end: "exit 0" });
+		expect(events.map(({ text }) => text)).not.toContain("initscript restarted");
+	}
 });

@@ -26,6 +26,7 @@ export class ScriptHost extends RpcTarget implements HostApi {
 	#port: ScriptPort | undefined;
 	readonly #turn: Turn | undefined;
 	#reads = 0;
+	#used = false;
 
 	/** @param turn is told when the script waits. */
 	constructor(port: ScriptPort, turn?: Turn) {
@@ -34,12 +35,18 @@ export class ScriptHost extends RpcTarget implements HostApi {
 		this.#turn = turn;
 	}
 
+	/** Whether the script has called it. */
+	get used(): boolean {
+		return this.#used;
+	}
+
 	/** From now on calls fail: the run is over. */
 	close(): void {
 		this.#port = undefined;
 	}
 
 	async submit(ops: ScriptOp[]): Promise<void> {
+		this.#used = true;
 		this.#port?.ops(parseOps(ops));
 	}
 
@@ -65,12 +72,14 @@ export class ScriptHost extends RpcTarget implements HostApi {
 	}
 
 	async #wait<T>(wait: (port: ScriptPort) => Promise<Outcome<T>>): Promise<Outcome<T>> {
+		this.#used = true;
 		if (this.#port === undefined) return OVER;
 		const outcome = wait(this.#port);
 		return this.#turn === undefined ? outcome : this.#turn.during(outcome);
 	}
 
 	async #read(read: (port: ScriptPort) => Promise<Outcome<Uint8Array>>): Promise<Outcome<Uint8Array>> {
+		this.#used = true;
 		if (this.#port === undefined) return OVER;
 		if (this.#reads >= MAX_READS) {
 			return { error: { code: "tooMany", message: `more than ${MAX_READS} reads at once` } };

@@ -1,6 +1,5 @@
 /** Runs an initscript in the runner to its end, whatever happens to the runner. */
 import type {
-	HostApi,
 	Outcome,
 	RunnerService,
 	ScriptExit,
@@ -10,6 +9,7 @@ import type {
 } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import type { DeployedScript } from "../../shared/function.ts";
+import type { ScriptHost } from "./host-api.ts";
 import { mapStack } from "./stack.ts";
 import { errorValue, parseLoad, parseRun } from "./validate.ts";
 
@@ -20,7 +20,8 @@ const RUNNER_BACK_MS = 3000;
 const RUNNER_ASK_MS = 25;
 
 /** The tenant's runner: its entrypoint, and whether it answers now. */
-export interface RunnerBinding extends Pick<RunnerService, "run" | "load"> {
+export interface RunnerBinding extends Pick<RunnerService, "load"> {
+	run(spec: Parameters<RunnerService["run"]>[0], host: ScriptHost): ReturnType<RunnerService["run"]>;
 	answers(): Promise<boolean>;
 }
 
@@ -52,7 +53,7 @@ export interface ScriptEnd {
 /** Never rejects. The call to the runner leaves before this returns, or the download's. */
 export async function runScript(
 	runner: RunnerBinding,
-	host: HostApi,
+	host: ScriptHost,
 	spec: ScriptRunSpec,
 ): Promise<ScriptEnd> {
 	let timer: ReturnType<typeof setTimeout> | null = null;
@@ -71,7 +72,7 @@ export async function runScript(
 	}
 }
 
-async function attempt(runner: RunnerBinding, host: HostApi, spec: ScriptRunSpec): Promise<ScriptEnd> {
+async function attempt(runner: RunnerBinding, host: ScriptHost, spec: ScriptRunSpec): Promise<ScriptEnd> {
 	const { script, input, limits } = spec;
 	const downloaded = spec.download === undefined ? undefined : { module: await spec.download() };
 	const { module } = downloaded ?? script;
