@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ScriptModule } from "../isolates/protocol.ts";
-import type { DeployedFunction, DeployedScript, FunctionSummary } from "../shared/function.ts";
+import type { DeployedFunction, DeployedScript } from "../shared/function.ts";
+import type { FunctionSummary } from "../shared/function-summary.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { type BundleBytes, BundleTable } from "./bundle-table.ts";
 import { TenantTable } from "./tenant-table.ts";

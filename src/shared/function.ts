@@ -1,6 +1,7 @@
 /** A deployed function: what the registry keeps, and what each part of the node is told of it. */
 import type { FunctionSpec } from "../bridge/bridge.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
+import type { FunctionSummary } from "./function-summary.ts";
 import { DEFAULT_SCRIPT_LIMITS, type Manifest } from "./manifest.ts";
 
 /** An initscript that is an artifact of a registry (docs/images.md). */
@@ -33,17 +34,6 @@ export interface DeployedFunction {
 	/** Unix milliseconds. */
 	deployedAt: number;
 	script?: DeployedScript;
-}
-
-export interface FunctionSummary {
-	name: string;
-	digest: string;
-	bundle: string;
-	deployedAt: number;
-	isolation: string;
-	/** `artifact`: where it was pulled from, "registry/name@sha256:…". */
-	initscript?: { digest: string; format: "wasm" | "js"; bytes: number; artifact?: string };
-	manifest: Manifest;
 }
 
 export function summarize({

@@ -7,7 +7,7 @@ import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { pushInitscript } from "../../src/cli/image/initscript.ts";
 import { addBlob, addJson, createLayout, MANIFEST } from "../../src/cli/image/layout.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
-import type { FunctionSummary } from "../../src/shared/function.ts";
+import type { FunctionSummary } from "../../src/shared/function-summary.ts";
 import type { InstanceRecord } from "../../src/shared/record.ts";
 import { type Answer, deployProbe, invoke } from "../harness/probe.ts";
 import { registry } from "../harness/servers.ts";
