@@ -104,3 +104,32 @@ fn what_runs_of_a_removed_tenant_ends_and_another_tenants_does_not() {
         assert_eq!(status(&delete(&bridge, "/tenants/acme")), "204", "once more is no error");
     });
 }
+
+/// kill -9 somewhere in a rotation: the next life has all secrets, and one key.
+#[test]
+fn a_key_that_is_being_replaced_when_the_bridge_is_killed_loses_nothing() {
+    const SECRETS: usize = 60;
+    let mut bridge = Bridge::start();
+    for number in 0..SECRETS {
+        assert_eq!(status(&bridge.put(&format!("/secrets/t{}/s{number}", number % 4), SECRET)), "204");
+    }
+    let key = bridge.state().join("node.key");
+    let mut keys = vec![std::fs::read(&key).unwrap()];
+    for round in 0..8 {
+        let socket = bridge.socket();
+        let asking = std::thread::spawn(move || {
+            host::raw(&socket, b"POST /node-key HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n")
+        });
+        std::thread::sleep(std::time::Duration::from_millis(2 * round));
+        bridge.restart_hard();
+        let _ = asking.join().unwrap();
+        let listed: String = (0..4).map(|tenant| bridge.get(&format!("/secrets/t{tenant}")).unwrap()).collect();
+        assert_eq!((listed.matches(r#""kind":"s3""#).count(), listed.contains("unreadable")), (SECRETS, false));
+        assert!(!bridge.state().join("node.key.next").exists());
+        keys.push(std::fs::read(&key).unwrap());
+    }
+    let answer =
+        host::raw(&bridge.socket(), b"POST /node-key HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n").unwrap();
+    assert!(answer.contains(&format!(r#"{{"sealed":{SECRETS},"unreadable":0}}"#)), "{answer}");
+    assert!(!keys.contains(&std::fs::read(&key).unwrap()));
+}

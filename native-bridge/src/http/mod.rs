@@ -143,6 +143,7 @@ async fn dispatch(
         ("GET", ["secrets", tenant]) => secrets::list(node, tenant).await,
         ("PUT", ["secrets", tenant, name]) => secrets::put(node, tenant, name, request).await,
         ("DELETE", ["secrets", tenant, name]) => secrets::remove(node, tenant, name).await,
+        ("POST", ["node-key"]) => secrets::rotate_key(node).await,
         ("GET", ["images"]) => Ok(images::list(node)),
         ("POST", ["images"]) => images::prepare(node, request).await,
         ("DELETE", ["images", digest]) => images::remove(node, digest).await,

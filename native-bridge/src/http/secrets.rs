@@ -1,4 +1,5 @@
-//! `GET /secrets/{tenant}`, `PUT` and `DELETE /secrets/{tenant}/{name}`: what is put is never given out.
+//! `GET /secrets/{tenant}`, `PUT` and `DELETE /secrets/{tenant}/{name}`: what is put is never given out. `POST /node-key`: another
+//! key for all of them.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Body, empty, json as answer};
 use crate::node::Node;
+use crate::secrets::Rotated;
 
 const MOST_BYTES: usize = 64 << 10;
 
@@ -43,6 +45,14 @@ pub(super) async fn list(node: &Arc<Node>, tenant: &str) -> Result<Response<Body
     let secrets = blocking(move || holder.secrets.list(&owner)).await?;
     let secrets: Vec<Value> = secrets.into_iter().map(|(name, kind)| json!({ "name": name, "kind": kind })).collect();
     Ok(answer(StatusCode::OK, &json!({ "secrets": secrets })))
+}
+
+/// Answers when all is sealed with the new key, and the old one is gone.
+pub(super) async fn rotate_key(node: &Arc<Node>) -> Result<Response<Body>> {
+    let holder = Arc::clone(node);
+    let Rotated { sealed, unreadable } = blocking(move || holder.secrets.rotate_key()).await?;
+    tracing::info!(sealed, unreadable, "the node's key was replaced");
+    Ok(answer(StatusCode::OK, &json!({ "sealed": sealed, "unreadable": unreadable })))
 }
 
 /// A body of at most `most` bytes. It is wiped when it is dropped.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::node::is_name;
+pub(crate) use vault::Rotated;
 use vault::Vault;
 
 pub(crate) struct Secrets {
@@ -99,6 +100,11 @@ impl Secrets {
     pub(crate) fn remove_all(&self, tenant: &str) -> Result<()> {
         check_names(&[tenant])?;
         self.vault.remove_all(tenant)
+    }
+
+    /// Replaces the key that all are sealed with.
+    pub(crate) fn rotate_key(&self) -> Result<Rotated> {
+        self.vault.rotate()
     }
 
     /// Takes in a file of secrets in the clear, and removes it. None is no error.
