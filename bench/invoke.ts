@@ -7,10 +7,10 @@ import { type Answer, Connection } from "./connection.ts";
 export interface How {
 	/** The app without headstart: its own client, no initscript. */
 	direct?: boolean;
+	/** The app in its sandbox, without the initscript. */
+	noInitscript?: boolean;
 	/** The initscript without the app. */
 	scriptOnly?: boolean;
-	/** The app without its initscript: the bridge does its calls. */
-	noScript?: boolean;
 	/** Without the function's image and initscript on the node: they are dropped before the start. */
 	dropped?: boolean;
 }
@@ -39,7 +39,7 @@ export class Invoker {
 	async start(name: string, event: unknown, how: How = {}): Promise<Start> {
 		const query = new URLSearchParams({ cold: how.dropped ? "image" : "1" });
 		if (how.direct) query.set("mode", "direct");
-		if (how.noScript) query.set("mode", "noInitscript");
+		if (how.noInitscript) query.set("mode", "noInitscript");
 		if (how.scriptOnly) query.set("only", "initscript");
 		const path = `/v1/functions/${name}/invocations?${query}`;
 		const { body, headers } = await this.#send("POST", path, JSON.stringify(event));

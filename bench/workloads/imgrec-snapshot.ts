@@ -36,10 +36,10 @@ async function stage({ bench: { store, client, invoker }, note }: Site): Promise
 	};
 	return {
 		arms: {
-			without: arm({ noScript: true }),
+			without: arm({ noInitscript: true }),
 			with: arm({}),
 			setup_only: async () => {
-				const { events } = await invoker.start(SETUP, event, { noScript: true });
+				const { events } = await invoker.start(SETUP, event, { noInitscript: true });
 				return { ms: startMs(events) };
 			},
 			fetch_only: async () => {
@@ -52,11 +52,11 @@ async function stage({ bench: { store, client, invoker }, note }: Site): Promise
 }
 
 /** The right answer; with the initscript also that it came without a call of the function's own. */
-function check(answer: unknown, events: readonly TraceEvent[], { noScript }: How): void {
+function check(answer: unknown, events: readonly TraceEvent[], { noInitscript }: How): void {
 	const label = typeof answer === "object" && answer !== null && "label" in answer ? answer.label : undefined;
 	if (!LABELS.includes(label)) throw new Error(`it took the photo of a cat for ${JSON.stringify(answer)}`);
 	const calls = appCalls(events);
-	if (calls !== (noScript ? 2 : 0)) throw new Error(`the function had the bridge do ${calls} calls`);
+	if (calls !== (noInitscript ? 2 : 0)) throw new Error(`the function had the bridge do ${calls} calls`);
 	if (events.some(({ kind, text }) => kind === "noted" && text?.startsWith("snapshot of")))
 		throw new Error("the start waited for a snapshot");
 }
