@@ -110,8 +110,8 @@ pub(super) fn function(wire: function::Reader<'_>, node: &Node) -> Decoded<Funct
         let message = format!("isolation {isolation_name} does not work on this node");
         return Ok(Err(Error::new(ErrorCode::SandboxUnsupported, message)));
     }
-    if snapshot && wire.get_network() {
-        return wrong("a function with snapshots has no network of its own: leave out app.network".into());
+    if snapshot && (wire.get_network() || !wire.get_files()?.is_empty()) {
+        return wrong("a function with snapshots has neither a network nor files of its own".into());
     }
     let command = texts(wire.get_command()?)?;
     if command.is_empty() && wire.get_image()?.is_empty() && isolation != Isolation::Wasm {
