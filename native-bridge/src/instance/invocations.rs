@@ -154,6 +154,7 @@ impl Instance {
         open.taken = true;
         let event = Arc::clone(&open.event);
         let starting = state.starting.take();
+        let inside = starting.is_some().then(|| state.inside.clone()).flatten();
         let since = headstart_base::now().saturating_sub(state.started_at);
         drop(state);
         if starting.is_some() {
@@ -161,6 +162,9 @@ impl Instance {
         }
         drop(starting);
         self.events.push(Kind::InvocationTaken(number));
+        if let Some(inside) = inside {
+            inside.has_started();
+        }
         Some((number, event))
     }
 
