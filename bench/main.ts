@@ -3,6 +3,8 @@
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { describe } from "../src/cli/errors.ts";
+import { printBinary } from "./binary/print.ts";
+import { table4, table5 } from "./binary/tables.ts";
 import { type Evaluation, evaluate } from "./evaluation/evaluate.ts";
 import { printEvaluation } from "./evaluation/print.ts";
 import { benchFetch } from "./fetch.ts";
@@ -48,6 +50,8 @@ program
 	.option("--json", "print one JSON object")
 	.action((options: Common) => measure(options, (stop) => benchSplice({ ...options, stop }), printSplice));
 
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
 interface EvaluationFlags extends Common {
 	isolation: Isolation;
 	only: string[];
@@ -56,7 +60,7 @@ interface EvaluationFlags extends Common {
 }
 
 /** A verb of the paper's evaluation: docs/evaluation.md. */
-function evaluation(name: string, about: string, workloads: readonly Workload[]): void {
+function evaluation(name: string, about: string, workloads: readonly Workload[], withTables = false): void {
 	program
 		.command(name)
 		.description(about)
@@ -74,6 +78,7 @@ function evaluation(name: string, about: string, workloads: readonly Workload[])
 				options,
 				async (stop) => {
 					const evaluation = await evaluate(wanted, { ...options, stop });
+					if (withTables && !stop.requested) evaluation.tables = [await table4(say), await table5()];
 					if (options.out !== undefined) await writeReport(options.out, evaluation);
 					return evaluation;
 				},
@@ -85,6 +90,16 @@ function evaluation(name: string, about: string, workloads: readonly Workload[])
 for (const figure of FIGURES) {
 	evaluation(figure, `The paper's ${figure.replace("fig", "Figure ")}`, workloadsOf(figure));
 }
+for (const [name, of] of [
+	["table4", table4],
+	["table5", table5],
+] as const) {
+	program
+		.command(name)
+		.description(`The paper's ${name.replace("table", "Table ")}: sizes of binaries`)
+		.option("--json", "print one JSON object")
+		.action((options: { json?: true }) => measure(options, () => of(say), printBinary));
+}
 evaluation("initscript", "Starts and sizes of initscripts", workloadsOf("initscript"));
 program
 	.command("report")
@@ -95,10 +110,10 @@ program
 		writeReport(out, JSON.parse(await readFile(results, "utf8")) as Evaluation),
 	);
 
-evaluation("all", "All of the paper's evaluation", WORKLOADS);
+evaluation("all", "All of the paper's evaluation", WORKLOADS, true);
 
 async function measure<T>(
-	{ json }: Common,
+	{ json }: Pick<Common, "json">,
 	bench: (stop: Stop) => Promise<T>,
 	print: (report: T) => string,
 ): Promise<void> {

@@ -1,4 +1,5 @@
 /** Runs workloads of the paper's evaluation, one after the other on one node, and gives their rows. */
+import type { BinaryTable } from "../binary/tables.ts";
 import type { Isolation } from "../imgrec-functions.ts";
 import { withNode } from "../node.ts";
 import { progress } from "../progress.ts";
@@ -25,6 +26,8 @@ export interface Evaluation {
 	machine: Machine;
 	link: typeof LINK;
 	workloads: AnyRow[];
+	/** Tables 4 and 5, where they were asked for. */
+	tables?: BinaryTable[];
 	interrupted?: true;
 }
 

@@ -1,10 +1,11 @@
 /** An evaluation for people. */
+import { printBinary } from "../binary/print.ts";
 import { table } from "../table.ts";
 import type { Evaluation } from "./evaluate.ts";
 import type { LimitRow } from "./limits.ts";
 import { isFailed, isLimit, isRow, type Row } from "./row.ts";
 
-export function printEvaluation({ machine, link, workloads, interrupted }: Evaluation): string {
+export function printEvaluation({ machine, link, workloads, tables = [], interrupted }: Evaluation): string {
 	const measured = workloads.filter(isRow);
 	const limits = workloads.filter(isLimit);
 	const failed = workloads.filter(isFailed);
@@ -15,6 +16,7 @@ export function printEvaluation({ machine, link, workloads, interrupted }: Evalu
 		...(measured.length === 0 ? [] : [table([HEAD, ...measured.map(cells)])]),
 		...measured.flatMap(notes),
 		...(limits.length === 0 ? [] : ["", table([LIMIT_HEAD, ...limits.map(limitCells)])]),
+		...tables.flatMap((binary) => ["", printBinary(binary)]),
 		...failed.map(({ workload, error }) => `${workload}: FAILED: ${error}`),
 	].join("\n");
 }

@@ -1,4 +1,5 @@
 /** The report: one HTML file that needs no other. */
+import { binaryCells } from "../binary/print.ts";
 import type { Evaluation } from "../evaluation/evaluate.ts";
 import type { LimitRow } from "../evaluation/limits.ts";
 import { cells, HEAD, LIMIT_HEAD, limitCells } from "../evaluation/print.ts";
@@ -23,7 +24,7 @@ const TITLES: Record<string, string> = {
 const FALLS = ["fig12", "fig14"];
 
 export function page(evaluation: Evaluation): string {
-	const { machine, link, workloads, interrupted } = evaluation;
+	const { machine, link, workloads, tables = [], interrupted } = evaluation;
 	const rows = workloads.filter(isRow);
 	const limits = workloads.filter(isLimit);
 	const failed = workloads.filter(isFailed);
@@ -42,6 +43,10 @@ export function page(evaluation: Evaluation): string {
 				limits.filter((row) => row.figures.includes(figure)),
 			),
 		),
+		...tables.flatMap((binary) => {
+			const [head = [], ...rest] = binaryCells(binary);
+			return [`<h2>${escaped(binary.title)}</h2>`, tableOf(head, rest)];
+		}),
 		...failed.map(
 			({ workload, error }) => `<p class="failed"><b>${escaped(workload)}</b> failed: ${escaped(error)}</p>`,
 		),
