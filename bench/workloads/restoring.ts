@@ -1,6 +1,6 @@
 /** Figures 11 and 12: etcd and memcached, Debian's own programs, which start from snapshots in the store. */
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TomlTable } from "smol-toml";
 import {
@@ -121,7 +121,7 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 	]);
 	const image = await site.images.get({
 		name,
-		files: [...new Map(files.flat().map((file) => [file.to, file])).values()],
+		files: [...new Map(files.flat().map((file) => [file.to, file])).values(), await emptyFile(server.place)],
 		version: (await Promise.all([shim, ...server.programs].map(digestOf))).join(),
 	});
 	const variants: Variant[] = [
@@ -168,6 +168,13 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 		},
 		facts: { image_bytes: image.bytes, initscript_bytes: script },
 	};
+}
+
+/** What a file of the application's is mounted over: an image cannot be written. */
+async function emptyFile(to: string): Promise<{ from: string; to: string }> {
+	const from = join(CACHE, "empty");
+	await writeFile(from, "");
+	return { from, to };
 }
 
 function partsOf({ name }: Server): Part[] {
