@@ -55,12 +55,12 @@ async function stage(site: Site): Promise<Staged> {
 }
 
 /** Until the application begins inference; in `setup_only`, which never does, until it has its event. */
-function startOf(events: readonly TraceEvent[]): { zero: number; end: number } {
+export function startOf(events: readonly TraceEvent[]): { zero: number; end: number } {
 	const end = has(events) ? mark(events, INFERENCE_BEGINS) : first(events, "invocationTaken").at;
 	return { zero: asked(events).at, end };
 }
 
-function loadOf(events: readonly TraceEvent[]): number {
+export function loadOf(events: readonly TraceEvent[]): number {
 	return has(events) ? (mark(events, INFERENCE_BEGINS) - mark(events, BYTES_READY)) / 1e6 : 0;
 }
 
@@ -75,7 +75,7 @@ function mark(events: readonly TraceEvent[], begin: string): number {
 	return found.at;
 }
 
-function checkAnswer(answer: unknown): void {
+export function checkAnswer(answer: unknown): void {
 	const label = typeof answer === "object" && answer !== null && "label" in answer ? answer.label : undefined;
 	if (!LABELS.includes(label)) throw new Error(`it took the photo of a cat for ${JSON.stringify(answer)}`);
 }

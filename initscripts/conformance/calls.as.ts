@@ -93,7 +93,7 @@ function fail(): i32 {
 	tell(transferConn(1, "s3://inputs", none));
 	tell(readMsg(1, 0, small));
 	sendRpc(store, 3, "GET /x\n\n");
-	sendRpc(store, 3, "GET /y\n\n");
+	tell(sendRpc(store, 3, "GET /y\n\n"));
 	tell(recvRpcReply(store, 3, reply));
 	tell(readReply(3, 1000, small));
 	sendMsg(fnv1a64("empty"), new ArrayBuffer(0));

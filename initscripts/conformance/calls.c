@@ -100,7 +100,7 @@ static int32_t fail(void)
 	tell(hs_transfer_conn(1, "s3://inputs", &none));
 	tell(headstart_read_msg(1, 0, body, 8));
 	hs_send(&store, 3, "GET /x\n\n", 8);
-	hs_send(&store, 3, "GET /y\n\n", 8);
+	tell(hs_send(&store, 3, "GET /y\n\n", 8));
 	tell(headstart_recv_rpc_reply(conn, 3, &reply));
 	tell(headstart_read_reply(3, 1000, body, 8));
 	headstart_send_msg(hs_fnv1a64("empty"), "", 0);

@@ -75,7 +75,7 @@ fn fail() -> Result<i32> {
     codes.tell(Connection::of(99, "").transfer(1, "s3://inputs"));
     codes.tell(read_msg(1, 0, &mut small));
     store.send(3, "GET /x\n\n")?;
-    store.send(3, "GET /y\n\n")?;
+    codes.tell(store.send(3, "GET /y\n\n"));
     codes.tell(store.recv_reply(3));
     codes.tell(read_reply(3, 1000, &mut small));
     send_msg(fnv1a64("empty"), "")?;

@@ -98,7 +98,7 @@ async function fail(): Promise<number> {
 	await tell(() => transferConn(1n, "s3://inputs", 99));
 	await tell(() => readMsg(1n, 0));
 	sendRpc(store, 3n, "GET /x\n\n");
-	sendRpc(store, 3n, "GET /y\n\n");
+	await tell(() => sendRpc(store, 3n, "GET /y\n\n"));
 	await tell(() => recvRpcReply(store, 3n));
 	await tell(() => readReply(3n, 1000));
 	sendMsg("empty", "");

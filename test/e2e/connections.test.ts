@@ -150,6 +150,9 @@ describe.each(isolations)("in %s", (name) => {
 		const released = events.filter(({ kind }) => kind === "connReleased").map(({ id }) => id);
 		expect(released.sort()).toEqual(unclaimed.map(({ id }) => id).sort());
 		expect(unclaimed.map(({ content }) => content)).toEqual([address, address]);
+		// The tests that follow look for the one application.
+		await node().client.ask(`/v1/instances/${instance}`, { method: "DELETE" });
+		await node().ended(instance);
 	});
 
 	test("a killed application is an appExited, and its connection ends", async () => {

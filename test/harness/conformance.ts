@@ -15,6 +15,7 @@ export const EXPECTED_ERRORS = [
 	"payloadTooLarge", // an address of more than 4 KiB
 	"invalidArgument", // a connection that is none, handed over
 	"invalidArgument", // bytes of a message that was not received
+	"rpcDuplicate", // another request under an RPC's id
 	"ok", // a reply whose id was used for another request after it
 	"invalidArgument", // bytes behind a reply's end
 	"deadline", // a message that does not come

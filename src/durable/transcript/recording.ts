@@ -2,8 +2,9 @@
  * A run's inputs and what the reducer answered, as JSON: enough to replay the run through the reducer and to judge it by
  * the rules. Bytes are kept as their length and a fingerprint.
  */
+
+import { fingerprint } from "../../shared/fingerprint.ts";
 import type { Recording, Unclaimed } from "../../shared/record.ts";
-import { fingerprint } from "./fingerprint.ts";
 import { unclaimed } from "./record.ts";
 import { type Input, reduce } from "./reducer.ts";
 import { RuleBook } from "./rules.ts";

@@ -461,6 +461,7 @@ describe("connections", () => {
 		// What the application offers to nobody.
 		const offered = scene.event({ which: "connOffered", connOffered: { id: 7n, address } });
 		expect(submitted(offered)).toEqual([{ which: "withdraw", withdraw: { id: 7n, address, ofApp: true } }]);
+		expect(unclaimed(scene.state).map(({ id }) => id)).toEqual(["5", "6", "7"]);
 	});
 
 	test("a claim that waits when its invocation ends hears so; one taken at that moment was taken", () => {

@@ -4,7 +4,7 @@
  */
 import type { ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorValue } from "../../shared/error.ts";
-import { fingerprint, requestMark } from "./fingerprint.ts";
+import { fingerprint, requestMark } from "../../shared/fingerprint.ts";
 import type { Effect, State } from "./state.ts";
 import { endWaits } from "./waits.ts";
 

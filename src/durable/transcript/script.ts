@@ -1,8 +1,8 @@
 /** The script's side: its calls, in order (rules 2, 3, 6 and 7). */
 import type { ScriptOp } from "../../isolates/protocol.ts";
 import type { ErrorCode, ErrorValue } from "../../shared/error.ts";
+import { requestMark } from "../../shared/fingerprint.ts";
 import { messageFailed } from "./claims.ts";
-import { requestMark } from "./fingerprint.ts";
 import { beyond } from "./limits.ts";
 import { addLine, connKey, type Effect, type Message, ownsConn, ownsMessage, type State } from "./state.ts";
 

@@ -73,9 +73,10 @@ export function appMessage(
 export function connOffered(state: State, now: number, id: bigint, address: string, effects: Effect[]): void {
 	const key = connKey(id, address);
 	if (state.offers.has(key)) return;
-	if (state.script !== "running" || state.offers.size >= MAX_FROM_APP) {
-		if (state.script === "running")
-			addLine(state, now, "error", `tooMany: more than ${MAX_FROM_APP} connections of the application`);
+	const isFull = state.offers.size >= MAX_FROM_APP;
+	if (isFull || state.script !== "running") {
+		if (!isFull) state.offers.set(key, { id, address, conn: undefined, withdrawn: true });
+		else addLine(state, now, "error", `tooMany: more than ${MAX_FROM_APP} connections of the application`);
 		// Nobody is going to take it.
 		effects.push({ effect: "submit", op: { which: "withdraw", withdraw: { id, address, ofApp: true } } });
 		return;

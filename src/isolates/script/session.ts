@@ -1,4 +1,6 @@
 /** One run of an initscript: its calls, of either format, on their way to its {@link HostApi}. */
+
+import { requestMark } from "../../shared/fingerprint.ts";
 import type { HostApi, Id, Outcome, ReplyPlace, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { cut, ScriptEnd, ScriptFailure } from "./failure.ts";
 import { limits } from "./limits.ts";
@@ -28,6 +30,8 @@ export class Session {
 	#cachedBytes = 0;
 	/** Whether a connection is the script's own still, by its handle. */
 	readonly #connections = new Map<number, boolean>();
+	/** What was sent under each RPC id: another request needs another id. */
+	readonly #requests = new Map<Id, string>();
 	#lastConnection = 0;
 	/** The longest that a call may take, milliseconds; 0: as long as the script. */
 	#timeoutMs = 0;
@@ -161,8 +165,14 @@ export class Session {
 
 	#send(conn: number, rpc: Id, request: Uint8Array, to: { to?: ReplyPlace }): void {
 		this.#checkOwned(conn);
+		const bytes = checkBytes(request);
+		const mark = requestMark(conn, bytes, to.to);
+		const before = this.#requests.get(checkId(rpc));
+		if (before !== undefined && before !== mark)
+			throw new ScriptFailure("rpcDuplicate", `RPC ${rpc} was sent with another request`);
 		const timeout = this.#timeoutMs === 0 ? {} : { timeoutMs: this.#timeoutMs };
-		this.#push({ op: "sendRpc", conn, rpc: checkId(rpc), request: checkBytes(request), ...timeout, ...to });
+		this.#push({ op: "sendRpc", conn, rpc, request: bytes, ...timeout, ...to });
+		this.#requests.set(rpc, mark);
 	}
 
 	get #timeout(): number | undefined {

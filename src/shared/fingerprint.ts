@@ -1,5 +1,3 @@
-import type { ReplyPlace } from "../../isolates/protocol.ts";
-
 /** Of more bytes than this only the first and the last are looked at. */
 const MAX_HASHED = 64 << 10;
 
@@ -13,8 +11,12 @@ export function fingerprint(bytes: Uint8Array): string {
 	return `${bytes.length}:${hash >>> 0}`;
 }
 
-/** Tells two requests apart. */
-export function requestMark(conn: number, request: Uint8Array, to?: ReplyPlace): string {
+/** Tells two requests of a script apart, which go where their replies go, too. */
+export function requestMark(
+	conn: number,
+	request: Uint8Array,
+	to?: { place: string; offset: number; room: number },
+): string {
 	const place = to === undefined ? "" : `:${to.offset}:${to.room}:${to.place}`;
 	return `${conn}:${fingerprint(request)}${place}`;
 }
