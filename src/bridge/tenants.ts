@@ -53,6 +53,11 @@ export async function listSecrets(bridge: Fetcher, tenant: string): Promise<Secr
 	return ((await answer.json()) as { secrets: SecretInfo[] }).secrets;
 }
 
+/** Replaces the key that all tenants' secrets are sealed with. `unreadable`: those that opened with no key before. */
+export async function rotateKey(bridge: Fetcher): Promise<{ sealed: number; unreadable: number }> {
+	return (await ask(bridge, "/node-key", { method: "POST" })).json();
+}
+
 async function ask(bridge: Fetcher, path: string, init: RequestInit = {}): Promise<Response> {
 	let answer: Response;
 	try {

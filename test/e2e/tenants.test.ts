@@ -123,6 +123,7 @@ describe("tokens", () => {
 		["GET", "/v1/secrets"],
 		["PUT", "/v1/secrets/x"],
 		["GET", "/v1/tenants"],
+		["POST", "/v1/node/key"],
 		["POST", "/v1/tenants/x"],
 		["GET", "/metrics"],
 	] as const;
@@ -148,6 +149,7 @@ describe("tokens", () => {
 		});
 		expect(await code(of("acme").client, "/v1/tenants")).toBe("401 unauthorized");
 		expect(await code(of("acme").client, "/metrics")).toBe("401 unauthorized");
+		expect(await code(of("acme").client, "/v1/node/key", { method: "POST" })).toBe("401 unauthorized");
 		expect(await code(node().operator, "/v1/functions")).toBe("400 invalidArgument");
 		expect(await code(node().operator, "/v1/tenants/acme", { method: "POST" })).toBe("409 alreadyExists");
 		expect(await code(node().operator, "/v1/tenants/A..B", { method: "POST" })).toBe("400 invalidArgument");
@@ -467,6 +469,8 @@ describe("the command line", () => {
 		const wrong = await headstart(["secret", "set", "cli/other"], "secret_key = hush hush", operator);
 		expect(wrong.status).toBe(1);
 		expect(wrong.text).not.toContain("hush");
+		const rotated = await headstart(["secret", "rotate-key"], "", operator);
+		expect(rotated.text).toMatch(/^[1-9]\d* secrets are sealed with a new key\n$/);
 		expect((await headstart(["login"], token)).text).toContain("tenant cli at");
 		expect((await headstart(["login"], "hst_cli.wrong")).text).toContain("unauthorized");
 		expect((await headstart(["secret", "list"])).text).toMatch(/^dev-store +s3\n$/);

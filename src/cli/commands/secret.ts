@@ -31,6 +31,11 @@ export function secretCommand(): Command {
 					await client.ask(`/v1/secrets/${encodeURIComponent(name)}`, { method: "DELETE" });
 					if (options.json) console.log(JSON.stringify({ removed: place }));
 				}),
+		)
+		.addCommand(
+			common("rotate-key", "replaces the key that the node seals all secrets with (the operator's)").action(
+				rotateKey,
+			),
 		);
 }
 
@@ -49,6 +54,20 @@ async function list(tenant: string | undefined, options: SecretOptions): Promise
 		return;
 	}
 	for (const { name, kind } of answer.secrets) console.log(`${name.padEnd(24)} ${kind}`);
+}
+
+async function rotateKey({ node = DEFAULT_NODE, json }: SecretOptions): Promise<void> {
+	const { token } = credentialsOf(node);
+	const client = new NodeClient(node, token === undefined ? {} : { token });
+	const rotated = await client.json<{ sealed: number; unreadable: number }>("/v1/node/key", {
+		method: "POST",
+	});
+	if (json) console.log(JSON.stringify(rotated));
+	else console.log(`${rotated.sealed} secrets are sealed with a new key${left(rotated.unreadable)}`);
+}
+
+function left(unreadable: number): string {
+	return unreadable === 0 ? "" : `; ${unreadable} did not open with the old one, either: set them again`;
 }
 
 /** Never an argument: those can be seen by every user of the machine. */

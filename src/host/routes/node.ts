@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { rotateKey } from "../../bridge/tenants.ts";
 import { functions, tenants } from "../../durable/node.ts";
 import { refill } from "../../durable/spares.ts";
 import { HeadstartError } from "../../shared/error.ts";
@@ -41,6 +42,12 @@ node.get("/healthz", async ({ env, json, executionCtx }) => {
 node.get("/metrics", authenticate, ({ env, var: { access } }) => {
 	checkOperator(access);
 	return bridge(env, "/metrics");
+});
+
+/** Another key for all tenants' secrets. */
+node.post("/v1/node/key", async ({ env, json, var: { access } }) => {
+	checkOperator(access);
+	return json(await rotateKey(env.BRIDGE));
 });
 
 /** Who asks, and what the node is. */
