@@ -77,6 +77,14 @@ HS_FN void hs_add(struct hs_text *text, const char *more)
 		hs_put(text, *more++);
 }
 
+/* Adds a number's decimal digits. */
+HS_FN void hs_add_number(struct hs_text *text, uint32_t number)
+{
+	if (number > 9)
+		hs_add_number(text, number / 10);
+	hs_put(text, (char)('0' + number % 10));
+}
+
 /* FNV-1a 64: ids of texts. */
 #define HS_FNV_OFFSET 0xcbf29ce484222325ULL
 
@@ -185,6 +193,50 @@ HS_FN int32_t hs_s3_get_to(const struct hs_conn *conn, const char *key, const ch
 		return length;
 	int32_t sent = hs_send_to(conn, hash, request, (uint32_t)length, place, offset, room);
 	return sent < 0 ? sent : headstart_send_reply(hash, hash);
+}
+
+/*
+ * Fetches an object of so many bytes in ranges, all at one time, since one connection alone may be slow; each is passed on under
+ * the id of "GET s3://bucket/key#bytes=first-last". With a place ("file:/path", else 0) they come together in that file. Before
+ * them the application is told how many bytes there are and how many a range has, under the id of "ranges of s3://bucket/key".
+ */
+HS_FN int32_t hs_s3_get_ranges(const struct hs_conn *conn, const char *key, uint32_t bytes, uint32_t ranges,
+			       const char *place)
+{
+	char request[HS_REQUEST_BYTES];
+	uint64_t id = 0;
+	int32_t length = hs_get_request(conn, key, request, &id);
+	if (length < 0)
+		return length;
+	uint32_t end = (uint32_t)length - 2; /* of the path */
+	uint32_t size = (bytes / (ranges ? ranges : 1) / 4096 + 1) * 4096;
+	uint64_t plan = hs_fnv1a64_more(hs_fnv1a64("ranges of "), conn->address, hs_length(conn->address));
+	plan = hs_fnv1a64_more(plan, request + 4, end - 4);
+	char told[32];
+	struct hs_text text = hs_text(told, sizeof told);
+	hs_add_number(&text, bytes);
+	hs_put(&text, ' ');
+	hs_add_number(&text, size);
+	int32_t sent = headstart_send_msg(plan, told, text.length);
+	for (uint32_t first = 0; sent >= 0 && first < bytes; first += size) {
+		uint32_t last = bytes - first > size ? first + size - 1 : bytes - 1;
+		text = (struct hs_text){ request, HS_REQUEST_BYTES, end, 0 };
+		hs_add(&text, "\nrange: ");
+		uint32_t range = text.length;
+		hs_add(&text, "bytes=");
+		hs_add_number(&text, first);
+		hs_put(&text, '-');
+		hs_add_number(&text, last);
+		uint64_t rpc = hs_fnv1a64_more(hs_fnv1a64_more(id, "#", 1), request + range, text.length - range);
+		hs_add(&text, "\n\n");
+		if (text.full)
+			return -HEADSTART_INVALID_ARGUMENT;
+		sent = place ? hs_send_to(conn, rpc, request, text.length, place, first, last - first + 1)
+			     : hs_send(conn, rpc, request, text.length);
+		if (sent >= 0)
+			sent = headstart_send_reply(rpc, rpc);
+	}
+	return sent;
 }
 
 /*

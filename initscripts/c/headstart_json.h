@@ -194,6 +194,19 @@ HS_JSON_FN int hs_json_find(struct hs_json *json, const char *key)
 	return 0;
 }
 
+/* The whole number under `key` in a JSON object, or 0. */
+HS_JSON_FN uint32_t hs_json_number(const char *text, uint32_t text_length, const char *key)
+{
+	struct hs_json json = { (const uint8_t *)text, (const uint8_t *)text + text_length };
+	uint32_t number = 0;
+	if (!hs_json_find(&json, key))
+		return 0;
+	hs_json_space(&json);
+	while (json.at < json.end && *json.at >= '0' && *json.at <= '9')
+		number = number * 10 + (uint32_t)(*json.at++ - '0');
+	return number;
+}
+
 /*
  * The text under `key` in a JSON object, closed by a 0. Its length, or -1 when the object has none, is malformed up to there,
  * or when the text does not fit or has a 0 in it.

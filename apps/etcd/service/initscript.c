@@ -1,9 +1,12 @@
 /*
- * Fetches the snapshot that etcd is restored from, while its sandbox is being set up. Input: {"state": "s3://bucket/key"} has
- * the shim write it to a file; with "place": "file:/path" it is received in the file itself, where the restore reads it.
+ * Fetches the snapshot that etcd is restored from, while its sandbox is being set up. Input: {"state": "s3://bucket/key", "bytes":
+ * n} has the shim write it to a file; with "place": "file:/path" it is received in the file itself, where the restore reads it.
  */
 #include "headstart.h"
 #include "headstart_json.h"
+
+/* At one time: a connection each. */
+#define RANGES 8
 
 static char event[2048];
 static char state[1024];
@@ -15,6 +18,7 @@ HEADSTART_MAIN
 	int32_t length = hs_input(event, sizeof event);
 	if (length < 0 || hs_json_text(event, (uint32_t)length, "state", state, sizeof state) <= 0)
 		return HEADSTART_INVALID_ARGUMENT;
+	uint32_t bytes = hs_json_number(event, (uint32_t)length, "bytes");
 	hs_json_text(event, (uint32_t)length, "place", place, sizeof place);
 	uint32_t slash = 5; /* behind "s3://" */
 	while (state[slash] && state[slash] != '/')
@@ -23,7 +27,6 @@ HEADSTART_MAIN
 		return HEADSTART_INVALID_ARGUMENT;
 	state[slash] = 0;
 	hs_connect(&store, state);
-	headstart_expect(1);
-	const char *key = state + slash + 1;
-	return place[0] ? -hs_s3_get_to(&store, key, place, 0, 0, 0) : -hs_s3_get(&store, key, 0);
+	headstart_expect(RANGES + 1);
+	return -hs_s3_get_ranges(&store, state + slash + 1, bytes, RANGES, place[0] ? place : 0);
 }

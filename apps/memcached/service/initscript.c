@@ -1,9 +1,12 @@
 /*
- * Fetches what memcached warm-restarts from, while its sandbox is being set up. Input: {"state": "s3://bucket/key"} has the
- * shim write the memory file; with "place": "file:/path" it is received in the file itself, which memcached then maps.
+ * Fetches what memcached warm-restarts from, while its sandbox is being set up. Input: {"state": "s3://bucket/key", "bytes": n}
+ * has the shim write the memory file; with "place": "file:/path" it is received in the file itself, which memcached then maps.
  */
 #include "headstart.h"
 #include "headstart_json.h"
+
+/* At one time: a connection each. */
+#define RANGES 8
 
 static char event[2048];
 static char state[1024];
@@ -15,6 +18,7 @@ HEADSTART_MAIN
 	int32_t length = hs_input(event, sizeof event);
 	if (length < 0 || hs_json_text(event, (uint32_t)length, "state", state, sizeof state - 5) <= 0)
 		return HEADSTART_INVALID_ARGUMENT;
+	uint32_t bytes = hs_json_number(event, (uint32_t)length, "bytes");
 	hs_json_text(event, (uint32_t)length, "place", place, sizeof place);
 	uint32_t slash = 5; /* behind "s3://" */
 	while (state[slash] && state[slash] != '/')
@@ -23,9 +27,9 @@ HEADSTART_MAIN
 		return HEADSTART_INVALID_ARGUMENT;
 	state[slash] = 0;
 	hs_connect(&store, state);
-	headstart_expect(2);
+	headstart_expect(RANGES + 2);
 	char *key = state + slash + 1;
-	int32_t sent = place[0] ? hs_s3_get_to(&store, key, place, 0, 0, 0) : hs_s3_get(&store, key, 0);
+	int32_t sent = hs_s3_get_ranges(&store, key, bytes, RANGES, place[0] ? place : 0);
 	if (sent < 0)
 		return -sent;
 	struct hs_text meta = { key, sizeof state - slash - 1, hs_length(key), 0 };

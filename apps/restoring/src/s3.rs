@@ -5,15 +5,15 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sign::Signer;
 
-/// Bytes of one request, and requests at one time: as the usual command-line clients do it.
-const PART: u64 = 8 << 20;
-const PARALLEL: usize = 8;
+/// Bytes of the first part.
+const FIRST: u64 = 2 << 20;
+/// Parts, on a connection each.
+const PARALLEL: u64 = 8;
 const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(30);
 const HEAD: usize = 16 << 10;
@@ -48,32 +48,30 @@ impl Store {
         let target = url.strip_prefix("s3://").map(|rest| format!("/{rest}"));
         let target = target.ok_or_else(|| Error::Url(url.to_owned()))?;
         let file = File::options().write(true).create(true).truncate(false).open(path).map_err(Error::file(path))?;
-        let failed = |error| Error::Network { from: url.to_owned(), error };
-        let mut first = self.connect().map_err(failed)?;
-        // How long it is, the first range tells.
-        let Answer { total, .. } = self.part(&mut first, &target, 0, &file).map_err(failed)?;
-        let next = AtomicU64::new(PART);
-        let rest = |mut connection: BufReader<TcpStream>| -> io::Result<()> {
-            loop {
-                let offset = next.fetch_add(PART, Ordering::Relaxed);
-                if offset >= total {
-                    return Ok(());
-                }
-                self.part(&mut connection, &target, offset, &file)?;
-            }
+        let total = self.parts(&target, &file).map_err(|error| Error::Network { from: url.to_owned(), error })?;
+        file.set_len(total).map_err(Error::file(path))?;
+        Ok(total)
+    }
+
+    /// The head of the first part says how long the object is; the rest comes beside its body.
+    fn parts(&self, target: &str, file: &File) -> io::Result<u64> {
+        let mut first = self.connect()?;
+        let Answer { length, total } = self.ask(&mut first, target, 0, FIRST)?;
+        let size = total.saturating_sub(FIRST).div_ceil(PARALLEL - 1).max(FIRST);
+        let part = |offset: u64| -> io::Result<()> {
+            let mut connection = self.connect()?;
+            let Answer { length, .. } = self.ask(&mut connection, target, offset, size.min(total - offset))?;
+            receive(&mut connection, length, file, offset)
         };
-        let more = total.saturating_sub(PART).div_ceil(PART).min(PARALLEL as u64 - 1);
         std::thread::scope(|scope| {
-            let others: Vec<_> = (1..more).map(|_| scope.spawn(|| rest(self.connect()?))).collect();
-            let mut ended = rest(first);
+            let offsets = (FIRST..total).step_by(usize::try_from(size).unwrap_or(usize::MAX));
+            let others: Vec<_> = offsets.map(|offset| scope.spawn(move || part(offset))).collect();
+            let mut ended = receive(&mut first, length, file, 0);
             for other in others {
                 ended = ended.and(other.join().unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())));
             }
-            ended
+            ended.map(|()| total)
         })
-        .map_err(failed)?;
-        file.set_len(total).map_err(Error::file(path))?;
-        Ok(total)
     }
 
     fn connect(&self) -> io::Result<BufReader<TcpStream>> {
@@ -92,32 +90,35 @@ impl Store {
         Err(last)
     }
 
-    /// Fetches a part and writes it to its place.
-    fn part(&self, from: &mut BufReader<TcpStream>, target: &str, offset: u64, to: &File) -> io::Result<Answer> {
+    /// Asks for a part; its body is then to be received.
+    fn ask(&self, server: &mut BufReader<TcpStream>, target: &str, offset: u64, length: u64) -> io::Result<Answer> {
         let mut headers = vec![
             ("host".to_owned(), self.authority.clone()),
-            ("range".to_owned(), format!("bytes={offset}-{}", offset + PART - 1)),
+            ("range".to_owned(), format!("bytes={offset}-{}", offset + length - 1)),
         ];
         if let Some(signer) = &self.signer {
             headers.extend(signer.sign("GET", target, &headers));
         }
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        from.get_mut().write_all(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes())?;
-        let answer = head(from)?;
-        let mut at = offset;
-        let mut left = answer.length;
-        while left > 0 {
-            let there = from.fill_buf()?;
-            let count = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            to.write_all_at(&there[..count], at)?;
-            from.consume(count);
-            (at, left) = (at + count as u64, left - count as u64);
-        }
-        Ok(answer)
+        server.get_mut().write_all(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes())?;
+        head(server)
     }
+}
+
+/// Writes a body to its place.
+fn receive(server: &mut BufReader<TcpStream>, length: u64, to: &File, offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < length {
+        let there = server.fill_buf()?;
+        let count = there.len().min(usize::try_from(length - done).unwrap_or(usize::MAX));
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        to.write_all_at(&there[..count], offset + done)?;
+        server.consume(count);
+        done += count as u64;
+    }
+    Ok(())
 }
 
 /// Reads an answer's head: of a part, or of the whole where it is asked for more than there is.
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn parts_come_together() {
-        for length in [10, PART as usize, 3 * PART as usize + 5] {
+        for length in [10, FIRST as usize, 3 * FIRST as usize + 5, 20 * FIRST as usize] {
             let object: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             let store = serve(object.clone());
             let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,8 +1,9 @@
 //! An object as a file of the sandbox.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headstart::{Client, Code, Reply, Wait, id};
@@ -15,6 +16,8 @@ use crate::s3::Store;
 const LONGEST: Duration = Duration::from_secs(300);
 /// Bytes that are waited for before they are written.
 const PIECE: u64 = 1 << 20;
+/// Ranges that are written at one time.
+const WRITERS: usize = 4;
 
 /// Where states come from.
 #[derive(Debug)]
@@ -29,77 +32,128 @@ impl State {
         Self { client: Client::new(), store: Store::from_env() }
     }
 
-    /// Has the object at "s3://bucket/key" in the file: received there already, written from the initscript's reply while that
-    /// comes, or fetched without it. Stamps what was done.
+    /// Has the object at "s3://bucket/key" in the file: received there already, written from the initscript's replies while they
+    /// come, or fetched without it. Stamps what was done.
     pub fn restore(&self, url: &str, path: &Path) -> Result<()> {
-        match self.claim(url, path)? {
-            Some(reply) => take(url, &reply, path)?,
-            None => match &self.store {
-                Some(store) => {
-                    let bytes = store.download(url, path)?;
-                    mark(&format!("state received: {bytes} bytes by its own client, written as they came"));
-                }
-                None => take(url, &self.called(url)?, path)?,
-            },
-        }
+        let how = match (self.ranges(url)?, &self.store) {
+            (Some(ranges), _) => self.take(url, ranges, path)?,
+            (None, Some(store)) => {
+                format!("{} bytes by its own client, written as they came", store.download(url, path)?)
+            }
+            (None, None) => format!("{} bytes by the bridge, written as they came", self.write_called(url, path)?),
+        };
+        mark(&format!("state received: {how}"));
         mark("file written");
         Ok(())
     }
 
     /// A small object that belongs to a state.
     pub fn write_small(&self, url: &str, path: &Path) -> Result<()> {
-        match self.claim(url, path)? {
-            Some(reply) => write(url, &reply, path).map(|_| ()),
-            None => match &self.store {
-                Some(store) => store.download(url, path).map(|_| ()),
-                None => write(url, &self.called(url)?, path).map(|_| ()),
-            },
+        let written = match (self.claim(&format!("GET {url}"), url, 200, true)?, &self.store) {
+            (Some(reply), _) => write(url, &reply, &create(path)?, 0, path),
+            (None, Some(store)) => store.download(url, path),
+            (None, None) => self.write_called(url, path),
+        };
+        written.map(|_| ())
+    }
+
+    /// What the initscript says of the ranges that it fetches; none when it fetches nothing.
+    fn ranges(&self, url: &str) -> Result<Option<Ranges>> {
+        let told = self.claim(&format!("ranges of {url}"), url, 0, false)?;
+        let Some(told) = told else { return Ok(None) };
+        let text = String::from_utf8_lossy(told.there()).into_owned();
+        let numbers = text.split_once(' ').and_then(|(bytes, size)| Some((bytes.parse().ok()?, size.parse().ok()?)));
+        match numbers {
+            Some((bytes, size)) if size > 0 => Ok(Some(Ranges { bytes, size })),
+            _ => Err(Error::Reply { from: url.to_owned(), what: format!("its ranges are {text:?}") }),
         }
     }
 
-    /// What the initscript sends under this content; none when it does not.
-    fn claim(&self, url: &str, path: &Path) -> Result<Option<Reply>> {
-        let content = format!("GET {url}");
-        // What is received in a file that is mapped here is of use once it is whole, and may then be fetched twice.
-        let wait = if path.exists() { Wait::at_most(LONGEST) } else { Wait::at_most(LONGEST).progressive() };
-        match self.client.recv_msg(id(&content), &content, wait) {
-            Ok(reply) => checked(url, reply).map(Some),
+    /// Has all ranges of the initscript's in the file. How.
+    fn take(&self, url: &str, Ranges { bytes, size }: Ranges, path: &Path) -> Result<String> {
+        // Where there is a file, they are received in it, and nothing is left to do at the same time.
+        let mapped = path.exists();
+        let file = create(path)?;
+        let next = AtomicU64::new(0);
+        let one = |first: u64| -> Result<bool> {
+            let last = (first + size).min(bytes) - 1;
+            let content = format!("GET {url}#bytes={first}-{last}");
+            let missing = || Error::Reply { from: content.clone(), what: "the initscript has not sent it".to_owned() };
+            let reply = self.claim(&content, url, 206, !mapped)?.ok_or_else(missing)?;
+            if reply.file().is_some_and(|(place, offset)| place == path && offset == first) {
+                return Ok(true);
+            }
+            write(url, &reply, &file, first, path).map(|_| false)
+        };
+        let some = || -> Result<bool> {
+            let mut in_place = true;
+            loop {
+                match next.fetch_add(size, Ordering::Relaxed) {
+                    first if first >= bytes => return Ok(in_place),
+                    first => in_place &= one(first)?,
+                }
+            }
+        };
+        let in_place = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..if mapped { 1 } else { WRITERS }).map(|_| scope.spawn(some)).collect();
+            let mut all = some();
+            for other in others {
+                let lost = |_| Err(Error::Reply { from: url.to_owned(), what: "a thread was lost".to_owned() });
+                all = match (all, other.join().unwrap_or_else(lost)) {
+                    (Ok(one), Ok(two)) => Ok(one && two),
+                    (Err(error), _) | (_, Err(error)) => Err(error),
+                };
+            }
+            all
+        })?;
+        // The file may have been made larger than its content.
+        file.set_len(bytes).map_err(Error::file(path))?;
+        Ok(format!("{bytes} bytes{}", if in_place { " in its file" } else { ", written as they came" }))
+    }
+
+    /// A message of the initscript's; none when it sends none. `content`: what it is, and its id's text.
+    fn claim(&self, content: &str, url: &str, status: u32, progressive: bool) -> Result<Option<Reply>> {
+        let wait = Wait { timeout: LONGEST, progressive };
+        // A message of the script's own has no content.
+        let said = if status == 0 { "" } else { content };
+        match self.client.recv_msg(id(content), said, wait) {
+            Ok(reply) => checked(url, reply, status).map(Some),
             Err(error) if matches!(error.code, Code::Miss | Code::BridgeLost) => Ok(None),
             Err(error) => Err(Error::Headstart { from: url.to_owned(), error }),
         }
     }
 
     /// By way of the bridge, which has the credentials.
-    fn called(&self, url: &str) -> Result<Reply> {
+    fn write_called(&self, url: &str, path: &Path) -> Result<u64> {
         let wait = Wait::at_most(LONGEST).progressive();
         let reply = self.client.call(&format!("GET {url}"), &[], &[], wait);
-        checked(url, reply.map_err(|error| Error::Headstart { from: url.to_owned(), error })?)
+        let reply = reply.map_err(|error| Error::Headstart { from: url.to_owned(), error })?;
+        write(url, &checked(url, reply, 200)?, &create(path)?, 0, path)
     }
 }
 
-fn checked(url: &str, reply: Reply) -> Result<Reply> {
+/// How an object's ranges lie.
+#[derive(Clone, Copy, Debug)]
+struct Ranges {
+    /// Of all of them.
+    bytes: u64,
+    /// Bytes of each but the last.
+    size: u64,
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path).map_err(Error::file(path))
+}
+
+fn checked(url: &str, reply: Reply, expected: u32) -> Result<Reply> {
     match reply.status() {
-        200 => Ok(reply),
+        status if status == expected => Ok(reply),
         status => Err(Error::Reply { from: url.to_owned(), what: format!("status {status}") }),
     }
 }
 
-fn take(url: &str, reply: &Reply, path: &Path) -> Result<()> {
-    if reply.file().is_some_and(|(place, offset)| place == path && offset == 0) {
-        let bytes = reply.whole().map_err(|error| Error::Headstart { from: url.to_owned(), error })?.len() as u64;
-        mark(&format!("state received: {bytes} bytes in its file"));
-        // The file may have been made larger than its content.
-        let file = OpenOptions::new().write(true).open(path).map_err(Error::file(path))?;
-        return file.set_len(bytes).map_err(Error::file(path));
-    }
-    let bytes = write(url, reply, path)?;
-    mark(&format!("state received: {bytes} bytes, written as they came"));
-    Ok(())
-}
-
 /// Writes a reply's bytes as they come; how many.
-fn write(url: &str, reply: &Reply, path: &Path) -> Result<u64> {
-    let mut file = File::create(path).map_err(Error::file(path))?;
+fn write(url: &str, reply: &Reply, to: &File, offset: u64, path: &Path) -> Result<u64> {
     let mut written = 0;
     loop {
         let there = reply.wait(written as u64 + PIECE);
@@ -108,7 +162,7 @@ fn write(url: &str, reply: &Reply, path: &Path) -> Result<u64> {
         if more.is_empty() {
             return Ok(written as u64);
         }
-        file.write_all(more).map_err(Error::file(path))?;
+        to.write_all_at(more, offset + written as u64).map_err(Error::file(path))?;
         written += more.len();
     }
 }

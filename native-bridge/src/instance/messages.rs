@@ -390,8 +390,30 @@ fn canonical(content: &str) -> String {
     if content.is_empty() || content.contains(['\r', '\n']) {
         return content.to_owned();
     }
-    match Request::parse_absolute(format!("{content}\n\n").as_bytes()) {
+    // A range stands behind the URL, and in a header of the request.
+    let request = match content.split_once("#bytes=") {
+        Some((plain, range)) => format!("{plain}\nrange: bytes={range}\n\n"),
+        None => format!("{content}\n\n"),
+    };
+    match Request::parse_absolute(request.as_bytes()) {
         Ok((_, request)) => request.content,
         Err(_) => content.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn a_claim_is_compared_in_the_form_of_what_is_sent() {
+        for (claimed, expected) in [
+            ("GET s3://b/%61", "GET s3://b/a"),
+            ("GET s3://b/%61#bytes=0-99", "GET s3://b/a#bytes=0-99"),
+            ("GET s3://b/k#bytes=x", "GET s3://b/k#bytes=x"),
+            ("anything else", "anything else"),
+        ] {
+            assert_eq!(canonical(claimed), expected);
+        }
     }
 }
