@@ -77,6 +77,35 @@ fn messages_are_kept_once_and_within_bounds() {
     });
 }
 
+/// What an application sends is its tenant's memory, until its instance ends.
+#[test]
+fn messages_count_on_the_tenants_memory() {
+    let bridge = Bridge::start();
+    let used = || {
+        let tenants: serde_json::Value =
+            serde_json::from_str(bridge.get("/tenants").unwrap().split("\r\n\r\n").last().unwrap()).unwrap();
+        let all = tenants["tenants"].as_array().unwrap();
+        all.iter().find(|tenant| tenant["name"] == "default").unwrap()["used"]["memory"].as_u64().unwrap()
+    };
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = started(&host, &bridge, "bubblewrap", &[]).await;
+        let before = used();
+        assert!(bridge.put("/tenants/default", &format!(r#"{{"memory":{}}}"#, before + 3000)).contains("204"));
+        let app = App::connect(&bridge.app_socket(&id));
+        let (app, told) = ask(app, AppOp::SendMsg, message(1, &[1; 2000])).await;
+        assert_eq!(told.error, ErrorCode::Ok, "{}", told.text());
+        assert_eq!(used(), before + 2000);
+        let (app, told) = ask(app, AppOp::SendMsg, message(2, &[1; 2000])).await;
+        assert_eq!(told.error, ErrorCode::QuotaExceeded, "{}", told.text());
+        let (_, told) = ask(app, AppOp::SendMsg, message(2, &[1; 1000])).await;
+        assert_eq!(told.error, ErrorCode::Ok);
+        stop(&instance).await;
+        Events::of(&instance).ended().await;
+        assert_eq!(used(), before);
+    });
+}
+
 #[test]
 fn a_socket_of_the_application_becomes_the_scripts_and_goes_back() {
     let (bridge, lines) = (Bridge::start(), Lines::start());

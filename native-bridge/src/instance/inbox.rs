@@ -25,7 +25,7 @@ pub(super) struct Inbox {
 
 struct Kept {
     bytes: Bytes,
-    _charges: [Charge; 2],
+    _charges: [Charge; 3],
 }
 
 impl Default for Inbox {
@@ -52,7 +52,8 @@ impl Inbox {
 impl Instance {
     /// SendMsg of the application.
     ///
-    /// `messageDuplicate` for an id that it sent before, `payloadTooLarge`, `tooMany`, `instanceMemoryFull`, `nodeMemoryFull`.
+    /// `messageDuplicate` for an id that it sent before, `payloadTooLarge`, `tooMany`, `instanceMemoryFull`,
+    /// `quotaExceeded`, `nodeMemoryFull`.
     pub(crate) fn send_message(&self, id: u64, bytes: Vec<u8>) -> Result<()> {
         let Some(function) = self.function().filter(|_| self.stage() == Stage::Started) else {
             return Err(closed());
@@ -71,7 +72,8 @@ impl Instance {
             return Err(error(ErrorCode::TooMany, format!("an application may send its initscript {most} messages")));
         }
         let length = bytes.len() as u64;
-        let charges = [inbox.budget.charge(length)?, self.node.pool.node_budget().charge(length)?];
+        let (tenant, node) = (&self.account.memory, self.node.pool.node_budget());
+        let charges = [inbox.budget.charge(length)?, tenant.charge(length)?, node.charge(length)?];
         let bytes = Bytes::from(bytes);
         let inlined = (bytes.len() <= INLINE).then(|| bytes.clone());
         inbox.messages.insert(id, Kept { bytes, _charges: charges });
