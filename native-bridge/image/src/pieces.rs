@@ -1,34 +1,44 @@
 //! Bytes on their way from the network to the thread that unpacks them, and what is known of them when they have passed.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
+use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 /// Reads what comes through a channel. Its end is the end of the sender.
 pub(crate) struct Pieces {
-    pieces: mpsc::Receiver<Vec<u8>>,
-    piece: Vec<u8>,
-    read: usize,
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
 }
 
 impl Pieces {
-    pub(crate) fn new(pieces: mpsc::Receiver<Vec<u8>>) -> Self {
-        Self { pieces, piece: Vec::new(), read: 0 }
+    pub(crate) fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { pieces, piece: Bytes::new() }
     }
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.read == self.piece.len() {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Pieces {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.piece.is_empty() {
             match self.pieces.blocking_recv() {
-                Some(piece) => (self.piece, self.read) = (piece, 0),
-                None => return Ok(0),
+                Some(piece) => self.piece = piece,
+                None => break,
             }
         }
-        let count = (&self.piece[self.read..]).read(buffer)?;
-        self.read += count;
-        Ok(count)
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.piece.advance(count);
     }
 }
 

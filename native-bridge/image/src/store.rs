@@ -102,6 +102,7 @@ impl Store {
         for folder in [inner.layers(), inner.records(), inner.roots()] {
             fs::create_dir_all(&folder).map_err(broken)?;
         }
+        spread(&inner.layers());
         Scratch::reap(&inner.layers()).map_err(broken)?;
         inner.load().map_err(broken)?;
         let store = Self { inner: Arc::new(inner) };
@@ -232,6 +233,19 @@ impl State {
             .flat_map(|kept| kept.image.record.layers.iter().map(|(id, bytes)| (id, *bytes)))
             .collect();
         layers.values().sum()
+    }
+}
+
+/// Has the file system put each layer in a place of its own. ext4 lets inodes that were freed alone for a minute, and looks at
+/// each of them for every new file beside: a layer that is pulled after another was dropped there takes twice as long.
+fn spread(layers: &Path) {
+    let set = || -> std::io::Result<()> {
+        let folder = fs::File::open(layers)?;
+        let flags = rustix::fs::ioctl_getflags(&folder)?;
+        Ok(rustix::fs::ioctl_setflags(&folder, flags | rustix::fs::IFlags::TOPDIR)?)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "this file system takes no advice on where layers lie");
     }
 }
 
