@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify, type TomlTable } from "smol-toml";
 import { afterAll, expect, test } from "vitest";
+import { LINK, Links } from "../../bench/evaluation/links.ts";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import { pushInitscript } from "../../src/cli/image/initscript.ts";
 import { addBlob, addJson, createLayout, MANIFEST } from "../../src/cli/image/layout.ts";
@@ -16,6 +17,9 @@ import { useNode } from "../harness/suite.ts";
 const probe = join(import.meta.dirname, "../functions/probe");
 const server = await registry();
 const host = `127.0.0.1:${server.port}`;
+const links = new Links();
+/** The same registry, further away. */
+const far = await links.to(host, "127.0.0.1");
 const work = await mkdtemp(join(tmpdir(), "hst-artifact-"));
 
 const node = useNode(
@@ -27,20 +31,20 @@ const node = useNode(
 		await node.put("inputs", "a", "contents of a");
 		await node.put("inputs", "b", "contents of b");
 	},
-	{ images: { registries: [{ host, plain: true }] } },
+	{ images: { registries: [host, far].map((host) => ({ host, plain: true })) } },
 );
 
 afterAll(async () => {
-	await server.stop();
+	await Promise.all([server.stop(), links.stop()]);
 	await rm(work, { recursive: true, force: true });
 });
 
 /** Pushes one of the probe's initscripts under a tag. */
-async function pushed(tag: string, main: string, limits: TomlTable = {}): Promise<void> {
+async function pushed(tag: string, main: string, limits: TomlTable = {}, to = host): Promise<void> {
 	const initscript = { main: join(probe, main), limits };
 	const app = { command: ["true"] };
 	await writeFile(join(work, "headstart.toml"), stringify({ name: tag, app, initscript }));
-	await pushInitscript(work, parseTarget(`${host}/init:${tag}`), true);
+	await pushInitscript(work, parseTarget(`${to}/init:${tag}`), true);
 }
 
 /** What the probe does in each language, and what its application gets. */
@@ -148,6 +152,15 @@ test("a main beside the artifact stays at home", async () => {
 	};
 	await writeFile(join(folder, "headstart.toml"), stringify({ name: "both", app, initscript }));
 	expect(await deploy(folder, node().client)).toMatchObject({ initscript: { language: "artifact" } });
+});
+
+test("a registry behind a shaped link takes and gives the same, later", async () => {
+	await pushed("far", "initscript.c", { rpcs: 3 }, far);
+	await deployProbe(node(), { name: "far", isolation: "bubblewrap", artifact: `${far}/init:far` });
+	const { instance, steps } = await invoke(node(), "far", events.wasm, "cold=image");
+	expect(steps).toMatchObject([{ head: heads.wasm }]);
+	const pulled = (await node().ended(instance)).events.find(({ kind }) => kind === "initscriptPulled");
+	expect(pulled?.nanos).toBeGreaterThanOrEqual(LINK.first_byte_ms * 1e6);
 });
 
 test("a start whose registry is gone goes on without its initscript, or fails, as its policy says", async () => {
