@@ -41,11 +41,13 @@ export function loadMs(edges: readonly TraceEvent[]): number {
 	return ms(mark(edges, BYTES_READY), mark(edges, INFERENCE_BEGINS));
 }
 
+/** Of HTTP, all and a range; of the protocols that have none. */
+const RECEIVED: readonly number[] = [200, 206, 0];
+
 /** The caller's request → the last reply of the initscript is complete, milliseconds. */
 export function fetchMs(edges: readonly TraceEvent[]): number {
 	const done = edges.filter((edge) => edge.kind === "rpcDone");
-	// HTTP's status, or 0 of the protocols that have none.
-	const failed = done.find(({ error, status }) => error !== undefined || (status !== 200 && status !== 0));
+	const failed = done.find(({ error, status = 0 }) => error !== undefined || !RECEIVED.includes(status));
 	if (failed !== undefined) {
 		throw new IncompleteTimeline(`an RPC ended with ${failed.error?.code ?? `status ${failed.status}`}`);
 	}

@@ -1,6 +1,6 @@
 /** Figures 11 and 12: etcd and memcached, Debian's own programs, which start from snapshots in the store. */
 import { existsSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
+import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TomlTable } from "smol-toml";
 import {
@@ -137,9 +137,9 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 	}
 	const services = new Services(site.bench.node.url);
 	site.defer(async () => services.close());
-	const state = `s3://snapshots/${name}`;
+	const state = { state: `s3://snapshots/${name}`, bytes: (await stat(join(SNAPSHOTS, name))).size };
 	const input = (variant: string): object =>
-		variant.endsWith("-mapped") ? { state, place: `file:${server.place}` } : { state };
+		variant.endsWith("-mapped") ? { ...state, place: `file:${server.place}` } : state;
 	const arm =
 		(variant: string, present = false) =>
 		async (): Promise<Sample> => {
@@ -156,17 +156,17 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 			// The same start, up to where the shim would ask for its state.
 			setup_only: async () => {
 				await site.images.drop();
-				return sampleOf(await services.start(`${name}-without`, { state }, BEGUN), BEGUN);
+				return sampleOf(await services.start(`${name}-without`, state, BEGUN), BEGUN);
 			},
 			fetch_only: async () => {
 				await site.images.drop();
-				const { events } = await site.bench.invoker.start(`${name}-fetch`, { state }, { scriptOnly: true });
+				const { events } = await site.bench.invoker.start(`${name}-fetch`, state, { scriptOnly: true });
 				return { ms: fetchMs(events) };
 			},
 			present_without: arm(`${name}-without`, true),
 			present_with_mapped: arm(`${name}-mapped`, true),
 		},
-		facts: { image_bytes: image.bytes, initscript_bytes: script },
+		facts: { image_bytes: image.bytes, state_bytes: state.bytes, initscript_bytes: script },
 	};
 }
 
