@@ -28,6 +28,8 @@ use crate::tenants::Tenant;
 const MOST: usize = 256;
 /// Connections that are carried to one service at one time; the next ones wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 512;
+/// How long an application may take to accept a connection: one that accepts none has a queue, and then the kernel waits for minutes.
+const DIALING: Duration = Duration::from_secs(10);
 /// How long a connection waits for an instance.
 const NEXT_INSTANCE: Duration = Duration::from_secs(10);
 /// How long it may take until an application's end is noticed.
@@ -312,7 +314,8 @@ impl Service {
             let Some(Target { instance, port }) = found else {
                 return Err(Error::new(ErrorCode::NotReady, "no instance serves"));
             };
-            match instance.dial(port).await {
+            let dialled = tokio::time::timeout(DIALING, instance.dial(port)).await;
+            match dialled.unwrap_or_else(|_| Err(Error::new(ErrorCode::NotReady, "the application accepts nothing"))) {
                 Ok(stream) => return Ok((instance, stream)),
                 // Perhaps it has ended just now: then its end is noticed in a moment.
                 Err(error) => match tokio::time::timeout(NOTICED, target.changed()).await {

@@ -24,6 +24,8 @@ use crate::sync::lock;
 
 /// Flights that are known at one time, landed ones included.
 const MOST: usize = 1024;
+/// The same of one tenant: the others' runs share, too.
+const MOST_OF_TENANT: usize = 256;
 
 /// What a function lets its runs share.
 #[derive(Debug)]
@@ -143,8 +145,13 @@ impl Shared {
             drop(state);
             return Ok(Some(self.seat(flight, false)));
         }
-        if table.flights.len() >= MOST {
-            return Ok(None);
+        // Where there are as many as may be, the tenant's own oldest makes room, if it has one that nobody waits for.
+        let own = table.flights.keys().filter(|key| key.tenant == function.tenant).count();
+        let mut given_up = None;
+        if own >= MOST_OF_TENANT || table.flights.len() >= MOST {
+            let Some(oldest) = table.oldest(Some(&function.tenant)) else { return Ok(None) };
+            table.remove(&oldest);
+            given_up = Some(oldest);
         }
         table.last += 1;
         let number = table.last;
@@ -164,6 +171,8 @@ impl Shared {
         });
         table.flights.insert(key, Arc::clone(&flight));
         drop(table);
+        // Its memory, without the lock.
+        drop(given_up);
         let (shared, node) = (Arc::clone(self), Arc::clone(node));
         let ttl = function.share.as_ref().map_or(Duration::ZERO, |share| share.ttl);
         let work = Arc::clone(&flight).fly(Arc::clone(&node), (*address).clone(), *deadline, progress);
@@ -232,12 +241,7 @@ impl Shared {
     /// there is none.
     pub(crate) fn evict(&self, tenant: Option<&str>) -> bool {
         let mut table = lock(&self.table);
-        let idle = table.flights.values().filter(|flight| {
-            let state = lock(&flight.state);
-            let idle = state.landed && state.waiting == 0;
-            idle && tenant.is_none_or(|tenant| tenant == flight.key.tenant) && flight.memory.is_alone()
-        });
-        let Some(oldest) = idle.min_by_key(|flight| lock(&flight.state).used).cloned() else { return false };
+        let Some(oldest) = table.oldest(tenant) else { return false };
         table.remove(&oldest);
         drop(table);
         // Its memory, without the lock.
@@ -261,6 +265,16 @@ impl Shared {
 }
 
 impl Table {
+    /// The landed flight that nobody uses and nobody has asked for the longest; of one tenant, or of all.
+    fn oldest(&self, tenant: Option<&str>) -> Option<Arc<Flight>> {
+        let idle = self.flights.values().filter(|flight| {
+            let state = lock(&flight.state);
+            let idle = state.landed && state.waiting == 0;
+            idle && tenant.is_none_or(|tenant| tenant == flight.key.tenant) && flight.memory.is_alone()
+        });
+        idle.min_by_key(|flight| lock(&flight.state).used).cloned()
+    }
+
     fn remove(&mut self, flight: &Arc<Flight>) {
         if self.flights.get(&flight.key).is_some_and(|known| Arc::ptr_eq(known, flight)) {
             self.flights.remove(&flight.key);

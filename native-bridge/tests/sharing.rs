@@ -267,3 +267,35 @@ fn what_is_kept_gives_way_to_what_is_needed() {
         assert!(runs.used() <= 8_000_000);
     });
 }
+
+/// Of many small replies a tenant keeps the last ones, and another tenant's are kept still.
+#[test]
+fn one_tenant_does_not_take_all_places() {
+    const REPLIES: u64 = 300;
+    let bridge = Bridge::start();
+    let server = Server::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let runs = Runs::of(&host, &bridge, &server, LONG).await;
+        assert!(bridge.put("/tenants/bolt", "{}").contains("204"));
+        let others = Runs::named(&host, &bridge, &server, LONG, "g", "bolt").await;
+        others.ask("/bytes/9").await;
+        let (instance, _) = host.create().await;
+        assert_eq!(start(&instance, "f", instance::Mode::InitscriptOnly).await, ErrorCode::Ok);
+        assert_eq!(submit(&instance, &[&connect(1, &server.address)]).await, ErrorCode::Ok);
+        let mut events = Events::of(&instance);
+        for rpc in 1..=REPLIES {
+            let get = send(1, rpc, &format!("GET /bytes/{rpc}\n\n"));
+            assert_eq!(submit(&instance, &[&get]).await, ErrorCode::Ok);
+            assert!(matches!(events.done(rpc).await, Seen::Done { error: ErrorCode::Ok, .. }));
+        }
+        stop(&instance).await;
+        events.ended().await;
+        assert!(runs.shared(&format!("/bytes/{REPLIES}")).await, "the last one");
+        assert!(!runs.shared("/bytes/1").await, "the first one made room");
+        assert!(others.shared("/bytes/9").await);
+        let inventory = bridge.get("/inventory").unwrap();
+        let kept = inventory.matches("/bytes/").count();
+        assert_eq!(kept, 256 + 1, "the other tenant's, too");
+    });
+}

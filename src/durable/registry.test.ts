@@ -177,3 +177,14 @@ test("source maps that were kept with the initscripts go to whoever deployed the
 		expect(new Registry(state, {}).sourceMap("t", "a", "m")).toBe("old");
 	});
 });
+
+test("an image is another tenant's when one of its functions has it", async () => {
+	const registry = REGISTRY.getByName("images");
+	const image = `r.example/i@sha256:${"0".repeat(64)}`;
+	const it = deployed("a");
+	await registry.put({ ...it, manifest: { ...it.manifest, app: { ...it.manifest.app, image } } });
+	expect([await registry.isOthersImage(image, "t"), await registry.isOthersImage(image, "u")]).toEqual([
+		false,
+		true,
+	]);
+});

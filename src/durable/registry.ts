@@ -136,6 +136,16 @@ export class Registry extends DurableObject<unknown> {
 		return parts.length === 0 ? undefined : new TextDecoder().decode(joined(parts));
 	}
 
+	/** Whether a function of another tenant has this image ("registry/name@sha256:…"). */
+	isOthersImage(image: string, tenant: string): boolean {
+		const rows = this.#sql.exec(
+			"SELECT 1 FROM deployments WHERE tenant <> ? AND json_extract(body, '$.manifest.app.image') = ? LIMIT 1",
+			tenant,
+			image,
+		);
+		return rows.toArray().length > 0;
+	}
+
 	/** Whether there was such a function. */
 	async delete(tenant: string, name: string): Promise<boolean> {
 		const deleted = this.#storage.transactionSync(() => {

@@ -7,7 +7,7 @@ import { checkLength } from "../durable/transcript/event-body.ts";
 import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
 import type { DeployedFunction } from "../shared/function.ts";
-import { loadFunction } from "./functions.ts";
+import { loadFunction, registry } from "./functions.ts";
 
 const MODES = new Map<string, InstanceMode>([
 	["normal", "normal"],
@@ -81,6 +81,12 @@ async function dropCached(env: Env, { tenant, digest, manifest, script }: Deploy
 	if (image === undefined && script?.artifact === undefined) {
 		throw new HeadstartError("invalidArgument", `cold=image: ${manifest.name} has nothing from a registry`, {
 			hint: "Name an app.image or an initscript.artifact, or use cold=1.",
+		});
+	}
+	// Their starts would have to pull it again.
+	if (image !== undefined && (await registry(env).isOthersImage(image, tenant))) {
+		throw new HeadstartError("imageInUse", "cold=image: another tenant has functions of the image", {
+			hint: "Use cold=1.",
 		});
 	}
 	await retire(env, digest, "its image is dropped");

@@ -161,8 +161,8 @@ fn kind6(ip: Ipv6Addr) -> Kind {
         }
     };
     match ip.segments() {
-        // IPv4 in it: compatible, translated (NAT64) and tunnelled (6to4).
-        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        // IPv4 in it: compatible, translated (SIIT, NAT64) and tunnelled (6to4).
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
         // Local NAT64 and Teredo hide theirs; site-local, discard-only and documentation.
         [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => Kind::Never,
@@ -204,6 +204,9 @@ mod tests {
             ("::ffff:169.254.169.254", Kind::Never),
             ("64:ff9b::169.254.169.254", Kind::Never),
             ("64:ff9b::10.0.0.1", Kind::Never),
+            ("::ffff:0:8.8.8.8", Kind::Public),
+            ("::ffff:0:127.0.0.1", Kind::Never),
+            ("::ffff:0:169.254.169.254", Kind::Never),
             ("64:ff9b:1::1", Kind::Never),
             ("::127.0.0.1", Kind::Never),
             ("2002:7f00:1::", Kind::Never),
