@@ -124,7 +124,7 @@ const errors :List(ErrorInfo) = [
   (code = miss, http = 404, errno = 42, hint = "The initscript does not send this: the application does the call itself."),
   (code = diverged, http = 409, errno = 116, hint = "The initscript sent something else under this id: see `headstart trace`."),
   (code = alreadyClaimed, http = 409, errno = 114, hint = "A message is received once."),
-  (code = voided, http = 409, errno = 116, hint = "The application wrote to this key after it was fetched ahead."),
+  (code = voided, http = 409, errno = 116, hint = "It is out of date: the application wrote to this key after it was fetched ahead, or the invocation that it was for has ended."),
   (code = deadline, http = 504, errno = 110, hint = "What was waited for did not come in time."),
   (code = cancelled, http = 499, errno = 125, hint = "The caller went away."),
   (code = instanceClosed, http = 410, errno = 108, hint = "The instance has ended."),

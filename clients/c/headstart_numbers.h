@@ -141,7 +141,7 @@ enum hsc_code {
 	X(35, "miss", 42, "The initscript does not send this: the application does the call itself.") \
 	X(36, "diverged", 116, "The initscript sent something else under this id: see `headstart trace`.") \
 	X(37, "alreadyClaimed", 114, "A message is received once.") \
-	X(38, "voided", 116, "The application wrote to this key after it was fetched ahead.") \
+	X(38, "voided", 116, "It is out of date: the application wrote to this key after it was fetched ahead, or the invocation that it was for has ended.") \
 	X(39, "deadline", 110, "What was waited for did not come in time.") \
 	X(40, "cancelled", 125, "The caller went away.") \
 	X(41, "instanceClosed", 108, "The instance has ended.") \

@@ -70,7 +70,7 @@ ERRORS = {
     35: ("miss", 42, "The initscript does not send this: the application does the call itself."),
     36: ("diverged", 116, "The initscript sent something else under this id: see `headstart trace`."),
     37: ("alreadyClaimed", 114, "A message is received once."),
-    38: ("voided", 116, "The application wrote to this key after it was fetched ahead."),
+    38: ("voided", 116, "It is out of date: the application wrote to this key after it was fetched ahead, or the invocation that it was for has ended."),
     39: ("deadline", 110, "What was waited for did not come in time."),
     40: ("cancelled", 125, "The caller went away."),
     41: ("instanceClosed", 108, "The instance has ended."),

@@ -336,7 +336,7 @@ pub(crate) const ERRORS: [(Code, &str, i32, &str); 66] = [
         Code::Voided,
         "voided",
         116,
-        "The application wrote to this key after it was fetched ahead.",
+        "It is out of date: the application wrote to this key after it was fetched ahead, or the invocation that it was for has ended.",
     ),
     (
         Code::Deadline,
