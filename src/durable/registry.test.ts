@@ -44,7 +44,13 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 		module: { digest: "j", format: "js", source: "export default 'grüß'" },
 		sourceMap: "{}",
 	});
-	for (const it of [wasm, js, deployed("plain")]) await registry.put(it);
+	const artifact = { reference: "r.test/a@sha256:1", digest: "sha256:p", bytes: 3, format: "wasm" } as const;
+	const pulled = deployed("pulled", {
+		module: { digest: "p", format: "wasm", bytes: new Uint8Array(3), plain: true },
+		artifact,
+	});
+	for (const it of [wasm, js, pulled, deployed("plain")]) await registry.put(it);
+	expect(await registry.get("t", "pulled")).toEqual(pulled);
 	expect(await registry.get("t", "wasm")).toEqual(wasm);
 	const { sourceMap: _, ...script } = js.script ?? {};
 	expect(await registry.get("t", "js")).toEqual({ ...js, script });
@@ -53,6 +59,7 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 	expect((await listed(registry)).map(({ name, initscript }) => [name, initscript])).toEqual([
 		["js", { digest: "j", format: "js", bytes: 23 }],
 		["plain", undefined],
+		["pulled", { digest: "p", format: "wasm", bytes: 3, artifact: artifact.reference }],
 		["wasm", { digest: "w", format: "wasm", bytes: 2_500_000 }],
 	]);
 	expect(await registry.get("t", "nobody")).toBeUndefined();

@@ -28,6 +28,15 @@ test("defaults are filled in; sizes become bytes and durations milliseconds", ()
 	});
 });
 
+test("an initscript has a source or is an artifact, or both", () => {
+	const of = (initscript: object): unknown => parseManifest({ ...least, initscript }).initscript;
+	const artifact = "registry.test:5000/init:1";
+	expect(of({ artifact })).toMatchObject({ artifact, on_failure: "fallback" });
+	expect(of({ main: "a.ts", artifact })).toMatchObject({ main: "a.ts", artifact });
+	expect(refusal({ ...least, initscript: {} }).message).toContain("neither its main nor its artifact");
+	expect(refusal({ ...least, initscript: { artifact: "init" } }).message).toContain("registry/name");
+});
+
 test("files have a size", () => {
 	const { app } = parseManifest(withFiles({ "/var/cache/memcached.data": { size: "256MiB" } }));
 	expect(app.files).toEqual({ "/var/cache/memcached.data": { size: 256 << 20 } });

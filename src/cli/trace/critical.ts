@@ -28,8 +28,9 @@ function before(all: readonly Span[], at: number, path: readonly Span[]): Span |
 	const lanes = next?.lane === "rpc" || next?.lane === "script" ? ["script"] : ["app", "setup"];
 	const running = all.filter(({ lane, begin, end }) => lanes.includes(lane) && begin < at && end <= at + 1);
 	if (lanes.includes("script")) {
-		const script = all.find(({ lane, begin }) => lane === "script" && begin < at);
-		if (script && next?.lane === "rpc") return script;
+		// Its download, where it has one, and itself.
+		const script = all.filter(({ lane, begin }) => lane === "script" && begin < at).at(-1);
+		if (script && (next?.lane === "rpc" || script.end <= at)) return script;
 		return all.filter(({ lane, end }) => lane === "setup" && end <= at + 1).at(-1);
 	}
 	return running.reduce<Span | undefined>(

@@ -90,6 +90,15 @@ test("the critical path goes through the RPC that the application waited for", (
 	expect(criticalPath(events).map(({ name }) => name)).toEqual(["route", "initscript", model, "application"]);
 });
 
+test("an initscript's download comes before it, and is on the critical path", () => {
+	const pulled = at(1.8, "initscriptPulled", { bytes: 4185, nanos: 0.7e6 });
+	const both = [...events.slice(0, 3), pulled, ...events.slice(3)];
+	const text = renderTrace({ ...trace, events: both }, { width: 120, color: false });
+	expect(text).toMatch(/initscript downloaded .*0\.7 ms {2}4\.2 kB/);
+	const path = criticalPath(both).map(({ name }) => name);
+	expect(path).toEqual(["route", "initscript downloaded", "initscript", model, "application"]);
+});
+
 test("the critical path goes through the setup when nothing was waited for", () => {
 	const early = events.map((event) => (event.kind === "served" ? { ...event, nanos: 0 } : event));
 	expect(criticalPath(early).map(({ name }) => name)).toEqual([

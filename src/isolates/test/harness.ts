@@ -17,6 +17,14 @@ import type { LoadRequest, RecordedRun, RunRequest } from "./fixture/messages.ts
 
 export type Script = { wasm: Uint8Array } | { source: string };
 
+function loadRequest(script: Script): LoadRequest {
+	const bytes = "wasm" in script ? script.wasm : new TextEncoder().encode(script.source);
+	const digest = createHash("sha256").update(bytes).digest("hex");
+	return "wasm" in script
+		? { digest, wasm: Buffer.from(script.wasm).toString("base64") }
+		: { digest, source: script.source };
+}
+
 export class Rig {
 	readonly #dir: string;
 	readonly #processes: ChildProcess[];
@@ -57,14 +65,9 @@ export class Rig {
 	}
 
 	async loadAsIs(script: Script): Promise<Outcome<{ digest: string }>> {
-		const bytes = "wasm" in script ? script.wasm : new TextEncoder().encode(script.source);
-		const digest = createHash("sha256").update(bytes).digest("hex");
-		const body: LoadRequest =
-			"wasm" in script
-				? { digest, wasm: Buffer.from(script.wasm).toString("base64") }
-				: { digest, source: script.source };
+		const body = loadRequest(script);
 		const outcome = (await this.#post("/load", JSON.stringify(body))) as Outcome<unknown>;
-		return "error" in outcome ? outcome : { ok: { digest } };
+		return "error" in outcome ? outcome : { ok: { digest: body.digest } };
 	}
 
 	/** Loads a script that must load, and runs it. */
@@ -72,6 +75,13 @@ export class Rig {
 		const loaded = await this.load(script);
 		if ("error" in loaded) throw new Error(loaded.error.message);
 		return this.runDigest(loaded.ok.digest, options);
+	}
+
+	/** Runs a script that comes with its run, as it was built. */
+	async runPulled(script: Script, options: Omit<RunRequest, "digest" | "module"> = {}): Promise<RecordedRun> {
+		const module = loadRequest(script);
+		if ("wasm" in script) module.plain = true;
+		return this.runDigest(module.digest, { ...options, module });
 	}
 
 	async runDigest(digest: string, options: Omit<RunRequest, "digest"> = {}): Promise<RecordedRun> {

@@ -232,6 +232,15 @@ describe("fuel", () => {
 		});
 	});
 
+	test("is metered where it comes with its run as it was built", async () => {
+		const { outcome } = await rig.runPulled({ wasm: endless });
+		expect(exitOf(outcome)).toMatchObject(cpuEnd);
+		const again = await rig.runPulled({ wasm: endless }, { cpuMs: 10 });
+		expect(exitOf(again.outcome)).toMatchObject({ error: { code: "initscriptCpu" } });
+		const { outcome: refused } = await rig.runPulled({ wasm: new Uint8Array([1, 2, 3]) });
+		expect(refused).toMatchObject({ error: { code: "invalidArgument" } });
+	});
+
 	test("waits of a script cost it nothing", async () => {
 		const body = `(drop (call $connect (i32.const 0) (i32.const 11)))
 			(drop (call $sendRpc (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 4)))
