@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { buildImage } from "./build.ts";
 import { parseDefinition } from "./definition.ts";
-import { blobPath, readManifest } from "./layout.ts";
+import { addInitscript } from "./initscript.ts";
+import { blobPath, createLayout, readManifest } from "./layout.ts";
 import { parseTarget } from "./push.ts";
 
 const work = await mkdtemp(join(tmpdir(), "hs-image-test-"));
@@ -34,6 +35,27 @@ test("a target names its registry", () => {
 	expect(parseTarget("r.test:5000/a/b-c:1.2")).toEqual({ ...target, tag: "1.2" });
 	for (const text of ["a", "r.test/A", "r.test/a b", "http://r.test/a", "r.test/a:", "r.test/../a"])
 		expect(() => parseTarget(text)).toThrow("no place in a registry");
+});
+
+test("an initscript's artifact is its bytes and what is said of them, the same whenever it is made", async () => {
+	const bytes = new Uint8Array([0, 97, 115, 109]);
+	const common = { digest: "", size: 4, language: "c" } as const;
+	const script = { ...common, format: "wasm", bytes, meteredSize: 5 } as const;
+	const made = async (limits: Record<string, unknown>): Promise<string> => {
+		const layout = await mkdtemp(join(work, "script-"));
+		await createLayout(layout);
+		const descriptor = await addInitscript(layout, script, limits);
+		const { config, layers } = await readManifest(layout, descriptor);
+		expect(layers.map(({ mediaType }) => mediaType)).toEqual([
+			"application/vnd.headstart.initscript.v1.wasm",
+		]);
+		expect(await readFile(blobPath(layout, layers[0]?.digest ?? ""))).toEqual(Buffer.from(bytes));
+		const told: unknown = JSON.parse(await readFile(blobPath(layout, config.digest), "utf8"));
+		expect(told).toEqual({ format: "wasm", limits });
+		return descriptor.digest;
+	};
+	expect(await made({ rpcs: 3 })).toBe(await made({ rpcs: 3 }));
+	expect(await made({ rpcs: 3 })).not.toBe(await made({}));
 });
 
 test("the same files give the same image, whenever it is made", async () => {
