@@ -41,6 +41,8 @@ export interface ServiceStart {
 	input: Uint8Array<ArrayBuffer>;
 	/** The address that the service had before. */
 	address?: string;
+	/** The initscript is downloaded, whoever has it. */
+	withoutCaches?: boolean;
 	/** Whether the service was stopped meanwhile: then nobody waits for the instance. */
 	isStopped: () => boolean;
 }

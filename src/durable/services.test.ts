@@ -19,7 +19,8 @@ test("a tenant has so many services that have not ended, and no more", async () 
 			["s-3", "acme", 0],
 		] as const)
 			storage.sql.exec(row, id, owner, live);
-		expect(await services.start("acme", "s", new Uint8Array(), true)).toEqual({
+		const how = { wait: true, withoutCaches: false };
+		expect(await services.start("acme", "s", new Uint8Array(), how)).toEqual({
 			error: {
 				code: "quotaExceeded",
 				message: "2 services run, and the tenant's quota of services is 2",
@@ -27,7 +28,7 @@ test("a tenant has so many services that have not ended, and no more", async () 
 		});
 		tenants.put({ ...tenant, quota: {} });
 		for (let number = 4; number < 34; number++) storage.sql.exec(row, `s-${number}`, "acme", 1);
-		expect(await services.start("acme", "s", new Uint8Array(), true)).toMatchObject({
+		expect(await services.start("acme", "s", new Uint8Array(), how)).toMatchObject({
 			error: { message: "32 services run, and the tenant's quota of services is 32" },
 		});
 	});

@@ -53,7 +53,7 @@ export class Services extends DurableObject<Env> {
 		tenant: string,
 		name: string,
 		input: Uint8Array,
-		wait: boolean,
+		{ wait, withoutCaches }: { wait: boolean; withoutCaches: boolean },
 	): Promise<Answer<ServiceInstance>> {
 		const most = tenants.get(tenant).quota.services ?? DEFAULT_SERVICES;
 		const running = this.#table.live(tenant);
@@ -71,7 +71,7 @@ export class Services extends DurableObject<Env> {
 			startedAt: Date.now(),
 		};
 		this.#table.add(it, input);
-		const started = this.#begin(it);
+		const started = this.#begin(it, withoutCaches);
 		if (!wait) {
 			this.ctx.waitUntil(started);
 			return { ok: told(it) };
@@ -141,8 +141,8 @@ export class Services extends DurableObject<Env> {
 	}
 
 	/** The first start: what is wrong is told, and not tried again. */
-	async #begin(it: KeptService): Promise<void> {
-		const answer = await this.#launch(it);
+	async #begin(it: KeptService, withoutCaches: boolean): Promise<void> {
+		const answer = await this.#launch(it, withoutCaches);
 		const now = this.#get(it.id);
 		if (now?.state !== "starting") return this.#abandon(it.id);
 		if ("ok" in answer) this.#ready(now, answer.ok);
@@ -150,7 +150,7 @@ export class Services extends DurableObject<Env> {
 	}
 
 	/** Has an object start an instance. */
-	async #launch(it: KeptService): Promise<Answer<Serving>> {
+	async #launch(it: KeptService, withoutCaches = false): Promise<Answer<Serving>> {
 		const present: Present = { object: takeSpare(this.env, it.tenant), stopped: false };
 		this.#present.set(it.id, present);
 		try {
@@ -158,7 +158,10 @@ export class Services extends DurableObject<Env> {
 			const input = new Uint8Array(this.#table.input(it.id));
 			const { id, address } = it;
 			const isStopped = (): boolean => present.stopped;
-			const ticket = serviceStarts.put({ id, deployed, input, isStopped, ...(address && { address }) });
+			const ticket = serviceStarts.put({
+				...{ id, deployed, input, isStopped, withoutCaches },
+				...(address && { address }),
+			});
 			const answer = await (transcript(this.env, present.object).serve(ticket) as Promise<Answer<Serving>>);
 			this.ctx.waitUntil(refill(this.env, it.tenant).catch(() => undefined));
 			return answer;

@@ -3,7 +3,7 @@ import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
 import { downloadInitscript } from "../bridge/initscripts.ts";
 import { putTenant } from "../bridge/tenants.ts";
-import type { RunnerSession } from "../isolates/protocol.ts";
+import type { RunnerSession, ScriptModule } from "../isolates/protocol.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
@@ -91,7 +91,7 @@ export class Transcript extends DurableObject<Env> {
 			this.#begin(run, deployed, id);
 			const record = this.env.RECORD_INPUTS === "1";
 			run.assign({ deployed, mode: "normal", receivedAt: 0n, record, service: true });
-			run.startScript(this.#runner(deployed.tenant), input);
+			run.startScript(this.#runner(deployed.tenant), input, this.#download(run, start));
 			await run.start();
 			this.#log(deployed.tenant, run);
 			try {
@@ -127,6 +127,15 @@ export class Transcript extends DurableObject<Env> {
 			if (code !== "unknownInstance" && code !== "instanceClosed") console.error("not taken over", thrown);
 			return false;
 		}
+	}
+
+	/** How a start that may not have its initscript from anywhere on the node gets it. */
+	#download(
+		run: Run,
+		{ deployed, withoutCaches }: { deployed: DeployedFunction; withoutCaches?: boolean },
+	): (() => Promise<ScriptModule>) | undefined {
+		const artifact = withoutCaches ? deployed.script?.artifact : undefined;
+		return artifact && (() => downloadInitscript(this.env, artifact, run.id));
 	}
 
 	#runner(tenant: string, session?: RunnerSession): TenantRunner {
@@ -202,7 +211,7 @@ export class Transcript extends DurableObject<Env> {
 			throw new HeadstartError("internal", "an object was asked for no invocation");
 		if (this.#deployed !== undefined) return this.#invokeWarm(request, invocation, chosen);
 
-		const { deployed, mode, cold, sentAt, withoutCaches } = invocation;
+		const { deployed, mode, cold, sentAt } = invocation;
 		if (this.#run === undefined) await this.prepare(deployed.tenant);
 		const run = this.#run;
 		if (run === undefined) throw new HeadstartError("internal", "a spare without an instance");
@@ -215,8 +224,7 @@ export class Transcript extends DurableObject<Env> {
 		// A script that a runner cannot bound runs apart, so that it takes nothing else with it: no session outlives its run.
 		const session = deployed.script?.module.format === "wasm" ? this.#session : undefined;
 		const runner = this.#runner(deployed.tenant, session);
-		const artifact = withoutCaches ? deployed.script?.artifact : undefined;
-		const download = artifact && (() => downloadInitscript(this.env, artifact, run.id));
+		const download = this.#download(run, invocation);
 		// The runner first, so that it works while the bridge is told. It does not wait for a body that is still to come.
 		if (invocation.event !== undefined) {
 			run.startScript(runner, invocation.event, download);

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { stringify, type TomlTable } from "smol-toml";
 import { afterAll, expect, test } from "vitest";
 import { LINK, Links } from "../../bench/evaluation/links.ts";
@@ -12,6 +12,7 @@ import type { FunctionSummary } from "../../src/shared/function-summary.ts";
 import type { InstanceRecord } from "../../src/shared/record.ts";
 import { type Answer, deployProbe, invoke } from "../harness/probe.ts";
 import { registry } from "../harness/servers.ts";
+import { deployService, startService, stopService } from "../harness/service.ts";
 import { useNode } from "../harness/suite.ts";
 
 const probe = join(import.meta.dirname, "../functions/probe");
@@ -39,9 +40,9 @@ afterAll(async () => {
 	await rm(work, { recursive: true, force: true });
 });
 
-/** Pushes one of the probe's initscripts under a tag. */
+/** Pushes one of the probe's initscripts, or another file, under a tag. */
 async function pushed(tag: string, main: string, limits: TomlTable = {}, to = host): Promise<void> {
-	const initscript = { main: join(probe, main), limits };
+	const initscript = { main: resolve(probe, main), limits };
 	const app = { command: ["true"] };
 	await writeFile(join(work, "headstart.toml"), stringify({ name: tag, app, initscript }));
 	await pushInitscript(work, parseTarget(`${to}/init:${tag}`), true);
@@ -80,6 +81,20 @@ test.each(["wasm", "js"] as const)(
 		}
 	},
 );
+
+test("a service's start downloads its initscript, too, when it has nothing", async () => {
+	await pushed("service", join(import.meta.dirname, "../functions/service/initscript.ts"));
+	const artifact = `${host}/init:service`;
+	await deployService(node(), { name: "downloads", isolation: "bubblewrap", artifact });
+	for (const query of ["", "?cold=image"]) {
+		const { status, service } = await startService(node(), "downloads", {}, query);
+		expect(status).toBe(201);
+		await stopService(node(), "downloads", service.id);
+		const { events } = await node().ended(service.instance ?? "");
+		const pulled = events.filter(({ kind }) => kind === "initscriptPulled");
+		expect(pulled).toHaveLength(query === "" ? 0 : 1);
+	}
+});
 
 test("the limits that it was made for hold where the manifest has none of its own", async () => {
 	const { manifest } = await node().client.json<FunctionSummary>("/v1/functions/wasm");

@@ -17,6 +17,8 @@ export interface ServiceVariant {
 	/** Changes of its [service]. */
 	service?: TomlTable;
 	app?: TomlTable;
+	/** Its initscript in a registry. */
+	artifact?: string;
 }
 
 /** Deploys test/functions/service under another name, changed. */
@@ -24,9 +26,13 @@ export async function deployService(
 	{ client }: Pick<TestNode, "client">,
 	variant: ServiceVariant,
 ): Promise<void> {
-	const { name, isolation, app, service } = variant;
-	const change = (manifest: TomlTable): TomlTable =>
-		merged(merged({ ...manifest, name }, "app", { ...app, isolation }), "service", { ...service });
+	const { name, isolation, app, service, artifact } = variant;
+	const change = (manifest: TomlTable): TomlTable => {
+		const changed = merged(merged({ ...manifest, name }, "app", { ...app, isolation }), "service", {
+			...service,
+		});
+		return artifact === undefined ? changed : merged(changed, "initscript", { artifact });
+	};
 	await staged(folderOfService, change, (folder) => deploy(folder, client));
 }
 

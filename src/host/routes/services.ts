@@ -3,6 +3,7 @@ import { readEvent } from "../../durable/transcript/event-body.ts";
 import { HeadstartError } from "../../shared/error.ts";
 import type { Answer, ServiceInstance } from "../../shared/service.ts";
 import { tenantOf } from "../access.ts";
+import { dropCached } from "../drop.ts";
 import type { HostEnv } from "../env.ts";
 import { listServices, loadService, services } from "../services.ts";
 
@@ -25,10 +26,14 @@ serviceRoutes.get("/:name/instances", async ({ req, env, json, var: { access } }
 
 serviceRoutes.post("/:name/instances", async ({ req, env, json, var: { access } }) => {
 	const tenant = tenantOf(access);
-	const { manifest } = await loadService(env, tenant, req.param("name"));
+	const deployed = await loadService(env, tenant, req.param("name"));
+	const { manifest } = deployed;
 	const input = await readEvent(req.raw, Math.min(manifest.app.limits.event, MAX_INPUT_BYTES));
 	const wait = req.query("wait") !== "0";
-	const started = (await services(env).start(tenant, manifest.name, input, wait)) as Answer<ServiceInstance>;
+	const withoutCaches = req.query("cold") === "image";
+	if (withoutCaches) await dropCached(env, deployed);
+	const how = { wait, withoutCaches };
+	const started = (await services(env).start(tenant, manifest.name, input, how)) as Answer<ServiceInstance>;
 	if ("error" in started) throw new HeadstartError(started.error.code, started.error.message);
 	return json(started.ok, wait ? 201 : 202);
 });
