@@ -6,6 +6,7 @@
 mod archive;
 mod artifact;
 mod config;
+mod disk;
 mod failure;
 mod frames;
 mod layer;

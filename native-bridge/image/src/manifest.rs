@@ -28,6 +28,9 @@ pub(crate) struct Record {
     /// From the lowest: SHA-256 of the uncompressed archive, bytes of the files.
     pub(crate) layers: Vec<(String, u64)>,
     pub(crate) defaults: Defaults,
+    /// Of the machine, while the files may be in its memory only: another boot has not all of them. None: they are on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) boot: Option<String>,
 }
 
 /// The parts of an image's configuration that are used.

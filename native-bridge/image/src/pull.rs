@@ -88,6 +88,6 @@ async fn fetch(
     }
     drop(work);
     let sizes = ids.iter().zip(&bytes).map(|(id, bytes)| (id.clone(), bytes.unwrap_or_default())).collect();
-    let record = Record { reference: reference.to_string(), layers: sizes, defaults };
+    let record = Record { reference: reference.to_string(), layers: sizes, defaults, boot: None };
     Ok((record, made, Pulled { bytes: pulled, layers: fetched, pulled_at, unpacked_at: now(), unpacked: total }))
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
@@ -84,7 +84,12 @@ struct State {
 struct Kept {
     image: Arc<Image>,
     used_at: SystemTime,
+    /// Whether its record says that its files are on the disk.
+    settled: bool,
 }
+
+/// How long after a pull its files are put on the disk: what starts now has that for itself.
+const SETTLING: Duration = Duration::from_secs(10);
 
 impl Kept {
     /// All that hold it are made under the lock, so one that only we hold stays so while it is locked.
@@ -162,7 +167,20 @@ impl Store {
         let store = self.clone();
         let collected = tokio::task::spawn_blocking(move || store.collect()).await;
         collected.map_err(|error| Error::new(ErrorCode::Internal, format!("collecting images: {error}")))?;
+        self.settle_later();
         Ok((image, Some(pulled)))
+    }
+
+    fn settle_later(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            tokio::time::sleep(SETTLING).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let settled = tokio::task::spawn_blocking(move || Self { inner }.settle()).await;
+            if let Ok(Err(error)) = settled {
+                tracing::warn!(%error, "images are not known to be on the disk");
+            }
+        });
     }
 
     /// Drops an image and the layers that no other one has. `imageInUse` while something uses it; false: it is not here.
@@ -202,6 +220,38 @@ impl Store {
                 return;
             }
         }
+    }
+
+    /// Has the files of all images on the disk, and their records say so. Until then a machine that goes down at once loses an image, and
+    /// knows it. Blocks.
+    pub fn settle(&self) -> Result<()> {
+        let inner = &self.inner;
+        let unsettled: Vec<(String, Record)> = {
+            let state = inner.lock();
+            let images = state.images.iter().filter(|(_, kept)| !kept.settled);
+            images.map(|(digest, kept)| (digest.clone(), kept.image.record.clone())).collect()
+        };
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        let broken = |error: std::io::Error| disk("an image", &error);
+        crate::disk::sync(&inner.layers()).map_err(broken)?;
+        for (digest, record) in unsettled {
+            let beside = inner.records().join(format!("{digest}.new"));
+            crate::disk::write_beside(&beside, &record).map_err(broken)?;
+            let mut state = inner.lock();
+            // It may have been dropped meanwhile.
+            let done = match state.images.get_mut(&digest) {
+                Some(kept) => {
+                    kept.settled = true;
+                    fs::rename(&beside, inner.record(&digest))
+                }
+                None => fs::remove_file(&beside),
+            };
+            drop(state);
+            done.map_err(broken)?;
+        }
+        Ok(())
     }
 
     pub fn list(&self) -> Vec<Listed> {
@@ -307,7 +357,8 @@ impl Inner {
             let unused = |layer: &&Made| !state.images.values().any(|kept| kept.image.uses(layer.id()));
             made.iter().filter(unused).for_each(Made::unsettle);
         })?;
-        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now() });
+        let settled = made.is_none() && image.record.boot.is_none();
+        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now(), settled });
         Ok(image)
     }
 
@@ -319,7 +370,8 @@ impl Inner {
             return Err(Error::new(ErrorCode::ImagePullFailed, message));
         }
         if is_new {
-            let bytes = serde_json::to_vec(&record).unwrap_or_default();
+            let written = Record { boot: Some(crate::disk::boot()), ..record.clone() };
+            let bytes = serde_json::to_vec(&written).unwrap_or_default();
             fs::write(self.record(&digest), bytes).map_err(|error| disk("an image", &error))?;
         }
         let root = self.roots().join(&digest);
@@ -355,6 +407,9 @@ impl Inner {
             let digest = name.strip_suffix(".json").filter(|digest| hex_of(&format!("sha256:{digest}")).is_some());
             let record = fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
             let taken = match (digest, record) {
+                (_, Some(Record { boot: Some(boot), .. })) if boot != crate::disk::boot() => {
+                    Err(Error::new(ErrorCode::Internal, "the machine went down before its files were on the disk"))
+                }
                 (Some(digest), Some(record))
                     if record.layers.iter().all(|(id, _)| hex_of(&format!("sha256:{id}")).is_some()) =>
                 {

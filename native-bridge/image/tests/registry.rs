@@ -270,3 +270,37 @@ async fn a_pull_that_nobody_waits_for_any_more_leaves_nothing() {
     }
     assert_eq!(state.names("layers").len(), 1);
 }
+
+/// The machine goes down, not the process: what it had in its memory is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_was_not_on_the_disk_yet_is_pulled_again_by_another_boot() {
+    let (served, state) = (Served::start().await, State::new());
+    let reference = push(&served, "one", &[gzip(&[("a", b"one")])], |_| {}).await;
+    let record = state.path().join("images/records").join(format!("{}.json", reference.rsplit(':').next().unwrap()));
+    let lives = async |settle: bool| {
+        let store = served.open(state.path());
+        let (image, pulled) = store.get(&reference).await.unwrap();
+        assert_eq!(fs::read(image.root().join("a")).unwrap(), b"one");
+        if settle {
+            store.settle().unwrap();
+        }
+        drop(image);
+        store.close();
+        pulled.is_some()
+    };
+    let another_boot = || {
+        let text = fs::read_to_string(&record).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        if json["boot"].is_string() {
+            json["boot"] = "another".into();
+        }
+        fs::write(&record, json.to_string()).unwrap();
+    };
+    assert!(lives(false).await);
+    assert!(!lives(false).await, "the machine is still up");
+    another_boot();
+    assert!(lives(true).await, "its files may not be there");
+    another_boot();
+    assert!(!lives(false).await, "they are on the disk");
+    assert_eq!(fs::read_dir(record.parent().unwrap()).unwrap().count(), 1);
+}
