@@ -182,12 +182,15 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let sandboxes = data.spawn(Sandboxes::new(sandboxes)).await;
     let sandboxes = sandboxes.map_err(|error| Error::new(ErrorCode::Internal, format!("the sandboxes: {error}")))??;
     let images = open_images(&config)?;
-    let snapshots = Arc::new(Snapshots::open(config.snapshots_dir(), config.snapshots.bytes, &config.runsc)?);
+    let snapshots = Snapshots::open(config.snapshots_dir(), config.snapshots.bytes, &config.runsc, data)?;
     let runners = {
         let _runtime = data.enter();
         begin_runners(&config)?
     };
-    Ok(Node::new(config, Parts { secrets, pool, client, sandboxes, images, snapshots, runners, data: data.clone() }))
+    Ok(Node::new(
+        config,
+        Parts { secrets, pool, client, sandboxes, images, snapshots: Arc::new(snapshots), runners, data: data.clone() },
+    ))
 }
 
 /// After the sandboxes, which take a previous life's mounts away.

@@ -1,8 +1,8 @@
 //! Snapshots of functions: each made once for a version, at its first start, and gone on from by all that follow
 //! (docs/snapshots.md).
 //!
-//! One is a folder of `STATE/snapshots`, named by its tenant and version. It is there whole or not at all: it is made in a folder
-//! beside its place, which is renamed. A next life of the node goes on with those that are made with what it has itself.
+//! One is a folder of `STATE/snapshots`, whose name nobody chooses. It is there whole or not at all: it is made in a folder beside its
+//! place, which is renamed. A next life of the node goes on with those that are made with what it has itself.
 
 mod maker;
 mod record;
@@ -14,10 +14,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headstart_base::{Error, ErrorCode, Result};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::errors;
@@ -75,12 +76,14 @@ pub(crate) struct Snapshots {
     made_with: String,
     last: AtomicU64,
     state: Mutex<State>,
+    /// Where files are removed.
+    data: Handle,
 }
 
 #[derive(Default)]
 struct State {
-    kept: HashMap<String, Kept>,
-    making: HashMap<String, watch::Receiver<Outcome>>,
+    kept: HashMap<Key, Kept>,
+    making: HashMap<Key, watch::Receiver<Outcome>>,
 }
 
 struct Kept {
@@ -98,44 +101,46 @@ impl Kept {
 impl Snapshots {
     /// Removes what a previous life left half-made, or cannot be used any more, and takes in the rest. `runsc` says with its
     /// version what can go on from them.
-    pub(crate) fn open(folder: PathBuf, most_bytes: u64, runsc: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: PathBuf, most_bytes: u64, runsc: &Path, data: &Handle) -> Result<Self> {
         let broken = |error: io::Error| errors::io("the snapshots", &error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(broken)?;
         let made_with = maker::name(runsc);
-        let state = Mutex::default();
-        let snapshots = Self { folder, most_bytes, made_with, last: AtomicU64::new(0), state };
+        let (last, state, data) = (AtomicU64::new(0), Mutex::default(), data.clone());
+        let snapshots = Self { folder, most_bytes, made_with, last, state, data };
         for entry in fs::read_dir(&snapshots.folder).map_err(broken)? {
             let path = entry.map_err(broken)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match snapshots.take_in(&name, &path) {
-                Ok(kept) => drop(lock(&snapshots.state).kept.insert(name, kept)),
-                Err(error) => {
-                    tracing::info!(%error, name, "a snapshot is dropped");
-                    fs::remove_dir_all(&path).map_err(broken)?;
-                }
+            if let Err(error) = snapshots.take_in(&path) {
+                tracing::info!(%error, folder = %path.display(), "a snapshot is dropped");
+                fs::remove_dir_all(&path).map_err(broken)?;
             }
         }
         snapshots.collect();
         Ok(snapshots)
     }
 
-    fn take_in(&self, name: &str, folder: &Path) -> io::Result<Kept> {
-        let record = Record::read(folder)?;
-        if key(&record.tenant, &record.version) != name {
-            return Err(io::Error::other("it is no snapshot of this name"));
+    fn take_in(&self, folder: &Path) -> io::Result<()> {
+        if folder.file_name().is_none_or(|name| name.to_string_lossy().starts_with(SCRATCH)) {
+            return Err(io::Error::other("it is not whole"));
         }
+        let record = Record::read(folder)?;
         if record.made_with != self.made_with {
             return Err(io::Error::other(format!("it was made with {}, this is {}", record.made_with, self.made_with)));
         }
         let used_at = fs::metadata(folder)?.modified()?;
-        let snapshot = Snapshot { folder: folder.to_owned(), record, checked: AtomicBool::new(false) };
-        Ok(Kept { snapshot: Arc::new(snapshot), used_at })
+        let key = Key::of(&record);
+        let snapshot = Arc::new(Snapshot { folder: folder.to_owned(), record, checked: AtomicBool::new(false) });
+        let mut state = lock(&self.state);
+        if state.kept.contains_key(&key) {
+            return Err(io::Error::other("there is another of this version"));
+        }
+        state.kept.insert(key, Kept { snapshot, used_at });
+        Ok(())
     }
 
     /// The snapshot of a function's version, made if it is not there or not whole. Those who ask for one at one time wait for one
     /// making, which goes on without them.
     pub(crate) async fn get(self: &Arc<Self>, node: &Arc<Node>, function: &Arc<Function>) -> Result<Found> {
-        let key = key(&function.tenant, &function.digest);
+        let key = Key { tenant: function.tenant.clone(), version: function.digest.clone() };
         let began = std::time::Instant::now();
         let mut outcome = loop {
             if let Some(snapshot) = self.kept(&key) {
@@ -159,7 +164,7 @@ impl Snapshots {
     /// The making that is under way, or that begins now; none: it is over.
     fn making(
         self: &Arc<Self>,
-        key: &str,
+        key: &Key,
         node: &Arc<Node>,
         function: &Arc<Function>,
     ) -> Option<watch::Receiver<Outcome>> {
@@ -171,11 +176,10 @@ impl Snapshots {
             return Some(making.clone());
         }
         let (told, making) = watch::channel(None);
-        state.making.insert(key.to_owned(), making.clone());
-        let (snapshots, owner, function, key) =
-            (Arc::clone(self), Arc::clone(node), Arc::clone(function), key.to_owned());
-        node.data.spawn(async move {
-            let made = snapshots.make(&owner, &function, &key).await;
+        state.making.insert(key.clone(), making.clone());
+        let (snapshots, owner, function, key) = (Arc::clone(self), Arc::clone(node), Arc::clone(function), key.clone());
+        self.data.spawn(async move {
+            let made = snapshots.make(&owner, &function).await;
             lock(&snapshots.state).making.remove(&key);
             told.send_replace(Some(made));
             snapshots.collect_aside().await;
@@ -183,7 +187,7 @@ impl Snapshots {
         Some(making)
     }
 
-    fn kept(&self, key: &str) -> Option<Arc<Snapshot>> {
+    fn kept(&self, key: &Key) -> Option<Arc<Snapshot>> {
         let mut state = lock(&self.state);
         let kept = state.kept.get_mut(key)?;
         kept.used_at = SystemTime::now();
@@ -191,31 +195,32 @@ impl Snapshots {
     }
 
     /// Makes one with an instance of its own.
-    async fn make(&self, node: &Arc<Node>, function: &Arc<Function>, key: &str) -> Result<Arc<Snapshot>> {
-        let scratch = Scratch::new(self.scratch());
+    async fn make(&self, node: &Arc<Node>, function: &Arc<Function>) -> Result<Arc<Snapshot>> {
+        let failed = |message: String| Error::new(ErrorCode::SnapshotFailed, message);
+        let scratch = Scratch { folder: self.scratch() };
         maker::take(node, function, &scratch.folder).await?;
-        let (tenant, name, version, made_with) =
-            (function.tenant.clone(), function.name.clone(), function.digest.clone(), self.made_with.clone());
+        let (of, made_with) = (Arc::clone(function), self.made_with.clone());
         let (scratch, record) = tokio::task::spawn_blocking(move || {
-            Record::write(&scratch.folder, &tenant, &name, &version, &made_with).map(|record| (scratch, record))
+            let record = Record::write(&scratch.folder, &of.tenant, &of.name, &of.digest, &made_with)?;
+            io::Result::Ok((scratch, record))
         })
         .await
         .map_err(|error| Error::new(ErrorCode::Internal, format!("a snapshot's record: {error}")))?
         .map_err(|error| errors::io("a snapshot's record", &error))?;
-        if record.bytes() > self.most_bytes {
-            let message = format!(
-                "the snapshot of {} has {} bytes, and all of the node's have at most {}",
-                function.name,
-                record.bytes(),
-                self.most_bytes
-            );
-            return Err(Error::new(ErrorCode::SnapshotFailed, message));
+        let (name, bytes, most) = (&function.name, record.bytes(), self.most_bytes);
+        if bytes > most {
+            return Err(failed(format!("the snapshot of {name} has {bytes} bytes, all of the node's at most {most}")));
         }
-        let folder = self.folder.join(key);
+        // What was dropped meanwhile may have read something that it may not any more.
+        if !node.functions.find(&function.digest).is_ok_and(|known| known.stores == function.stores) {
+            return Err(failed(format!("{name} was changed or removed while its snapshot was made")));
+        }
+        let folder = self.folder.join(unlike(&record));
         fs::rename(&scratch.folder, &folder).map_err(|error| errors::io("a snapshot", &error))?;
+        let key = Key::of(&record);
         let snapshot = Arc::new(Snapshot { folder, record, checked: AtomicBool::new(true) });
         let kept = Kept { snapshot: Arc::clone(&snapshot), used_at: SystemTime::now() };
-        lock(&self.state).kept.insert(key.to_owned(), kept);
+        lock(&self.state).kept.insert(key, kept);
         Ok(snapshot)
     }
 
@@ -255,7 +260,7 @@ impl Snapshots {
                 idle.min_by_key(|(_, kept)| kept.used_at).map(|(key, _)| key.clone())
             };
             let Some(oldest) = oldest else { return };
-            tracing::info!(key = oldest, "a snapshot is collected");
+            tracing::info!(tenant = oldest.tenant, version = oldest.version, "a snapshot is collected");
             self.drop_where(|key, kept| *key == oldest && !kept.in_use());
         }
     }
@@ -267,19 +272,17 @@ impl Snapshots {
     }
 
     /// What goes on from one has its files open, and a start that has not opened them yet begins anew.
-    fn drop_where(&self, is_it: impl Fn(&String, &Kept) -> bool) {
-        let mut state = lock(&self.state);
-        let dropped: Vec<Scratch> = state
-            .kept
-            .extract_if(|key, kept| is_it(key, kept))
-            .filter_map(|(_, kept)| {
-                let scratch = Scratch::new(self.scratch());
-                fs::rename(&kept.snapshot.folder, &scratch.folder).ok().map(|()| scratch)
-            })
-            .collect();
-        drop(state);
-        // The files, without the lock.
-        drop(dropped);
+    fn drop_where(&self, is_it: impl Fn(&Key, &Kept) -> bool) {
+        let dropped: Vec<Kept> =
+            lock(&self.state).kept.extract_if(|key, kept| is_it(key, kept)).map(|(_, kept)| kept).collect();
+        for Kept { snapshot, .. } in dropped {
+            let scratch = Scratch { folder: self.scratch() };
+            // Renamed at once, so that no next life takes it in; its files take their time.
+            if let Err(error) = fs::rename(&snapshot.folder, &scratch.folder) {
+                tracing::error!(folder = %snapshot.folder.display(), %error, "a snapshot stays");
+            }
+            self.data.spawn_blocking(move || drop(scratch));
+        }
     }
 
     fn scratch(&self) -> PathBuf {
@@ -300,21 +303,30 @@ impl Snapshots {
     }
 }
 
-/// A folder of its own: nobody can choose its name.
-fn key(tenant: &str, version: &str) -> String {
-    let hash = Sha256::new().chain_update(tenant).chain_update([0]).chain_update(version).finalize();
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Whose a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: String,
+    version: String,
+}
+
+impl Key {
+    fn of(record: &Record) -> Self {
+        Self { tenant: record.tenant.clone(), version: record.version.clone() }
+    }
+}
+
+/// A name that no other folder has: of what is in it, and of when it was made.
+fn unlike(record: &Record) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let hash = Sha256::new().chain_update(&record.tenant).chain_update([0]).chain_update(&record.version);
+    let hash = hash.chain_update(since.as_nanos().to_le_bytes()).finalize();
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A folder that is removed, unless it was renamed.
 struct Scratch {
     folder: PathBuf,
-}
-
-impl Scratch {
-    fn new(folder: PathBuf) -> Self {
-        Self { folder }
-    }
 }
 
 impl Drop for Scratch {
