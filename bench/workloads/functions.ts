@@ -10,6 +10,7 @@ import type { Image, ImageSpec } from "../evaluation/images.ts";
 import type { How, Start } from "../invoke.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
+import { deployWithArtifact } from "./artifact.ts";
 import type { Sample, Site, Staged } from "./workload.ts";
 
 /** What every image of a Python function has. */
@@ -125,11 +126,15 @@ export function packagesOf(requirements: string): string[] {
 }
 
 function deployFunction(
-	{ bench: { store, client }, images, isolation }: Site,
+	site: Site,
 	spec: FunctionSpec,
 	image: Image | undefined,
 	variant: "script" | "setup",
 ): Promise<Deployed> {
+	const {
+		bench: { store, client },
+		isolation,
+	} = site;
 	const setup = variant === "setup";
 	const change = (manifest: TomlTable): TomlTable => {
 		const { initscript, ...rest } = manifest;
@@ -161,9 +166,7 @@ function deployFunction(
 			await writeFile(join(folder, "setup_only.py"), SETUP_ONLY);
 			return deploy(folder, client);
 		}
-		const artifact = await images.script(folder, spec.name);
-		const named = (manifest: TomlTable): TomlTable => merged(manifest, "initscript", { artifact });
-		return staged(folder, named, (again) => deploy(again, client));
+		return deployWithArtifact(site, folder, spec.name);
 	});
 }
 

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { TomlTable } from "smol-toml";
 import { buildInitscript } from "../../src/build/index.ts";
-import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
+import type { Deployed } from "../../src/cli/deploy/deploy.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
 import { EVENT, objects } from "../imgrec-functions.ts";
@@ -11,6 +11,7 @@ import type { How } from "../invoke.ts";
 import { merged, staged } from "../stage.ts";
 import { median } from "../stats.ts";
 import { asked, first } from "../timeline.ts";
+import { deployWithArtifact } from "./artifact.ts";
 import type { Sample, Site, Staged, Workload } from "./workload.ts";
 
 const NAME = "initscript";
@@ -71,14 +72,12 @@ function startMs(events: readonly TraceEvent[]): number {
 	return (first(events, "rpcSent").at - asked(events).at) / 1e6;
 }
 
-function deployScript({ bench, images, isolation }: Site, name: string, linked: boolean): Promise<Deployed> {
+function deployScript(site: Site, name: string, linked: boolean): Promise<Deployed> {
 	const change = (manifest: TomlTable): TomlTable =>
-		merged(merged({ ...manifest, name }, "app", { isolation }), "initscript", { main: "initscript.c" });
-	return staged(inRoot("apps/imgrec"), change, async (folder) => {
-		const artifact = await images.script(folder, name, linked);
-		const named = (manifest: TomlTable): TomlTable => merged(manifest, "initscript", { artifact });
-		return staged(folder, named, (again) => deploy(again, bench.client));
-	});
+		merged(merged({ ...manifest, name }, "app", { isolation: site.isolation }), "initscript", {
+			main: "initscript.c",
+		});
+	return staged(inRoot("apps/imgrec"), change, (folder) => deployWithArtifact(site, folder, name, linked));
 }
 
 /** The bytes of the largest initscript in C or AssemblyScript of all applications. */

@@ -21,6 +21,7 @@ import type { Part } from "../evaluation/waterfall.ts";
 import { merged, staged } from "../stage.ts";
 import type { Objects } from "../store.ts";
 import { fetchMs, IncompleteTimeline } from "../timeline.ts";
+import { deployWithArtifact } from "./artifact.ts";
 import { Services, sampleOf } from "./services.ts";
 import type { Comparison, Figure, Sample, Site, Staged, Workload } from "./workload.ts";
 
@@ -145,7 +146,8 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 		async (): Promise<Sample> => {
 			if (present) await site.images.keep(image);
 			else await site.images.drop();
-			const start = await services.start(variant, input(variant), READY, (address) => check(server, address));
+			const use = (address: string): Promise<void> => check(server, address);
+			const start = await services.start(variant, input(variant), READY, { present, use });
 			return { ...sampleOf(start, READY, partsOf(server)), load: loadOf(start.events) };
 		};
 	return {
@@ -160,7 +162,10 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 			},
 			fetch_only: async () => {
 				await site.images.drop();
-				const { events } = await site.bench.invoker.start(`${name}-fetch`, state, { scriptOnly: true });
+				const { events } = await site.bench.invoker.start(`${name}-fetch`, state, {
+					scriptOnly: true,
+					dropped: true,
+				});
 				return { ms: fetchMs(events) };
 			},
 			present_without: arm(`${name}-without`, true),
@@ -205,11 +210,15 @@ async function check({ ask, name }: Server, address: string): Promise<void> {
 }
 
 function deployVariant(
-	{ bench: { client, store }, isolation }: Site,
+	site: Site,
 	{ name, place, variable }: Server,
 	image: Image,
 	variant: Variant,
 ): Promise<Deployed> {
+	const {
+		bench: { client, store },
+		isolation,
+	} = site;
 	const change = ({ initscript, service, ...manifest }: TomlTable): TomlTable => {
 		const { files, env, command, ...app } = manifest.app as TomlTable;
 		const [, ...args] = command as string[];
@@ -241,6 +250,6 @@ function deployVariant(
 	return staged(inRoot("apps", name, "service"), change, async (folder) => {
 		// It is in the image.
 		await rm(join(folder, "bin"), { recursive: true });
-		return deploy(folder, client);
+		return variant.script ? deployWithArtifact(site, folder, name) : deploy(folder, client);
 	});
 }

@@ -5,6 +5,7 @@ import type { InstanceRecord, InstanceSummary, TraceEvent } from "../../src/shar
 import { isOver, type ServiceInstance } from "../../src/shared/service.ts";
 import { Connection } from "../connection.ts";
 import { type Part, waterfall } from "../evaluation/waterfall.ts";
+import { first } from "../timeline.ts";
 import type { Sample } from "./workload.ts";
 
 /** Longest times to wait, ms: for an answer, and for what is stamped on the timeline. */
@@ -13,11 +14,19 @@ const STAMPED = 30_000;
 
 /** A service's start, with what was stamped of it. */
 export interface ServiceStart {
-	/** The caller's request, ns of the timeline's clock. */
+	/** The caller's request, or the bridge's `started` of one that had to pull; ns of the timeline's clock. */
 	zero: number;
 	events: TraceEvent[];
 	/** Where it can be asked; undefined where it was over before it was ready. */
 	address: string | undefined;
+}
+
+/** How a service is started. */
+export interface ServiceHow {
+	/** With the image and the initscript that the node has; else it has to pull them. */
+	present?: boolean;
+	/** Asks it for something, once it is ready. */
+	use?: (address: string) => Promise<void>;
 }
 
 /** Starts services of one node. */
@@ -36,17 +45,19 @@ export class Services {
 		name: string,
 		input: unknown,
 		until: string,
-		use: (address: string) => Promise<void> = async () => undefined,
+		{ present = false, use = async () => undefined }: ServiceHow = {},
 	): Promise<ServiceStart> {
 		const path = `/v1/services/${name}/instances`;
+		const query = present ? "?wait=0" : "?wait=0&cold=image";
 		const body = JSON.stringify(input);
-		const zero = Number(process.hrtime.bigint());
-		const { id } = (await this.#ask("POST", `${path}?wait=0`, body)) as ServiceInstance;
+		const asked = Number(process.hrtime.bigint());
+		const { id } = (await this.#ask("POST", path + query, body)) as ServiceInstance;
 		try {
 			const events = await this.#stamped(name, `${path}/${id}`, until);
 			const address = await this.#ready(`${path}/${id}`);
 			if (address !== undefined) await use(address);
-			return { zero, events, address };
+			// What is dropped before it is no part of a start.
+			return { zero: present ? asked : first(events, "started").at, events, address };
 		} finally {
 			await this.#ask("DELETE", `${path}/${id}`).catch(() => undefined); // over by itself
 		}

@@ -15,6 +15,7 @@ import { digestOf, type Image, programFiles } from "../evaluation/images.ts";
 import type { Isolation } from "../imgrec-functions.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
+import { deployWithArtifact } from "./artifact.ts";
 import { Services, sampleOf } from "./services.ts";
 import type { Figure, Sample, Site, Staged, Workload } from "./workload.ts";
 
@@ -107,7 +108,8 @@ async function stage(site: Site, app: App): Promise<Staged> {
 		async (): Promise<Sample> => {
 			if (present) await site.images.keep(image);
 			else await site.images.drop();
-			const start = await services.start(name, input, `ready: ${app}`, (address) => check(app, address));
+			const use = (address: string): Promise<void> => check(app, address);
+			const start = await services.start(name, input, `ready: ${app}`, { present, use });
 			return withHandover(sampleOf(start, `ready: ${app}`, PARTS), start.events);
 		};
 	return {
@@ -121,7 +123,10 @@ async function stage(site: Site, app: App): Promise<Staged> {
 			},
 			fetch_only: async () => {
 				await site.images.drop();
-				const { events } = await site.bench.invoker.start(`${app}-fetch`, input, { scriptOnly: true });
+				const { events } = await site.bench.invoker.start(`${app}-fetch`, input, {
+					scriptOnly: true,
+					dropped: true,
+				});
 				return { ms: fetchMs(events) };
 			},
 			present_without: arm(`${app}-without`, true),
@@ -226,12 +231,12 @@ async function deployVariant(
 		};
 	};
 	const source = inRoot("apps", app, "service");
-	const deployed = await staged(source, change, (folder) => withoutProgram(folder, site, app));
+	const deployed = await staged(source, change, (folder) => withoutProgram(folder, site, app, script));
 	return deployed.initscript?.bytes ?? 0;
 }
 
 /** The program is in the image, so it is not in the bundle. */
-async function withoutProgram(folder: string, site: Site, app: App): Promise<Deployed> {
+async function withoutProgram(folder: string, site: Site, app: App, script: boolean): Promise<Deployed> {
 	await rm(join(folder, "bin", app));
-	return deploy(folder, site.bench.client);
+	return script ? deployWithArtifact(site, folder, app) : deploy(folder, site.bench.client);
 }
