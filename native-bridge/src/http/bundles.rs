@@ -30,6 +30,8 @@ use crate::node::Node;
 
 /// Between two pieces of an archive.
 const STALL: Duration = Duration::from_secs(30);
+/// All of an archive: uploads have places, which nobody keeps by sending a byte now and then.
+const LONGEST: Duration = Duration::from_secs(1800);
 /// Of an answer to `PUT`: how much of the disk the bundle takes.
 const BYTES: HeaderName = HeaderName::from_static("x-headstart-bytes");
 /// What begins the name of a bundle that is being removed.
@@ -95,7 +97,10 @@ pub(super) async fn put(node: &Arc<Node>, digest: &str, request: Request<Incomin
     let limits = Bounds { bytes: node.config.limits.bundle_bytes, entries: node.config.limits.bundle_entries };
     let mut body = request.into_body();
     // Also where it is there already: whoever puts it must have it.
-    if let Err(error) = receive(&mut body, &scratch.archive(), digest, limits.bytes).await {
+    let received = tokio::time::timeout(LONGEST, receive(&mut body, &scratch.archive(), digest, limits.bytes)).await;
+    let late =
+        |_| Err(Error::new(ErrorCode::Deadline, format!("the bundle had not come after {} s", LONGEST.as_secs())));
+    if let Err(error) = received.unwrap_or_else(late) {
         discard(&mut body, limits.bytes, STALL).await;
         return Err(error);
     }
