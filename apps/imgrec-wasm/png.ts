@@ -59,45 +59,41 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 	return whole;
 }
 
-/** Takes each row's filter back, in place: a byte is told as its difference from its neighbours. */
+/** Takes each row's filter back: a byte is told as its difference from its neighbours. */
 function unfiltered(rows: Uint8Array, height: number, stride: number, channels: number): Uint8Array {
 	const out = new Uint8Array(height * stride);
+	let above = new Uint8Array(stride);
 	for (let y = 0; y < height; y++) {
-		const filter = rows[y * (stride + 1)] ?? 0;
 		const from = y * (stride + 1) + 1;
-		unfilter(filter, rows.subarray(from, from + stride), out, y * stride, y > 0 ? stride : 0, channels);
+		const row = out.subarray(y * stride, (y + 1) * stride);
+		row.set(rows.subarray(from, from + stride));
+		unfilter(rows[from - 1] ?? 0, row, above, channels);
+		above = row;
 	}
 	return out;
 }
 
-/** `above`: how far back the row above is; 0: there is none, and its bytes are 0. */
-function unfilter(
-	filter: number,
-	row: Uint8Array,
-	out: Uint8Array,
-	at: number,
-	above: number,
-	channels: number,
-): void {
-	const left = (x: number): number => (x >= channels ? (out[at + x - channels] ?? 0) : 0);
-	const up = (x: number): number => (above > 0 ? (out[at + x - above] ?? 0) : 0);
-	const corner = (x: number): number =>
-		above > 0 && x >= channels ? (out[at + x - above - channels] ?? 0) : 0;
+/** A row, in place. What would be left of it, or above the first one, counts as 0. */
+function unfilter(filter: number, row: Uint8Array, above: Uint8Array, channels: number): void {
+	const first = Math.min(channels, row.length);
 	switch (filter) {
 		case 0:
-			out.set(row, at);
 			return;
 		case 1:
-			for (let x = 0; x < row.length; x++) out[at + x] = (row[x] ?? 0) + left(x);
+			for (let x = first; x < row.length; x++) row[x] = (row[x] ?? 0) + (row[x - channels] ?? 0);
 			return;
 		case 2:
-			for (let x = 0; x < row.length; x++) out[at + x] = (row[x] ?? 0) + up(x);
+			for (let x = 0; x < row.length; x++) row[x] = (row[x] ?? 0) + (above[x] ?? 0);
 			return;
 		case 3:
-			for (let x = 0; x < row.length; x++) out[at + x] = (row[x] ?? 0) + ((left(x) + up(x)) >> 1);
+			for (let x = 0; x < first; x++) row[x] = (row[x] ?? 0) + ((above[x] ?? 0) >> 1);
+			for (let x = first; x < row.length; x++)
+				row[x] = (row[x] ?? 0) + (((row[x - channels] ?? 0) + (above[x] ?? 0)) >> 1);
 			return;
 		case 4:
-			for (let x = 0; x < row.length; x++) out[at + x] = (row[x] ?? 0) + paeth(left(x), up(x), corner(x));
+			for (let x = 0; x < first; x++) row[x] = (row[x] ?? 0) + (above[x] ?? 0);
+			for (let x = first; x < row.length; x++)
+				row[x] = (row[x] ?? 0) + paeth(row[x - channels] ?? 0, above[x] ?? 0, above[x - channels] ?? 0);
 			return;
 		default:
 			throw new Error("the PNG is damaged");
@@ -106,6 +102,8 @@ function unfilter(
 
 /** The neighbour that is nearest to left + up − corner. */
 function paeth(left: number, up: number, corner: number): number {
-	const [a, b, c] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+	const a = Math.abs(up - corner);
+	const b = Math.abs(left - corner);
+	const c = Math.abs(left + up - 2 * corner);
 	return a <= b && a <= c ? left : b <= c ? up : corner;
 }

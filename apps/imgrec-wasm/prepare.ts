@@ -58,7 +58,9 @@ function reduced(
 		for (let x = 0; x < width; x++) {
 			const begin = left + x * factor;
 			const columns = Math.min(factor, right - begin);
-			let [red, green, blue] = [0, 0, 0];
+			let red = 0;
+			let green = 0;
+			let blue = 0;
 			for (let row = 0; row < rows; row++) {
 				let at = ((from + row) * picture.width + begin) * 3;
 				for (let column = 0; column < columns; column++, at += 3) {
@@ -115,9 +117,12 @@ function resized(picture: Picture, across: readonly Taps[], down: readonly Taps[
 	for (let y = 0; y < height; y++) {
 		let to = y * SIZE * 3;
 		for (const { from, weights } of across) {
-			let [red, green, blue] = [0, 0, 0];
+			let red = 0;
+			let green = 0;
+			let blue = 0;
 			let at = (y * width + from) * 3;
-			for (const weight of weights) {
+			for (let tap = 0; tap < weights.length; tap++) {
+				const weight = weights[tap] ?? 0;
 				red += weight * (pixels[at] ?? 0);
 				green += weight * (pixels[at + 1] ?? 0);
 				blue += weight * (pixels[at + 2] ?? 0);
@@ -135,8 +140,8 @@ function resized(picture: Picture, across: readonly Taps[], down: readonly Taps[
 			for (let channel = 0; channel < 3; channel++) {
 				let sum = 0;
 				let at = (from * SIZE + x) * 3 + channel;
-				for (const weight of weights) {
-					sum += weight * (narrow[at] ?? 0);
+				for (let tap = 0; tap < weights.length; tap++) {
+					sum += (weights[tap] ?? 0) * (narrow[at] ?? 0);
 					at += SIZE * 3;
 				}
 				small[0] = sum;

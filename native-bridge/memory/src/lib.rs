@@ -18,4 +18,4 @@ pub use budget::{Budget, Charge};
 pub use file::{FileWriter, SharedFile};
 pub use outbox::Outbox;
 pub use pool::{Class, Pool, PoolStatus, StartGuard};
-pub use segment::{Segment, Writer};
+pub use segment::{Segment, View, Writer};

@@ -116,6 +116,16 @@ impl Segment {
         read_exact(&self.file, offset, length)
     }
 
+    /// Bytes that were written, where they lie; none when they lie outside.
+    ///
+    /// # Safety
+    /// All of them were written before, by the writer of one region, and that was seen by who asks: they never change again.
+    pub unsafe fn view(self: &Arc<Self>, offset: u64, length: usize) -> Option<View> {
+        let offset = usize::try_from(offset).ok()?;
+        offset.checked_add(length).filter(|end| *end <= self.capacity)?;
+        Some(View { segment: Arc::clone(self), offset, length })
+    }
+
     /// Brings the pages of a range in. What cannot be brought in is left to page faults.
     pub(crate) fn populate(&self, offset: usize, length: usize) {
         let end = offset.saturating_add(length).min(self.capacity);
@@ -136,6 +146,22 @@ impl Drop for Segment {
         if let Err(error) = unmapped {
             tracing::error!(%error, "munmap of a segment");
         }
+    }
+}
+
+/// Bytes of a segment that do not change any more. They stay mapped as long as it lives.
+#[derive(Debug)]
+pub struct View {
+    segment: Arc<Segment>,
+    offset: usize,
+    length: usize,
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range lies in the mapping, which lives as long as the segment, and nobody writes to it: who made the
+        // view has promised that (`Segment::view`), and no other process can (it is sealed).
+        unsafe { std::slice::from_raw_parts(self.segment.address.as_ptr().add(self.offset), self.length) }
     }
 }
 

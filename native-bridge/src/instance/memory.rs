@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_memory::{Budget, FileWriter, Outbox, Pool, Segment, SharedFile, Writer};
 use tokio::sync::Notify;
@@ -352,6 +353,23 @@ impl Memory {
             Some(file) => file.read(place.offset, length),
             None => Err(Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment))),
         }
+    }
+
+    /// Bytes that were written, without a copy.
+    ///
+    /// # Safety
+    /// As of [`Segment::view`]: a body has told that they are written.
+    pub(crate) unsafe fn view(&self, place: Place, length: u64) -> Result<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let segment = self
+            .find(place.segment)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("segment {} was freed", place.segment)))?;
+        let length = usize::try_from(length).map_err(|_| too_large(length))?;
+        // SAFETY: the caller's promise.
+        let view = unsafe { segment.view(place.offset, length) };
+        view.map(Bytes::from_owner).ok_or_else(|| too_large(length as u64))
     }
 
     /// One body in this segment will never be named to the application, which may have mapped it by now.

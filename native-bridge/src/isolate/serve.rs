@@ -13,6 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBufForce;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
@@ -26,6 +28,8 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest deadline that a request may have.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
+/// Bytes on their way to the isolate, on a connection.
+const SEND_BUFFER: usize = 1 << 20;
 /// The head of a call, and what is asked as JSON.
 const TEXT_BYTES: u64 = 4096;
 /// A message to the initscript.
@@ -63,6 +67,10 @@ async fn accept(instance: &Arc<Instance>, listener: &UnixListener) {
                 continue;
             }
         };
+        // What is sent waits there for a reader that has a thread of its own only.
+        if let Err(error) = setsockopt(&stream, SndBufForce, &SEND_BUFFER) {
+            tracing::debug!(%error, "an isolate's connection keeps its buffer");
+        }
         if !instance.connection_opened() {
             tracing::info!(instance = instance.id, "too many connections of the isolate");
             continue;
