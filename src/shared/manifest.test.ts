@@ -78,6 +78,18 @@ test.each([
 	],
 	[{ name: "x", app: { command: ["a"], limits: { timeout: 3 } } }, "app.limits.timeout: a duration"],
 	[{ name: "x", app: { command: ["a"], isolation: "docker" } }, "app.isolation"],
+	[
+		{ name: "x", app: { isolation: "snapshot", command: ["a"], network: true } },
+		"app.network: a function with snapshots has none",
+	],
+	[
+		{ name: "x", app: { isolation: "snapshot", command: ["a"] }, service: {} },
+		"service: a function with snapshots has none",
+	],
+	[
+		{ name: "x", app: { isolation: "snapshot", command: ["a"], files: { "/tmp/a": { size: "1MiB" } } } },
+		'app.files: there are none in isolation "snapshot"',
+	],
 	[{ name: "x", app: { isolation: "wasm" } }, "app.main: an isolate has a main module"],
 	[{ name: "x", app: { isolation: "wasm", main: "a.ts", image: "r/a" } }, "app.main: an isolate has"],
 	[{ name: "x", app: { isolation: "wasm", main: "a.wasm" } }, "a .ts or .js file was expected"],

@@ -339,3 +339,91 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headstart_sandbox::IMAGE_FILES;
+
+    use super::*;
+
+    const RUNSC: &str = "/nowhere/runsc";
+
+    /// A snapshot as a life with `made_with` left it.
+    fn left(folder: &Path, name: &str, version: &str, made_with: &str) {
+        let place = folder.join(name);
+        fs::create_dir_all(&place).unwrap();
+        for file in IMAGE_FILES {
+            fs::write(place.join(file), vec![b'x'; 100]).unwrap();
+        }
+        Record::write(&place, "tenant", "f", version, made_with).unwrap();
+    }
+
+    fn versions(snapshots: &Snapshots) -> Vec<String> {
+        let mut versions: Vec<String> = lock(&snapshots.state).kept.keys().map(|key| key.version.clone()).collect();
+        versions.sort();
+        versions
+    }
+
+    fn open(folder: &Path, most_bytes: u64) -> Snapshots {
+        Snapshots::open(folder.to_owned(), most_bytes, Path::new(RUNSC), &Handle::current()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_next_life_takes_in_what_is_whole_and_can_be_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let made_with = maker::name(Path::new(RUNSC));
+        left(folder, "whole", "1", &made_with);
+        left(folder, "twice", "1", &made_with);
+        left(folder, "stale", "2", "an older gVisor");
+        left(folder, ".incoming-7", "3", &made_with);
+        left(folder, "cut", "4", &made_with);
+        fs::write(folder.join("cut/pages.img"), "x").unwrap();
+        fs::create_dir(folder.join("empty")).unwrap();
+        let snapshots = open(folder, 1 << 20);
+        assert_eq!(versions(&snapshots), ["1"]);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_used_for_the_longest_time_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let made_with = maker::name(Path::new(RUNSC));
+        for (age, version) in [(3, "old"), (2, "used"), (1, "new")] {
+            left(folder.path(), version, version, &made_with);
+            let at = SystemTime::now() - Duration::from_secs(age * 100);
+            fs::File::open(folder.path().join(version)).unwrap().set_modified(at).unwrap();
+        }
+        let mut snapshots = open(folder.path(), 1000);
+        let key = |version: &str| Key { tenant: "tenant".into(), version: version.into() };
+        let used = snapshots.kept(&key("used")).unwrap();
+        snapshots.most_bytes = 700;
+        snapshots.collect();
+        assert_eq!(versions(&snapshots), ["new", "used"]);
+        // One that is in use stays, whatever the limit.
+        snapshots.most_bytes = 0;
+        snapshots.collect();
+        assert_eq!(versions(&snapshots), ["used"]);
+        drop(used);
+        snapshots.collect();
+        assert!(versions(&snapshots).is_empty());
+    }
+
+    #[tokio::test]
+    async fn they_are_dropped_by_version_and_by_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let made_with = maker::name(Path::new(RUNSC));
+        for version in ["1", "2"] {
+            left(folder.path(), version, version, &made_with);
+        }
+        let snapshots = open(folder.path(), 1 << 20);
+        snapshots.drop_version("1");
+        snapshots.drop_tenant("another");
+        assert_eq!(versions(&snapshots), ["2"]);
+        snapshots.drop_tenant("tenant");
+        assert!(versions(&snapshots).is_empty());
+        // Their files are still being removed, under names that no next life takes in.
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| name.to_string_lossy().starts_with(SCRATCH)));
+    }
+}
