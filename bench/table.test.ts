@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { table } from "./table.ts";
+import { markdown, table } from "./table.ts";
 
 it("aligns its columns", () => {
 	expect(
@@ -10,4 +10,14 @@ it("aligns its columns", () => {
 		]),
 	).toBe("arm        p50\n--------------\nwithout      9\nwith     812.5");
 	expect(table([])).toBe("");
+});
+
+it("says the same in Markdown", () => {
+	expect(
+		markdown([
+			["arm", "p50"],
+			["a|b", "9"],
+		]),
+	).toBe("| arm | p50 |\n| --- | ---: |\n| a\\|b | 9 |");
+	expect(markdown([])).toBe("");
 });

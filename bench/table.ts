@@ -17,3 +17,14 @@ export function table(rows: readonly (readonly string[])[]): string {
 	if (head === undefined) return "";
 	return [head, "-".repeat(head.length), ...rest].join("\n");
 }
+
+/** The same as Markdown has it. */
+export function markdown(rows: readonly (readonly string[])[]): string {
+	const line = (row: readonly string[]): string =>
+		`| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+	const [head, ...rest] = rows;
+	if (head === undefined) return "";
+	return [line(head), line(head.map((_, column) => (column === 0 ? "---" : "---:"))), ...rest.map(line)].join(
+		"\n",
+	);
+}

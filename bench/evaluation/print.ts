@@ -1,6 +1,6 @@
 /** An evaluation for people. */
-import { printBinary } from "../binary/print.ts";
-import { table } from "../table.ts";
+import { binaryCells, printBinary } from "../binary/print.ts";
+import { markdown, table } from "../table.ts";
 import type { Evaluation } from "./evaluate.ts";
 import type { LimitRow } from "./limits.ts";
 import { isFailed, isLimit, isRow, type Row } from "./row.ts";
@@ -19,6 +19,17 @@ export function printEvaluation({ machine, link, workloads, tables = [], interru
 		...tables.flatMap((binary) => ["", printBinary(binary)]),
 		...failed.map(({ workload, error }) => `${workload}: FAILED: ${error}`),
 	].join("\n");
+}
+
+/** The tables alone, as docs/evaluation.md has them. */
+export function printMarkdown({ workloads, tables = [] }: Evaluation): string {
+	const measured = workloads.filter(isRow).map(cells);
+	const limits = workloads.filter(isLimit).map(limitCells);
+	return [
+		...(measured.length === 0 ? [] : [markdown([HEAD, ...measured])]),
+		...(limits.length === 0 ? [] : [markdown([LIMIT_HEAD, ...limits])]),
+		...tables.map((binary) => markdown(binaryCells(binary))),
+	].join("\n\n");
 }
 
 export const HEAD = [

@@ -55,7 +55,7 @@ export function waterfall(
 	const pulled = at({ kind: "imagePulled" });
 	const unpacked = at({ kind: "imageUnpacked" });
 	const created = at({ kind: "sandboxCreated" });
-	add("setup", "route", zero, started);
+	if (started !== zero) add("setup", "route", zero, started);
 	add("setup", "pull", started, pulled);
 	add("setup", "unpack", pulled, unpacked);
 	add("setup", "sandbox", unpacked ?? started, created);

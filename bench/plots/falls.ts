@@ -26,6 +26,7 @@ export function fallsPlot(rows: readonly Row[]): string | undefined {
 	const parts = ORDER.flatMap((lane) => [
 		...new Set(unique.filter((piece) => piece.lane === lane).map(({ part }) => part)),
 	]);
+	const begin = Math.min(0, ...unique.map((piece) => piece.begin));
 	const end = Math.max(...unique.map((piece) => piece.end));
 	return draw({
 		height: 50 + shown.length * (26 + 17 * parts.length),
@@ -33,7 +34,7 @@ export function fallsPlot(rows: readonly Row[]): string | undefined {
 		marginLeft: 150,
 		marginRight: 10,
 		marginTop: 30,
-		x: { label: "ms since the request →", labelOffset: 38, grid: true, domain: [0, end * 1.12] },
+		x: { label: "ms since the request →", labelOffset: 38, grid: true, domain: [begin, end * 1.12] },
 		y: { label: null, domain: parts, padding: 0.15 },
 		fy: { label: null, axis: null, domain: shown, padding: 0.12 },
 		color: { domain: [...ORDER], range: ORDER.map((lane) => COLORS[lane]) },

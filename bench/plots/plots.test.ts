@@ -59,7 +59,7 @@ describe("plots", () => {
 	});
 
 	it("draws nothing of nothing", () => {
-		expect([startsPlot([]), speedupsPlot([{ ...row, paper: null }]), fallsPlot([])]).toEqual([
+		expect([startsPlot([]), speedupsPlot([{ ...row, paper: null, at_least: null }]), fallsPlot([])]).toEqual([
 			undefined,
 			undefined,
 			undefined,

@@ -14,9 +14,9 @@ const PRESENT = "ours, image present";
 const PAPER = "paper";
 const PROMISE = "promised";
 
-/** Undefined where the paper has none of these rows. */
+/** Undefined where nothing is said or promised of these rows. */
 export function speedupsPlot(rows: readonly Row[]): string | undefined {
-	const shown = rows.filter(({ paper }) => paper !== null);
+	const shown = rows.filter(({ paper, at_least }) => paper !== null || at_least !== null);
 	if (shown.length === 0) return undefined;
 	const of = (whose: string, speedup: (row: Row) => number | null | undefined): Speedup[] =>
 		shown.flatMap((row) => {
@@ -29,6 +29,7 @@ export function speedupsPlot(rows: readonly Row[]): string | undefined {
 		...of(PRESENT, ({ speedup_image_present }) => speedup_image_present),
 		...of(OURS, ({ speedup }) => speedup),
 	];
+	const all = points.map((point) => point.speedup);
 	return draw({
 		height: 60 + 26 * shown.length,
 		marginBottom: 44,
@@ -38,7 +39,7 @@ export function speedupsPlot(rows: readonly Row[]): string | undefined {
 			label: "speedup, × →",
 			labelOffset: 38,
 			grid: true,
-			domain: [0.8, Math.max(2, ...points.map((point) => point.speedup)) + 0.1],
+			domain: [Math.min(0.8, ...all) - 0.02, Math.max(2, ...all) + 0.1],
 		},
 		y: { label: null, domain: shown.map(({ workload }) => workload) },
 		symbol: { domain: [OURS, PRESENT, PAPER, PROMISE], range: ["circle", "circle", "diamond", "triangle"] },
