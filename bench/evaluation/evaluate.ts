@@ -9,6 +9,7 @@ import type { Workload } from "../workloads/workload.ts";
 import { ImageStore } from "./images.ts";
 import { LINK, Links } from "./links.ts";
 import { type Machine, machine } from "./machine.ts";
+import { meansOf } from "./means.ts";
 import { measure, startsOf } from "./measure.ts";
 import { startRegistry } from "./registry.ts";
 import type { AnyRow } from "./row.ts";
@@ -65,7 +66,7 @@ export async function evaluate(
 	return {
 		machine: await machine(),
 		link: LINK,
-		workloads: rows,
+		workloads: [...rows, ...meansOf(workloads, rows)],
 		...(stop.requested ? { interrupted: true } : {}),
 	};
 }

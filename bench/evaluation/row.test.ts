@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Sample } from "../workloads/workload.ts";
 import { limitRow } from "./limits.ts";
+import { meansOf } from "./means.ts";
 import { type Measured, reached, rowOf } from "./row.ts";
 
 const starts = (...all: number[]): Sample[] => all.map((ms) => ({ ms }));
@@ -122,5 +123,34 @@ describe("a bound", () => {
 		expect(() => limitRow(measured(samples), { name: "start", arm: "none" })).toThrow(
 			"a sample of the start of none",
 		);
+	});
+});
+
+describe("a mean", () => {
+	const comparison = { paper: 1.67, at_least: 1.7, or_efficiency: 0.95, inMean: true };
+	const rows = ["a", "b"].map((name) => rowOf(measured(ARMS), { ...comparison, name }));
+	const workloads = ["a", "b"].map((name) => ({
+		...{ name, figures: ["fig9"] as const, arms: [] },
+		rows: [{ ...comparison, name }],
+		stage: async () => ({ arms: {} }),
+	}));
+
+	it("is kept by the efficiency of each of its rows", () => {
+		expect(meansOf(workloads, rows)).toEqual([
+			{
+				...{ workload: "mean of fig9", figures: ["fig9"], mean_of: ["a", "b"] },
+				...{ speedup: 1.613, paper: 1.67, at_least: 1.7, or_efficiency: 0.95, reached: true },
+			},
+		]);
+		const slow = rows.map((row, index) => (index === 0 ? row : { ...row, efficiency: 0.9 }));
+		expect(meansOf(workloads, slow)).toMatchObject([{ reached: false }]);
+	});
+
+	it("says when a row is missing, and promises nothing then", () => {
+		const more = [...workloads, { ...workloads[0], name: "c", rows: [{ ...comparison, name: "c" }] }];
+		expect(meansOf(more as typeof workloads, rows)).toMatchObject([
+			{ workload: "mean of fig9 (2 of 3)", reached: false },
+		]);
+		expect(meansOf(workloads, rows.slice(1))).toEqual([]);
 	});
 });

@@ -4,6 +4,7 @@ import { type Range, range, roundFigures, type StartTimes, startTimes } from "..
 import { median, round } from "../stats.ts";
 import type { Comparison, Sample, Workload } from "../workloads/workload.ts";
 import type { LimitRow } from "./limits.ts";
+import type { MeanRow } from "./means.ts";
 import type { Segment } from "./waterfall.ts";
 
 /** What was measured of a workload: of each arm its samples, in the order of the rounds. */
@@ -56,11 +57,16 @@ export interface FailedRow {
 	reached: false;
 }
 
-export type AnyRow = Row | LimitRow | FailedRow;
+export type AnyRow = Row | LimitRow | MeanRow | FailedRow;
 
 /** A row of starts that are compared. */
 export function isRow(row: AnyRow): row is Row {
-	return "speedup" in row;
+	return "arms" in row;
+}
+
+/** A row that is the mean of others. */
+export function isMean(row: AnyRow): row is MeanRow {
+	return "mean_of" in row;
 }
 
 /** A row of one figure and its bound. */

@@ -1,9 +1,8 @@
 /** The report: one HTML file that needs no other. */
 import { binaryCells } from "../binary/print.ts";
 import type { Evaluation } from "../evaluation/evaluate.ts";
-import type { LimitRow } from "../evaluation/limits.ts";
-import { cells, HEAD, LIMIT_HEAD, limitCells } from "../evaluation/print.ts";
-import { isFailed, isLimit, isRow, type Row } from "../evaluation/row.ts";
+import { HEAD, LIMIT_HEAD, limitCells, measuredCells } from "../evaluation/print.ts";
+import { type AnyRow, isFailed, isLimit, isRow } from "../evaluation/row.ts";
 import { COLORS } from "./draw.ts";
 import { fallsPlot } from "./falls.ts";
 import { speedupsPlot } from "./speedups.ts";
@@ -25,8 +24,6 @@ const FALLS = ["fig12", "fig14"];
 
 export function page(evaluation: Evaluation): string {
 	const { machine, link, workloads, tables = [], interrupted } = evaluation;
-	const rows = workloads.filter(isRow);
-	const limits = workloads.filter(isLimit);
 	const failed = workloads.filter(isFailed);
 	const figures = Object.keys(TITLES).filter((figure) =>
 		workloads.some(({ figures }) => figures.includes(figure)),
@@ -39,8 +36,7 @@ export function page(evaluation: Evaluation): string {
 		...figures.map((figure) =>
 			section(
 				figure,
-				rows.filter((row) => row.figures.includes(figure)),
-				limits.filter((row) => row.figures.includes(figure)),
+				workloads.filter((row) => row.figures.includes(figure)),
 			),
 		),
 		...tables.flatMap((binary) => {
@@ -61,7 +57,9 @@ ${body.join("\n")}
 `;
 }
 
-function section(figure: string, rows: readonly Row[], limits: readonly LimitRow[]): string {
+function section(figure: string, all: readonly AnyRow[]): string {
+	const rows = all.filter(isRow);
+	const limits = all.filter(isLimit);
 	const falls = FALLS.includes(figure);
 	const plots = falls ? [fallsPlot(rows)] : [startsPlot(rows), speedupsPlot(rows)];
 	const legends = falls ? [LANES] : [ARMS, POINTS];
@@ -71,7 +69,7 @@ function section(figure: string, rows: readonly Row[], limits: readonly LimitRow
 	return [
 		`<h2>${TITLES[figure]}</h2>`,
 		...drawn,
-		tableOf(HEAD, rows.map(cells)),
+		tableOf(HEAD, measuredCells(all)),
 		tableOf(LIMIT_HEAD, limits.map(limitCells)),
 	].join("\n");
 }
