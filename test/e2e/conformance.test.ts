@@ -22,7 +22,8 @@ const node = useNode(async (node) => {
 	await server.listen();
 	const egress = ["GET s3://inputs/*", server.address];
 	for (const { file, isolation, name } of functions) {
-		await deployClient(node, "c", isolation, { name, egress, initscript: join(scripts, file) });
+		const app = { files: { "/tmp/shared": { size: "8KiB" } } };
+		await deployClient(node, "c", isolation, { name, egress, app, initscript: join(scripts, file) });
 	}
 	await deployClient(node, "c", "bubblewrap", { name: "steps" });
 	await node.put("inputs", "x", x);
@@ -64,6 +65,18 @@ describe.each(functions)("$name", ({ file, name }) => {
 		// What the suite replays after each test.
 		expect(recording?.steps.flatMap(({ effects }) => effects)).toContain("scriptEnded");
 		expect(scriptLines).toMatchObject([{ level: "info", text: "done" }]);
+	});
+
+	test("a reply is received in a file of the application's, and no other reply in its place", async () => {
+		const { lines, instance } = await ask("place", [
+			["recv", "GET s3://inputs/x", "", "whole", 5000],
+			["recv", "#1", "", "whole", 5000],
+		]);
+		expect(lines).toEqual([
+			`${received(x, 200)} at 4096 of /tmp/shared`,
+			expect.stringMatching(/^error alreadyExists/),
+		]);
+		expect((await node().ended(instance)).script?.end).toBe("exit 0");
 	});
 
 	test.each([0, 7, large])("a message of %i bytes goes to the script and back", async (bytes) => {
@@ -115,7 +128,7 @@ describe.each(functions)("$name", ({ file, name }) => {
 		const { script, scriptLines } = await node().ended(instance);
 		expect(script?.end).toBe("exit 0");
 		const faults = scriptLines.map(({ text }) => text.split(":")[0]);
-		expect(faults).toEqual(expect.arrayContaining(["rpcDuplicate", "messageDuplicate"]));
+		expect(faults).toEqual(["messageDuplicate"]);
 	});
 
 	test("ends with its own status, by itself or in a trap", async () => {
