@@ -23,7 +23,8 @@ export class Links {
 		const args = ["--listen", `${on}:0`, "--to", server];
 		// It stands for another machine: its work must take no time from what is measured.
 		const command = ["--pdeathsig", "KILL", "--", "nice", "-n", "19", program("headstart-link"), ...args];
-		const child = spawn("setpriv", command, { stdio: ["ignore", "pipe", "inherit"] });
+		// A terminal's Ctrl-C is for the benchmark, which ends it then.
+		const child = spawn("setpriv", command, { stdio: ["ignore", "pipe", "inherit"], detached: true });
 		this.#children.push(child);
 		for await (const line of createInterface(child.stdout)) {
 			const place = /^ready: link on (\S+) to /.exec(line)?.[1];
@@ -33,7 +34,9 @@ export class Links {
 	}
 
 	async stop(): Promise<void> {
-		const running = this.#children.splice(0).filter(({ exitCode }) => exitCode === null);
+		const running = this.#children
+			.splice(0)
+			.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
 		const ends = running.map((child) => once(child, "exit"));
 		for (const child of running) child.kill("SIGTERM");
 		await Promise.all(ends);

@@ -26,7 +26,7 @@ export async function startRegistry(): Promise<Registry> {
 	await writeFile(config, JSON.stringify({ version: "0.1", log, storage, http: { addr: address } }));
 	// It stands for another machine.
 	const args = ["--pdeathsig", "KILL", "--", "nice", "-n", "19", "docker-registry", "serve", config];
-	const child = spawn("setpriv", args, { stdio: "ignore" });
+	const child = spawn("setpriv", args, { stdio: "ignore", detached: true });
 	const ended = once(child, "exit");
 	const stop = async (): Promise<void> => {
 		child.kill("SIGTERM");

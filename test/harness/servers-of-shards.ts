@@ -39,6 +39,7 @@ export class Peer {
 		const args = ["serve", "--listen", "0.0.0.0:0", ...shards.flatMap((path) => ["--shard", path])];
 		const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", programOf("cached"), ...args], {
 			stdio: ["ignore", "pipe", "inherit"],
+			detached: true,
 		});
 		for await (const line of createInterface(child.stdout)) {
 			const port = /^ready: cached on .*:(\d+)$/.exec(line)?.[1];
