@@ -18,10 +18,12 @@ import {
 	recvRpcReply,
 	ReplyInfo,
 	s3Get,
+	s3GetTo,
 	sendMsg,
 	sendReply,
 	sendRpc,
 	sendRpcBytes,
+	sendRpcTo,
 	transferConn,
 } from "headstart";
 
@@ -43,6 +45,14 @@ function fetch(event: string): i32 {
 	s3Get(store, "/a b/é!.png");
 	log("done");
 	return reply.status == 200 ? 0 : reply.status;
+}
+
+function place(): i32 {
+	expect(2);
+	const store = connect("s3://inputs");
+	s3GetTo(store, "x", "file:/tmp/shared", 4096, 100);
+	sendRpcTo(store, 1, "GET /x\n\n", "file:/tmp/shared", 4195);
+	return -sendReply(1, 1);
 }
 
 function echo(): i32 {
@@ -114,6 +124,7 @@ export function headstart_main(): i32 {
 	const named = jsonText(event, "address");
 	const address = named === null ? "" : named;
 	if (mode == "fetch") return fetch(event);
+	if (mode == "place") return place();
 	if (mode == "echo") return echo();
 	if (mode == "hand over") return handOver(address);
 	if (mode == "take over") return takeOver(address);

@@ -36,6 +36,16 @@ static int32_t fetch(void)
 	return reply.status == 200 ? 0 : (int32_t)reply.status;
 }
 
+static int32_t place(void)
+{
+	struct hs_conn store;
+	headstart_expect(2);
+	hs_connect(&store, "s3://inputs");
+	hs_s3_get_to(&store, "x", "file:/tmp/shared", 4096, 100, 0);
+	hs_send_to(&store, 1, "GET /x\n\n", 8, "file:/tmp/shared", 4195, 0);
+	return -headstart_send_reply(1, 1);
+}
+
 static int32_t echo(void)
 {
 	headstart_expect(1);
@@ -126,6 +136,8 @@ HEADSTART_MAIN
 	}
 	if (is("fetch"))
 		return fetch();
+	if (is("place"))
+		return place();
 	if (is("echo"))
 		return echo();
 	if (is("hand over"))

@@ -19,6 +19,15 @@ fn fetch(event: &str) -> Result<i32> {
     Ok(if reply.status == 200 { 0 } else { reply.status as i32 })
 }
 
+fn place() -> Result<i32> {
+    expect(2)?;
+    let store = connect("s3://inputs")?;
+    store.s3_get_to("x", "file:/tmp/shared", 4096, 100)?;
+    store.send_to(1, "GET /x\n\n", "file:/tmp/shared", 4195, 0)?;
+    send_reply(1, 1)?;
+    Ok(0)
+}
+
 fn echo() -> Result<i32> {
     expect(1)?;
     deadline(5000)?;
@@ -97,6 +106,7 @@ fn run() -> Result<i32> {
     let address = json_text(&event, "address").unwrap_or_default();
     match mode.as_str() {
         "fetch" => return fetch(&event),
+        "place" => return place(),
         "echo" => return echo(),
         "hand over" => return hand_over(&address),
         "take over" => return take_over(&address),

@@ -18,6 +18,7 @@ import {
 	sendMsg,
 	sendReply,
 	sendRpc,
+	sendRpcTo,
 	transferConn,
 } from "headstart";
 
@@ -43,6 +44,16 @@ async function fetchIt(): Promise<number> {
 	s3Get(store, "/a b/é!.png");
 	log("done");
 	return status === 200 ? 0 : status;
+}
+
+/** Replies come into a file of the application's; the second has a byte of the first one's place. */
+function place(): number {
+	expect(2);
+	const store = connect("s3://inputs");
+	s3Get(store, "x", { place: "file:/tmp/shared", offset: 4096, room: 100 });
+	sendRpcTo(store, 1n, "GET /x\n\n", "file:/tmp/shared", 4195, 0);
+	sendReply(1n, 1n);
+	return 0;
 }
 
 /** A message of the application's goes back to it. */
@@ -123,6 +134,7 @@ export default async function main(): Promise<number> {
 	const [head = ""] = new TextDecoder().decode(input()).split("\n");
 	const { mode, address = "" } = JSON.parse(head) as Event;
 	if (mode === "fetch") return fetchIt();
+	if (mode === "place") return place();
 	if (mode === "echo") return echo();
 	if (mode === "hand over") return handOver(address);
 	if (mode === "take over") return takeOver(address);

@@ -30,8 +30,9 @@ const node = useNode(
 	async (node) => {
 		await server.listen();
 		const egress = ["GET s3://inputs/*", "PUT s3://results/*", server.address];
+		const app = { files: { "/var/cache/shared": { size: "10MiB" } } };
 		for (const language of languages) {
-			for (const isolation of isolations) await deployClient(node, language, isolation, { egress });
+			for (const isolation of isolations) await deployClient(node, language, isolation, { egress, app });
 		}
 		await node.put("inputs", "a", "contents of a");
 		await node.put("inputs", "b", "contents of b");
@@ -82,6 +83,25 @@ describe.each(clients)("%s", (name) => {
 				bytes("", 200),
 			],
 		});
+	});
+
+	test("finds a reply in a file of the application's", async () => {
+		const { lines } = await ask(
+			[
+				["recv", SMALL, SMALL, "whole", 5000],
+				["recv", BIG, BIG, "progressive", 10_000],
+			],
+			[
+				["expect", 2],
+				["get", "inputs", "small", "file:/var/cache/shared", 4, 4096],
+				["get", "inputs", "big", "file:/var/cache/shared", 4 << 20],
+			],
+		);
+		const [first, second] = lines;
+		expect(first).toBe(`${bytes(small, 200)} at 4 of /var/cache/shared`);
+		expect(second?.replace(/ (early|whole) /, " ")).toBe(
+			`${bytes(big, 200).replace("whole", "at")} ${4 << 20} of /var/cache/shared`,
+		);
 	});
 
 	test("reads a message while its bytes still come", async () => {

@@ -54,6 +54,20 @@ describe.each(FILES)("%s", (file) => {
 		expect(reads).toBe(1);
 	});
 
+	test("says where replies go", async () => {
+		const { ops, outcome } = await run("place");
+		const to = { place: "file:/tmp/shared", offset: 4096, room: 100 };
+		const id = String(fnv1a64("GET s3://inputs/x"));
+		expect([...ops, ...exitOf(outcome).ops]).toEqual([
+			{ op: "expect", count: 2 },
+			{ op: "connect", conn: 1, address: "s3://inputs" },
+			{ op: "sendRpc", conn: 1, rpc: id, request: "GET /x\n\n", to },
+			{ op: "sendReply", id, rpc: id },
+			{ op: "sendRpc", conn: 1, rpc: "1", request: "GET /x\n\n", to: { ...to, offset: 4195, room: 0 } },
+			{ op: "sendReply", id: "1", rpc: "1" },
+		]);
+	});
+
 	test("receives a message, also a large one, and says how long it waits", async () => {
 		const id = String(fnv1a64("question"));
 		const answer = { op: "sendMsg", id: String(fnv1a64("answer")) };
@@ -116,7 +130,7 @@ describe.each(FILES)("%s", (file) => {
 		const script = built.get(file);
 		if (script?.format === "js") {
 			expect(mapStack(end.stack ?? "", script.sourceMap)).toMatch(
-				/at trap \(calls\.ts:119:8\)\n +at main \(calls\.ts:133:23\)/,
+				/at trap \(calls\.ts:130:8\)\n +at main \(calls\.ts:145:23\)/,
 			);
 			expect(end.error.message).toBe("Error: as the test wants it");
 		} else {

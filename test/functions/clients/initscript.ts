@@ -14,7 +14,8 @@ import {
 } from "headstart";
 
 type Step =
-	| ["get", bucket: string, key: string]
+	/** With a place it is received in a file. */
+	| ["get", bucket: string, key: string, place?: string, offset?: number, room?: number]
 	| ["reply", id: string, bucket: string, key: string]
 	| ["say", id: string, text: string, times: number]
 	| ["expect", count: number]
@@ -37,7 +38,11 @@ let rpcs = 0n;
 async function run(step: Step): Promise<void> {
 	switch (step[0]) {
 		case "get":
-			s3Get(connect(`s3://${step[1]}`), step[2]);
+			s3Get(
+				connect(`s3://${step[1]}`),
+				step[2],
+				step[3] === undefined ? undefined : { place: step[3], offset: step[4] ?? 0, room: step[5] ?? 0 },
+			);
 			return;
 		case "reply":
 			sendRpc(connect(`s3://${step[2]}`), ++rpcs, `GET /${step[3]}\n\n`);

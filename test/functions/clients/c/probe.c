@@ -31,10 +31,13 @@ static void tell(FILE *out, struct hsc *client, int code, struct hsc_reply *repl
 	if (code == HSC_OK)
 		code = hsc_await(client, reply, reply->total, 0);
 	if (code == HSC_OK)
-		fprintf(out, "ok %llu %lu %u %s\n", (unsigned long long)reply->length, sum(reply->data, reply->length),
+		fprintf(out, "ok %llu %lu %u %s", (unsigned long long)reply->length, sum(reply->data, reply->length),
 			reply->status, early ? "early" : "whole");
 	else
-		fprintf(out, "error %s\n", hsc_name(code));
+		fprintf(out, "error %s", hsc_name(code));
+	if (code == HSC_OK && *reply->file)
+		fprintf(out, " at %llu of %s", (unsigned long long)reply->offset, reply->file);
+	fprintf(out, "\n");
 	hsc_free(client, reply);
 }
 

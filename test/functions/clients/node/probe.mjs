@@ -10,7 +10,8 @@ const idOf = (text) => (text.startsWith("#") ? BigInt(text.slice(1)) : text);
 async function described(reply) {
 	const early = reply.total !== undefined && reply.there.length < reply.total;
 	const data = await reply.bytes();
-	return `ok ${data.length} ${sum(data)} ${reply.status} ${early ? "early" : "whole"}`;
+	const where = reply.file === undefined ? "" : ` at ${reply.file.offset} of ${reply.file.path}`;
+	return `ok ${data.length} ${sum(data)} ${reply.status} ${early ? "early" : "whole"}${where}`;
 }
 
 async function first(socket) {

@@ -46,7 +46,8 @@ def number(id):
 def described(reply):
     early = reply.total is not None and len(reply.wait(0)) < reply.total
     data = reply.data
-    return f"ok {len(data)} {sum(data)} {reply.status} {'early' if early else 'whole'}"
+    where = f" at {reply.offset} of {reply.file}" if reply.file else ""
+    return f"ok {len(data)} {sum(data)} {reply.status} {'early' if early else 'whole'}{where}"
 
 
 @told

@@ -22,7 +22,9 @@ fn described(reply: &Reply) -> Result<String> {
     let early = reply.total().is_some_and(|total| (reply.there().len() as u64) < total);
     let data = reply.whole()?;
     let how = if early { "early" } else { "whole" };
-    Ok(format!("ok {} {} {} {how}", data.len(), sum(data), reply.status()))
+    let place = |(path, offset): (&std::path::Path, u64)| format!(" at {offset} of {}", path.display());
+    let place = reply.file().map(place).unwrap_or_default();
+    Ok(format!("ok {} {} {} {how}{place}", data.len(), sum(data), reply.status()))
 }
 
 fn receive(client: &Client, id: &str, content: &str, wait: Wait) -> Result<String> {
