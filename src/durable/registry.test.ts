@@ -195,3 +195,19 @@ test("an image is another tenant's when one of its functions has it", async () =
 		true,
 	]);
 });
+
+test("files that were noted without their bytes are still whose they were", async () => {
+	const registry = REGISTRY.getByName("old bundles");
+	await runInDurableObject(registry, async (_, state) => {
+		const { sql } = state.storage;
+		sql.exec("DROP TABLE bundles");
+		sql.exec(
+			"CREATE TABLE bundles (tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (tenant, digest)) WITHOUT ROWID",
+		);
+		sql.exec("INSERT INTO bundles VALUES ('t', '00')");
+		const next = new Registry(state, {});
+		expect([next.hasBundle("t", "00"), next.bundleBytes("t")]).toEqual([true, { tenant: 0, node: 0 }]);
+		await next.putBundle("t", "00", 7);
+		expect(new Registry(state, {}).bundleBytes("t")).toEqual({ tenant: 7, node: 7 });
+	});
+});
