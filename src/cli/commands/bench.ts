@@ -6,7 +6,7 @@ import { inRoot } from "../paths.ts";
 /** `headstart bench NAME …`: all that follows is passed on to bench/main.ts. */
 export function benchCommand(): Command {
 	return new Command("bench")
-		.description("Measures: imgrec, fetch (docs/benchmarks.md)")
+		.description("Measures: imgrec, fetch, splice (docs/benchmarks.md); all, fig9 … (docs/evaluation.md)")
 		.argument("[arguments...]")
 		.allowUnknownOption()
 		.helpOption(false)
