@@ -1,0 +1,19 @@
+/// <reference types="@cloudflare/vitest-plugin/types" />
+import { env as bindings } from "cloudflare:workers";
+import { expect, test } from "vitest";
+import type { Env } from "../shared/env.ts";
+import { warmUp } from "./warm-up.ts";
+
+test("a warm-up that failed is tried again", async () => {
+	let tried = 0;
+	const bridge = {
+		connect: () => {
+			tried += 1;
+			throw new Error("the bridge is away");
+		},
+	};
+	const env = { ...(bindings as unknown as Env), BRIDGE: bridge as unknown as Fetcher };
+	await expect(warmUp(env)).rejects.toThrow();
+	await expect(warmUp(env)).rejects.toThrow();
+	expect(tried).toBe(2);
+});
