@@ -87,6 +87,17 @@ test.each(["mode=noInitscript", "cold=1"])("by itself, %s: the bridge does its c
 	expect(events.filter(({ kind }) => kind === "called")).toHaveLength(2);
 });
 
+test.each([
+	{ kind: "stall", after: 1_000_000, ms: 700 },
+	{ kind: "short", after: 1_000_000 },
+	{ kind: "reset", after: 1_000_000 },
+] as const)("a download that comes with $kind is whole in the end", async (fault) => {
+	await node().resetStore();
+	await node().fault({ request: "GET inputs/large", times: 1, ...fault });
+	const { body } = await invoke({ objects: ["large"], steps: [["download", "inputs", "large"]] });
+	expect(body.steps).toEqual([large]);
+});
+
 test("claims keep the rules: another content, a second claim, nothing in time, what was written to", async () => {
 	const { body } = await invoke({
 		messages: { mine: "my own words", once: "1" },
@@ -137,6 +148,46 @@ test("an answer is streamed in pieces; a handler that throws says so", async () 
 	const { status, body } = await invoke({ steps: [["throw", "on purpose"]] });
 	expect({ status, body }).toMatchObject({ status: 502, body: { code: "functionFailed" } });
 	expect(body.message).toMatch(/Error: on purpose.*handler/s);
+});
+
+test("what our client would not send is refused, and the next request is answered", async () => {
+	const head = { "x-headstart-head": "5000" };
+	const { body } = await invoke({
+		steps: [
+			["raw", "/receive", "not JSON"],
+			["raw", "/receive", '{"id":"-1"}'],
+			["raw", "/receive", '{"id":"1","more":1}'],
+			["raw", "/receive", 5_000],
+			["raw", "/call", "GET s3://inputs/small\n\n"],
+			["raw", "/call", "GET", { "x-headstart-head": "4" }],
+			["raw", "/call", 5_000, head],
+			["raw", "/call", "GET nowhere\n\n", { "x-headstart-head": "13" }],
+			["raw", "/send/one", "text"],
+			["raw", "/send/1", (1 << 20) + 1],
+			["raw", "/elsewhere", ""],
+			["chunked", "/send/2"],
+			["download", "inputs", "small"],
+		],
+	});
+	expect(body.steps).toEqual([
+		[400, "protocol"],
+		[400, "invalidArgument"],
+		[400, "protocol"],
+		[413, "payloadTooLarge"],
+		[400, "protocol"],
+		[400, "protocol"],
+		[400, "invalidArgument"],
+		[400, "invalidArgument"],
+		[404, "notFound"],
+		[413, "payloadTooLarge"],
+		[404, "notFound"],
+		[400, "protocol"],
+		small,
+	]);
+	expect(await invoke({ steps: [["headers", 80]] })).toMatchObject({
+		status: 502,
+		body: { code: "functionFailed" },
+	});
 });
 
 test("a loop without end is ended by the timeout, memory without end by its limit", async () => {

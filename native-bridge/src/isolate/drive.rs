@@ -79,7 +79,8 @@ async fn invoke(instance: &Arc<Instance>, number: u64, event: Arc<Finished>) -> 
         Ok(response) => response,
         Err(failed) => return Err(failed),
     };
-    let head = Head::of(response.status(), std::mem::take(response.headers_mut()))?;
+    let head = Head::of(response.status(), std::mem::take(response.headers_mut()))
+        .map_err(|error| Error::new(ErrorCode::FunctionFailed, error.message))?;
     instance.answer_head(number, head)?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use headstart_base::{Error, ErrorCode, Result};
 use headstart_sandbox::ISOLATE_ASKS;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -176,6 +176,9 @@ async fn send(instance: &Arc<Instance>, id: u64, request: Request<Incoming>) -> 
 
 /// A body of what the isolate sent. While it comes it lies in the instance's memory, as in an outbox, and counts there.
 async fn take(instance: &Arc<Instance>, mut body: Incoming, most: u64) -> Result<Vec<u8>> {
+    if body.size_hint().exact().is_none() {
+        return Err(Error::new(ErrorCode::Protocol, "a request says how long it is"));
+    }
     let received = tokio::time::timeout(DEFAULT_DEADLINE, receive(instance, &mut body, most)).await;
     let received =
         received.map_err(|_| Error::new(ErrorCode::Deadline, "the request's bytes did not come in time"))??;

@@ -1,4 +1,5 @@
 // Does what its event says, a step after the other, and answers what each gave.
+import { env as bindings } from "cloudflare:workers";
 import { type Context, call, HeadstartError, recvMsg, sendMsg } from "headstart";
 import { download, StorageError, upload } from "headstart/storage";
 
@@ -9,6 +10,9 @@ type Step =
 	| ["send", id: string, text: string]
 	| ["call", request: string]
 	| ["fetch", url: string]
+	| ["raw", path: string, bytes: number | string, headers?: Record<string, string>]
+	| ["chunked", path: string]
+	| ["headers", count: number]
 	| ["throw", text: string]
 	| ["say", line: string]
 	| ["spin"]
@@ -32,6 +36,7 @@ export default async function handler(
 	const results: unknown[] = [];
 	for (const step of steps) {
 		if (step[0] === "answer") return piecesOf(step[1]);
+		if (step[0] === "headers") return withHeaders(step[1]);
 		try {
 			results.push(await run(step));
 		} catch (error) {
@@ -62,6 +67,12 @@ async function run(step: Step): Promise<unknown> {
 				() => "reached",
 				() => "refused",
 			);
+		case "raw": {
+			const body = typeof step[2] === "string" ? step[2] : new Uint8Array(step[2]);
+			return raw(step[1], { body, headers: step[3] ?? {} });
+		}
+		case "chunked":
+			return raw(step[1], { body: new Response("bytes").body?.pipeThrough(new TransformStream()) ?? null });
 		case "throw":
 			throw new Error(step[1]);
 		case "say":
@@ -73,6 +84,18 @@ async function run(step: Step): Promise<unknown> {
 		default:
 			throw new TypeError("no such step");
 	}
+}
+
+/** What the bridge says to a request that our client would not send. */
+async function raw(path: string, init: RequestInit): Promise<unknown> {
+	const { BRIDGE } = bindings as unknown as { BRIDGE: Fetcher };
+	const response = await BRIDGE.fetch(`http://bridge${path}`, { method: "POST", ...init });
+	return [response.status, ((await response.json()) as { code: string }).code];
+}
+
+function withHeaders(count: number): unknown {
+	const headers = Array.from({ length: count }, (_, index) => [`x-${index}`, "1"]);
+	return { status: 200, headers: Object.fromEntries(headers), body: "" };
 }
 
 function summary(bytes: Uint8Array): unknown {
