@@ -4,19 +4,14 @@ import { join } from "node:path";
 import type { TomlTable } from "smol-toml";
 import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
 import { inRoot } from "../../src/cli/paths.ts";
-import {
-	Coordinator,
-	makeShards,
-	Peer,
-	programOf,
-	removeShards,
-} from "../../test/harness/servers-of-shards.ts";
+import { makeShards, programOf, removeShards } from "../../test/harness/servers-of-shards.ts";
 import { digestOf, type Image, programFiles } from "../evaluation/images.ts";
 import type { Isolation } from "../imgrec-functions.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
 import { deployWithArtifact } from "./artifact.ts";
 import { Services, sampleOf } from "./services.ts";
+import { type Servers, serveShards } from "./shard-servers.ts";
 import type { Figure, Sample, Site, Staged, Workload } from "./workload.ts";
 
 type App = "cached" | "vecdb";
@@ -164,45 +159,6 @@ async function check(app: App, address: string): Promise<void> {
 	const bytes = app === "cached" ? stats.bytes : stats.start?.bytes;
 	if (bytes !== BYTES[app]) throw new Error(`${app} serves ${bytes} bytes instead of ${BYTES[app]}`);
 }
-
-/** What the servers are reached by, each behind a link. */
-interface Servers {
-	assignment: string;
-	allow: string[];
-}
-
-async function serveShards(site: Site, app: App, folder: string): Promise<Servers> {
-	const paths = [0, 1, 2, 3].map((number) => join(folder, String(number)));
-	const coordinator = await Coordinator.start();
-	site.defer(() => coordinator.stop());
-	const peer = async (shards: string[]): Promise<{ peer: Peer; link: string }> => {
-		const peer = await Peer.start(shards);
-		site.defer(() => peer.stop());
-		return { peer, link: await site.links.to(hostOf(peer.address("http"))) };
-	};
-	const asked = await site.links.to(hostOf(coordinator.address));
-	if (app === "cached") {
-		const pair = await Promise.all([peer(paths.slice(0, 2)), peer(paths.slice(2))]);
-		const shards = pair.flatMap(({ link }, index) =>
-			[0, 1].map((at) => `http://${link}/shards/${2 * index + at}`),
-		);
-		coordinator.assign("/cached", shards);
-		const allow = [asked, ...pair.map(({ link }) => link)].map((host) => `GET http://${host}/*`);
-		return { assignment: `http://${asked}/cached`, allow };
-	}
-	const cache = await peer([]);
-	for (const [number, path] of paths.entries()) await cache.peer.set(`vectors/${number}`, path);
-	coordinator.assign(
-		"/vecdb",
-		paths.map((_, number) => `memcached://${cache.link}/vectors/${number}`),
-	);
-	return {
-		assignment: `http://${asked}/vecdb`,
-		allow: [`GET http://${asked}/*`, `memcached://${cache.link}`],
-	};
-}
-
-const hostOf = (url: string): string => new URL(url).host;
 
 /** Gives the initscript's bytes. */
 async function deployVariant(
