@@ -1,17 +1,37 @@
 /** Applications of isolation "wasm": modules in a workerd process of their own (docs/wasm.md). */
-import { expect, test } from "vitest";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "smol-toml";
+import { afterAll, expect, test } from "vitest";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
+import { buildImage } from "../../src/cli/image/build.ts";
+import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import { descendants } from "../harness/processes.ts";
+import { registry } from "../harness/servers.ts";
 import { useNode } from "../harness/suite.ts";
 
 const LARGE = "x".repeat(3_000_000);
 
-const node = useNode(async (node) => {
-	await deploy(inRoot("test/functions/isolate"), node.client);
-	await node.put("inputs", "small", "contents of small");
-	await node.put("inputs", "large", LARGE);
+const server = await registry();
+const host = `127.0.0.1:${server.port}`;
+const work = await mkdtemp(join(tmpdir(), "hst-isolate-"));
+const SOURCE = inRoot("test/functions/isolate");
+
+const node = useNode(
+	async (node) => {
+		await deploy(SOURCE, node.client);
+		await node.put("inputs", "small", "contents of small");
+		await node.put("inputs", "large", LARGE);
+	},
+	{ images: { registries: [{ host, plain: true }] } },
+);
+
+afterAll(async () => {
+	await server.stop();
+	await rm(work, { recursive: true, force: true });
 });
 
 interface Answered {
@@ -27,8 +47,8 @@ interface Answered {
 	};
 }
 
-async function invoke(event: object, query = "cold=1"): Promise<Answered> {
-	const answer = await node().client.send(`/v1/functions/isolate/invocations?${query}`, {
+async function invoke(event: object, query = "cold=1", name = "isolate"): Promise<Answered> {
+	const answer = await node().client.send(`/v1/functions/${name}/invocations?${query}`, {
 		method: "POST",
 		body: JSON.stringify(event),
 		signal: AbortSignal.timeout(30_000),
@@ -148,6 +168,21 @@ test("an answer is streamed in pieces; a handler that throws says so", async () 
 	const { status, body } = await invoke({ steps: [["throw", "on purpose"]] });
 	expect({ status, body }).toMatchObject({ status: 502, body: { code: "functionFailed" } });
 	expect(body.message).toMatch(/Error: on purpose.*handler/s);
+});
+
+test("the modules may be an image's, which is pulled in the start", async () => {
+	await writeFile(join(work, "headstart-image.toml"), stringify({ modules: join(SOURCE, "app.ts") }));
+	const layout = join(work, "layout");
+	const { manifest } = await buildImage(work, layout);
+	await push(layout, manifest, parseTarget(`${host}/isolate:1`), true);
+	const app = { isolation: "wasm", image: `${host}/isolate:1`, env: { GREETING: "from an image" } };
+	await rm(layout, { recursive: true });
+	await writeFile(join(work, "headstart.toml"), stringify({ name: "isolate-image", app }));
+	await deploy(work, node().client);
+	const { body, instance } = await invoke({ steps: [["say", "hello"]] }, "cold=image", "isolate-image");
+	expect(body).toMatchObject({ greeting: "from an image", steps: [null] });
+	const { events } = await node().ended(instance);
+	expect(events.map(({ kind }) => kind)).toContain("imageUnpacked");
 });
 
 test("what our client would not send is refused, and the next request is answered", async () => {
