@@ -32,6 +32,9 @@ def take(instance, failure=None):
     """Says that the program is ready, and returns in an instance. With a failure, which says why it never will be, at once."""
     if failure is None and (kept := instance.mapped()):
         failure = f"the program still refers to {kept} segments of the bridge's memory: keep a copy, bytes(data)"
+    # Else every instance would print it.
+    sys.stdout.flush()
+    sys.stderr.flush()
     _shrink()
     instance.checkpoint(failure)
     instance.close()
