@@ -100,6 +100,39 @@ fn one_is_made_once_and_goes_with_its_version() {
     });
 }
 
+/// Overwrites the beginning of a file of the only snapshot.
+fn damage(bridge: &Bridge, file: &str) {
+    let folder = std::fs::read_dir(bridge.state().join("snapshots")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::File::options().write(true).open(folder.join(file)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4096], 0).unwrap();
+}
+
+#[test]
+fn a_damaged_one_is_made_anew_before_a_start_or_by_it() {
+    let mut bridge = Bridge::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        assert_eq!(put(&host, &bridge, "one", "f", PROGRAM).await, ErrorCode::Ok);
+        assert!(run(&host, &bridge, "one").await.1);
+        // Its files were looked at in this life, so that only the start finds out.
+        damage(&bridge, "checkpoint.img");
+        let (answer, made) = run(&host, &bridge, "one").await;
+        assert!(answer.contains(SAYS) && made, "{answer}");
+        host.cut().await;
+    });
+    bridge.restart_hard();
+    damage(&bridge, "pages.img");
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        assert_eq!(put(&host, &bridge, "one", "f", PROGRAM).await, ErrorCode::Ok);
+        for made in [true, false] {
+            let (answer, was_made) = run(&host, &bridge, "one").await;
+            assert!(answer.contains(SAYS), "{answer}");
+            assert_eq!(was_made, made);
+        }
+    });
+}
+
 #[test]
 fn what_cannot_be_one_is_a_typed_error() {
     let bridge = Bridge::start();
