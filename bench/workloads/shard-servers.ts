@@ -1,5 +1,4 @@
 /** Who the sharded servers start from: a coordinator, and the peers or the cache that have the shards, each behind a link of its own. */
-import { join } from "node:path";
 import { Coordinator, Peer } from "../../test/harness/servers-of-shards.ts";
 import type { Site } from "./workload.ts";
 
@@ -9,8 +8,12 @@ export interface Servers {
 	allow: string[];
 }
 
-export async function serveShards(site: Site, app: "cached" | "vecdb", folder: string): Promise<Servers> {
-	const paths = [0, 1, 2, 3].map((number) => join(folder, String(number)));
+/** Serves these shards' files: cached's each by a peer, vecdb's all by one cache. */
+export async function serveShards(
+	site: Site,
+	app: "cached" | "vecdb",
+	paths: readonly string[],
+): Promise<Servers> {
 	const coordinator = await Coordinator.start();
 	site.defer(() => coordinator.stop());
 	const peer = async (shards: string[]): Promise<{ peer: Peer; link: string }> => {
@@ -20,12 +23,12 @@ export async function serveShards(site: Site, app: "cached" | "vecdb", folder: s
 	};
 	const asked = await site.links.to(hostOf(coordinator.address));
 	if (app === "cached") {
-		const pair = await Promise.all([peer(paths.slice(0, 2)), peer(paths.slice(2))]);
-		const shards = pair.flatMap(({ link }, index) =>
-			[0, 1].map((at) => `http://${link}/shards/${2 * index + at}`),
+		const peers = await Promise.all(paths.map((path) => peer([path])));
+		coordinator.assign(
+			"/cached",
+			peers.map(({ link }, number) => `http://${link}/shards/${number}`),
 		);
-		coordinator.assign("/cached", shards);
-		const allow = [asked, ...pair.map(({ link }) => link)].map((host) => `GET http://${host}/*`);
+		const allow = [asked, ...peers.map(({ link }) => link)].map((host) => `GET http://${host}/*`);
 		return { assignment: `http://${asked}/cached`, allow };
 	}
 	const cache = await peer([]);

@@ -18,9 +18,9 @@ export function programOf(app: "cached" | "vecdb"): string {
 }
 
 /** Makes a server's shards, in their own sizes, in a new folder; gives that. */
-export async function makeShards(app: "cached" | "vecdb"): Promise<string> {
+export async function makeShards(app: "cached" | "vecdb", shards = 4): Promise<string> {
 	const folder = await mkdtemp(join(tmpdir(), "hst-shards-"));
-	await promisify(execFile)(programOf(app), ["make-shards", folder]);
+	await promisify(execFile)(programOf(app), ["make-shards", folder, "--shards", `${shards}`]);
 	return folder;
 }
 
