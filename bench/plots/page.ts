@@ -66,11 +66,15 @@ function section(figure: string, all: readonly AnyRow[]): string {
 	const drawn = plots.flatMap((plot, index) =>
 		plot === undefined ? [] : [`<figure>${legends[index]}${plot}</figure>`],
 	);
+	// What two sections draw is in the tables of one.
+	const bounds = falls
+		? limits
+		: limits.filter((limit) => !limit.figures.some((other) => FALLS.includes(other)));
 	return [
 		`<h2>${TITLES[figure]}</h2>`,
 		...drawn,
-		tableOf(HEAD, measuredCells(all)),
-		tableOf(LIMIT_HEAD, limits.map(limitCells)),
+		falls ? "" : tableOf(HEAD, measuredCells(all)),
+		tableOf(LIMIT_HEAD, bounds.map(limitCells)),
 	].join("\n");
 }
 
