@@ -28,11 +28,17 @@ def handler(event):
         written = True
     except OSError:
         written = False
+    with open("/var/lib/app/state", "r+b") as file, open("/var/lib/app/beside", "w"):
+        file.write(b"new")
     return {
+        "state": os.path.getsize("/var/lib/app/state"),
         "hello": hello, "greeting": os.environ["GREETING"], "cwd": os.getcwd(), "uid": os.getuid(),
         "written": written, "host": os.path.exists("/usr/bin/gcc"), "python": sys.prefix,
     }
 `;
+
+/** In a folder that the image has not. */
+const FILES = { "/var/lib/app/state": { size: "1MiB" } };
 
 const node = useNode(
 	async (node) => {
@@ -70,7 +76,7 @@ async function deployFunction({ client }: TestNode, isolation: string, reference
 	const folder = join(work, isolation);
 	await put(folder, "function.py", FUNCTION);
 	const command = ["python3", "-m", "headstart.runtime", "function:handler"];
-	const app = { isolation, image: reference, command, env: { OTHER: "of the function" } };
+	const app = { isolation, image: reference, command, env: { OTHER: "of the function" }, files: FILES };
 	await put(folder, "headstart.toml", stringify({ name: `image-${isolation}`, app }));
 	await deploy(folder, client);
 }
@@ -92,6 +98,7 @@ test.each(["bubblewrap", "gvisor"])(
 	async (isolation) => {
 		const cached = await invoke(isolation, "?cold=1");
 		expect(cached.answer).toEqual({
+			state: 1 << 20,
 			hello: "from the image",
 			greeting: "hello",
 			cwd: "/app",

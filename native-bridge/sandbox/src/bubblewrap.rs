@@ -6,7 +6,6 @@
 //! and values must not be in a command line, which anyone on the host may read.
 
 use crate::base::{APP, Base, NOBODY, SOCKETS};
-use crate::files::Step;
 use crate::image::ENTER;
 use crate::job::Job;
 use headstart_base::Result;
@@ -49,11 +48,15 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
     if let Some(hosts) = &job.hosts {
         command.arg("--ro-bind").arg(hosts).arg("/etc/hosts");
     }
-    for step in job.file_steps(base)? {
-        match step {
-            Step::Folder(path) => command.args(["--perms", "1777", "--tmpfs", &path]),
-            Step::File(file) => command.arg("--bind").arg(&file.host).arg(&file.path),
-        };
+    let layout = job.layout(base)?;
+    for anchor in layout.anchors.difference(&layout.folders).filter(|anchor| *anchor != "/tmp") {
+        command.args(["--perms", "0755", "--tmpfs", anchor]);
+    }
+    for folder in layout.folders.iter().filter(|folder| *folder != "/tmp") {
+        command.args(["--perms", "1777", "--tmpfs", folder]);
+    }
+    for file in layout.files {
+        command.arg("--bind").arg(&file.host).arg(&file.path);
     }
     command.args(["--chdir", job.working_dir(), "--seccomp", &filter.to_string()]);
     if let Some(gate) = gate {

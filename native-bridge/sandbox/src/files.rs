@@ -4,6 +4,9 @@
 use crate::failure::invalid;
 use headstart_base::Result;
 use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a path.
@@ -39,38 +42,50 @@ pub fn check_file_path(path: &str) -> Result<()> {
     }
 }
 
-/// What is to be mounted for them, in this order.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step<'a> {
-    /// A folder that anybody may write.
-    Folder(String),
-    File(&'a FileMount),
+/// What is to be mounted for them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout<'a> {
+    /// Folders of the sandbox's own files below which something is mounted that is not there, in the place of which comes one
+    /// that nobody writes: nothing can be made where they are.
+    pub(crate) anchors: BTreeSet<String>,
+    /// The files' folders, which anybody may write. One comes before those in it, which it would hide.
+    pub(crate) folders: BTreeSet<String>,
+    pub(crate) files: &'a [FileMount],
 }
 
-/// The folders of the files, and the files, in a sandbox whose own folders lie at `root`.
-pub(crate) fn steps<'a>(files: &'a [FileMount], root: &Path) -> Result<Vec<Step<'a>>> {
-    // /tmp is one already.
-    let mut fresh = BTreeSet::from(["/tmp".to_owned()]);
-    let mut steps = Vec::new();
-    let mut folders: Vec<&str> =
-        files.iter().filter_map(|file| file.path.rsplit_once('/')).map(|(folder, _)| folder).collect();
-    // A folder comes before those in it, which it would hide.
-    folders.sort_unstable();
-    folders.dedup();
-    for folder in folders {
-        let within = |one: &str| one == folder || folder.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'));
-        if !fresh.iter().any(|one| within(one)) {
-            let there = deepest(root, folder)?;
-            if there != folder && fresh.insert(there.clone()) {
-                steps.push(Step::Folder(there));
-            }
+impl<'a> Layout<'a> {
+    /// In a sandbox whose own folders lie at `root`.
+    pub(crate) fn new(files: &'a [FileMount], root: &Path) -> Result<Self> {
+        let mut layout = Self { files, ..Self::default() };
+        for (folder, _) in files.iter().filter_map(|file| file.path.rsplit_once('/')) {
+            layout.anchors.insert(deepest(root, folder)?);
+            layout.folders.insert(folder.to_owned());
         }
-        if fresh.insert(folder.to_owned()) {
-            steps.push(Step::Folder(folder.to_owned()));
-        }
+        // What lies in another is there with it.
+        let all = layout.anchors.clone();
+        layout.anchors.retain(|anchor| !all.iter().any(|other| other != anchor && is_within(anchor, other)));
+        Ok(layout)
     }
-    steps.extend(files.iter().map(Step::File));
-    Ok(steps)
+
+    /// Makes folders and empty files over which the mounts below an anchor can be put, at `place`.
+    pub(crate) fn make_points(&self, anchor: &str, place: &Path) -> io::Result<()> {
+        let below = |path: &str| path.strip_prefix(anchor).map(|rest| place.join(rest.trim_start_matches('/')));
+        DirBuilder::new().recursive(true).mode(0o755).create(place)?;
+        for folder in self.folders.iter().filter(|folder| is_within(folder, anchor)).filter_map(|folder| below(folder))
+        {
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        }
+        for file in self.files.iter().filter(|file| is_within(&file.path, anchor)).filter_map(|file| below(&file.path))
+        {
+            File::create(file)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path is another one, or lies in it.
+fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The deepest folder on the way to `folder` that the sandbox has by itself: nothing can be made on its file system.
@@ -124,29 +139,24 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_first_and_once() {
+    fn what_is_not_there_has_an_anchor() {
         let root = std::env::temp_dir().join(format!("hs-files-{}", std::process::id()));
         std::fs::create_dir_all(root.join("var/cache")).unwrap();
+        std::fs::create_dir_all(root.join("tmp")).unwrap();
         std::os::unix::fs::symlink("/etc", root.join("var/link")).unwrap();
         let files = ["/tmp/one", "/tmp/deep/two", "/var/cache/three", "/var/cache/four", "/var/cache/a/b/five"];
         let files = files.map(|path| FileMount { path: path.into(), host: "/dev/shm/x".into() });
-        let folders: Vec<_> = steps(&files, &root)
-            .unwrap()
-            .into_iter()
-            .filter_map(|step| match step {
-                Step::Folder(path) => Some(path),
-                Step::File(_) => None,
-            })
-            .collect();
-        assert_eq!(folders, ["/tmp/deep", "/var/cache", "/var/cache/a/b"]);
+        let set = |paths: &[&str]| -> BTreeSet<String> { paths.iter().map(|path| (*path).to_owned()).collect() };
+        let layout = Layout::new(&files, &root).unwrap();
+        assert_eq!(layout.anchors, set(&["/tmp", "/var/cache"]));
+        assert_eq!(layout.folders, set(&["/tmp", "/tmp/deep", "/var/cache", "/var/cache/a/b"]));
+        let points = root.join("points");
+        layout.make_points("/var/cache", &points).unwrap();
+        assert!(points.join("a/b/five").is_file() && points.join("three").is_file() && !points.join("one").exists());
         let at = |path: &str| [FileMount { path: path.into(), host: "/dev/shm/x".into() }];
-        let new = at("/var/new/folder/x");
-        assert_eq!(
-            steps(&new, &root).unwrap(),
-            [Step::Folder("/var".into()), Step::Folder("/var/new/folder".into()), Step::File(&new[0])]
-        );
-        assert!(steps(&at("/var/link/x"), &root).is_err(), "not through a link of the image's");
-        assert!(steps(&at("/home/x"), &root).is_err());
+        assert_eq!(Layout::new(&at("/var/new/folder/x"), &root).unwrap().anchors, set(&["/var"]));
+        assert!(Layout::new(&at("/var/link/x"), &root).is_err(), "not through a link of the image's");
+        assert!(Layout::new(&at("/home/x"), &root).is_err());
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -6,7 +6,7 @@
 use crate::base::{APP, Base, NOBODY, SOCKETS};
 use crate::boot::Boot;
 use crate::failure::failed;
-use crate::files::{FileMount, Step};
+use crate::files::FileMount;
 use crate::job::Job;
 use crate::process::Launch;
 use headstart_base::Result;
@@ -60,27 +60,33 @@ pub(crate) fn launch(runsc: &Path, base: &Base, job: &Job) -> Result<Launch> {
 }
 
 fn config(base: &Base, job: &Job) -> Result<Config> {
-    let mut mounts = vec![
+    let layout = job.layout(base)?;
+    let mut mounts = Vec::new();
+    // gVisor's file server mounts by itself, before there is any tmpfs, and could make what is missing on the image only.
+    for (index, anchor) in layout.anchors.iter().enumerate() {
+        let place = job.folder.join("points").join(index.to_string());
+        layout.make_points(anchor, &place).map_err(|error| failed(place.display(), error))?;
+        mounts.push(Mount::new(anchor, "bind", &place.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"]));
+    }
+    mounts.extend([
         Mount::new("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         Mount::new("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]),
         Mount::new("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
         Mount::new("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
         Mount::new("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
         Mount::new(SOCKETS, "bind", &job.spec.socket_dir.to_string_lossy(), &["bind", "nosuid", "nodev"]),
-    ];
+    ]);
     if job.has_bundle {
         mounts.push(Mount::new(APP, "bind", &job.spec.bundle.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"]));
     }
     if let Some(hosts) = &job.hosts {
         mounts.push(Mount::new("/etc/hosts", "bind", &hosts.to_string_lossy(), &["bind", "ro"]));
     }
-    for step in job.file_steps(base)? {
-        mounts.push(match step {
-            Step::Folder(path) => Mount::new(&path, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
-            Step::File(FileMount { path, host }) => {
-                Mount::new(path, "bind", &host.to_string_lossy(), &["bind", "rw", "nosuid", "nodev"])
-            }
-        });
+    for folder in layout.folders.iter().filter(|folder| *folder != "/tmp") {
+        mounts.push(Mount::new(folder, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]));
+    }
+    for FileMount { path, host } in layout.files {
+        mounts.push(Mount::new(path, "bind", &host.to_string_lossy(), &["bind", "rw", "nosuid", "nodev"]));
     }
     Ok(Config {
         oci_version: "1.0.2",

@@ -2,7 +2,7 @@
 
 use crate::base::{APP, Base, HOSTS, NOBODY};
 use crate::failure::{failed, invalid, unsupported};
-use crate::files::{Step, check_file_path, steps};
+use crate::files::{Layout, check_file_path};
 use crate::names::is_plain;
 use crate::spec::{Isolation, Spec};
 use headstart_base::Result;
@@ -96,8 +96,8 @@ impl Job {
     }
 
     /// What is to be mounted for the files that the application shares with the bridge.
-    pub(crate) fn file_steps(&self, base: &Base) -> Result<Vec<Step<'_>>> {
-        steps(&self.spec.files, self.root(base))
+    pub(crate) fn layout(&self, base: &Base) -> Result<Layout<'_>> {
+        Layout::new(&self.spec.files, self.root(base))
     }
 
     /// Where the application begins.
