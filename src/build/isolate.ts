@@ -17,7 +17,7 @@ export async function buildIsolate(main: string, folder: string): Promise<void> 
 					"export default serve(application);",
 				].join("\n"),
 				resolveDir: dirname(path),
-				sourcefile: "app.js",
+				sourcefile: "headstart-main",
 				loader: "js",
 			},
 			absWorkingDir: dirname(path),

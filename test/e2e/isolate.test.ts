@@ -185,6 +185,42 @@ test("the modules may be an image's, which is pulled in the start", async () => 
 	expect(events.map(({ kind }) => kind)).toContain("imageUnpacked");
 });
 
+test.each([
+	[
+		"its setup throws",
+		'export function setup() { throw new Error("no engine"); }\nexport default () => 1;',
+		{ status: 502, body: { code: "functionFailed", message: expect.stringContaining("no engine") } },
+	],
+	[
+		"it has no handler",
+		"export const nothing = 1;",
+		{
+			status: 502,
+			body: { code: "functionFailed", message: expect.stringContaining("no default function") },
+		},
+	],
+	[
+		"it throws when it is loaded",
+		'throw new Error("at once");\nexport default () => 1;',
+		{ status: 502, body: { code: "appExited" } },
+	],
+])("an application of which %s says so", async (_, source, answered) => {
+	const folder = await mkdtemp(join(work, "bad-"));
+	await writeFile(join(folder, "app.js"), source);
+	const app = { isolation: "wasm", main: "app.js" };
+	await writeFile(join(folder, "headstart.toml"), stringify({ name: "isolate-bad", app }));
+	await deploy(folder, node().client);
+	expect(await invoke({}, "cold=1", "isolate-bad")).toMatchObject(answered);
+});
+
+test("what does not compile is not deployed", async () => {
+	const folder = await mkdtemp(join(work, "worse-"));
+	await writeFile(join(folder, "app.ts"), "export default (");
+	const app = { isolation: "wasm", main: "app.ts" };
+	await writeFile(join(folder, "headstart.toml"), stringify({ name: "isolate-worse", app }));
+	await expect(deploy(folder, node().client)).rejects.toThrow("does not compile");
+});
+
 test("what our client would not send is refused, and the next request is answered", async () => {
 	const head = { "x-headstart-head": "5000" };
 	const { body } = await invoke({
