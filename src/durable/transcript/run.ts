@@ -1,6 +1,6 @@
 /**
- * One instance from spare to reaped: drives the reducer with what the script, the bridge and the clock say, and does what
- * it answers. Touches no storage.
+ * One instance from spare to reaped: its script, its stream of events from the bridge, and what its transcript decides of
+ * them (driver.ts). Touches no storage.
  */
 import {
 	type Bridge,
@@ -15,13 +15,13 @@ import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
 import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from "../../shared/record.ts";
+import { Driver, NOTHING } from "./driver.ts";
 import { ScriptHost, type ScriptPort, type Timeout } from "./host-api.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
-import { Recorder } from "./recording.ts";
-import { type Input, reduce } from "./reducer.ts";
+import type { Input } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
 import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
-import { initialState, type State } from "./state.ts";
+import type { Rules, State } from "./state.ts";
 import { turnsOf } from "./turns.ts";
 
 /** How many edges of the timeline are kept. */
@@ -65,25 +65,10 @@ export class Run implements ScriptPort {
 	scriptEnded: Promise<void> = Promise.resolve();
 	readonly #listener: RunListener;
 	readonly #events: TraceEvent[] = [];
-	/** The script's calls that wait, by what they wait for. */
-	readonly #waiters = {
-		reply: new Map<number, (outcome: Outcome<ScriptReply>) => void>(),
-		message: new Map<number, (outcome: Outcome<ScriptMessage>) => void>(),
-		conn: new Map<number, (outcome: Outcome<true>) => void>(),
-	};
 	#bridge: Bridge;
 	#instance: Instance;
 	#begin: Begin | undefined;
-	#state: State = initialState({
-		script: false,
-		app: false,
-		onFailure: "fallback",
-		maxRpcs: 0,
-		maxConnections: 0,
-		maxMessages: 0,
-		maxBytes: 0,
-	});
-	#recorder: Recorder | undefined;
+	#driver: Driver;
 	#phase: InstanceState = "running";
 	#startedAt = 0;
 	#endedAt: number | undefined;
@@ -91,8 +76,6 @@ export class Run implements ScriptPort {
 	/** Where the timeline of the invocation under way begins. */
 	#since = 0;
 	#seq = 0n;
-	#nextWaiter = 0;
-	readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 	#loggedLines = 0;
 	/** How many batches the bridge has not acknowledged. */
 	#unacknowledged = 0;
@@ -112,6 +95,7 @@ export class Run implements ScriptPort {
 		this.#instance = instance;
 		this.id = id;
 		this.#listener = listener;
+		this.#driver = this.#driverOf(NOTHING);
 		if (fresh) void this.#pump();
 	}
 
@@ -129,7 +113,7 @@ export class Run implements ScriptPort {
 		const run = new Run(bridge, instance, id, listener, false);
 		run.assign(begin);
 		run.#startedAt = begin.startedAt;
-		run.#state = { ...run.#state, script: "none" };
+		run.#driver.state.script = "none";
 		run.#held = undefined;
 		await run.#catchUp();
 		run.#submit([{ which: "scriptEnded" }]);
@@ -166,16 +150,16 @@ export class Run implements ScriptPort {
 				? {}
 				: { script: { end, ...(error && { error }), ...(stack !== undefined && { stack }) } }),
 			events: this.#events,
-			scriptLines: this.#state.lines,
-			unclaimed: unclaimed(this.#state),
-			missed: missed(this.#state),
-			divergences: this.#state.divergences,
-			...(this.#recorder === undefined ? {} : { recording: this.#recorder.recording }),
+			scriptLines: this.state.lines,
+			unclaimed: unclaimed(this.state),
+			missed: missed(this.state),
+			divergences: this.state.divergences,
+			...(this.#driver.recording === undefined ? {} : { recording: this.#driver.recording }),
 		};
 	}
 
 	get state(): State {
-		return this.#state;
+		return this.#driver.state;
 	}
 
 	/** Why the run as a whole has failed. */
@@ -219,8 +203,7 @@ export class Run implements ScriptPort {
 			maxMessages: limits.messages,
 			maxBytes: limits.bytes,
 		};
-		this.#state = initialState(rules);
-		if (begin.record) this.#recorder = new Recorder(rules);
+		this.#driver = this.#driverOf(rules, begin.record);
 	}
 
 	/** Tells the bridge of the function. The message leaves at once; what is wrong shows as `failure`. */
@@ -243,7 +226,7 @@ export class Run implements ScriptPort {
 	startScript(runner: RunnerBinding, input: Uint8Array, download?: () => Promise<ScriptModule>): void {
 		const { deployed } = this.#begin ?? {};
 		const script = deployed?.script;
-		if (script === undefined || this.#state.script !== "running") return;
+		if (script === undefined || this.state.script !== "running") return;
 		const limits = deployed?.manifest.initscript?.limits ?? DEFAULT_SCRIPT_LIMITS;
 		// A metered module cannot keep its runner from answering.
 		const turns = turnsOf(deployed?.tenant ?? "");
@@ -255,7 +238,7 @@ export class Run implements ScriptPort {
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			sourceMap: () => this.#listener.sourceMap(),
-			mayRestart: () => !this.#ended && mayRestart(this.#state),
+			mayRestart: () => !this.#ended && mayRestart(this.state),
 			blame: async () => {
 				if (turn === undefined) return undefined;
 				return turns.blame(turn, await this.#bridge.runner(deployed?.tenant ?? ""));
@@ -276,7 +259,7 @@ export class Run implements ScriptPort {
 			this.ops(end.ops);
 			this.#note(`${SCRIPT_ENDED}${end.end}`);
 			this.#reduce({ input: "exit", now: Date.now(), ...(end.error && { error: end.error }) });
-			const { scriptError } = this.#state;
+			const { scriptError } = this.state;
 			// One that was run again and did something else has failed, whatever it says of itself.
 			if (end.error === undefined && scriptError !== undefined)
 				this.#script = { ...end, end: scriptError.code, error: scriptError };
@@ -293,7 +276,7 @@ export class Run implements ScriptPort {
 
 	/** The next invocation of a warm instance begins: it has nothing of the first one's. */
 	async again(): Promise<void> {
-		const ops = this.#reduceOps({ input: "invocation", now: Date.now() });
+		const ops = this.#driver.decide({ input: "invocation", now: Date.now() });
 		// What was submitted at the end of the one before may be on its way still: the bridge takes batches in order.
 		if (ops.length > 0 || this.#unacknowledged > 0) await this.#instance.submit(ops);
 	}
@@ -324,7 +307,7 @@ export class Run implements ScriptPort {
 
 	/** Resolves when no RPC is in flight. */
 	async settled(): Promise<void> {
-		while (!this.#ended && [...this.#state.rpcs.values()].some(({ phase }) => phase === "sent")) {
+		while (!this.#ended && [...this.state.rpcs.values()].some(({ phase }) => phase === "sent")) {
 			await new Promise<void>((resolve) => this.#settled.push(resolve));
 		}
 	}
@@ -337,31 +320,19 @@ export class Run implements ScriptPort {
 	}
 
 	receive(rpc: bigint, timeout: Timeout): Promise<Outcome<ScriptReply>> {
-		const waiter = this.#nextWaiter++;
-		return new Promise((resolve) => {
-			this.#waiters.reply.set(waiter, resolve);
-			this.#reduce({ input: "receive", now: Date.now(), waiter, rpc, ...timeout });
-		});
+		return this.#driver.receive(rpc, timeout);
 	}
 
 	recvMsg(id: bigint, timeout: Timeout): Promise<Outcome<ScriptMessage>> {
-		const waiter = this.#nextWaiter++;
-		return new Promise((resolve) => {
-			this.#waiters.message.set(waiter, resolve);
-			this.#reduce({ input: "recvMsg", now: Date.now(), waiter, id, ...timeout });
-		});
+		return this.#driver.recvMsg(id, timeout);
 	}
 
 	getConn(id: bigint, address: string, conn: number, timeout: Timeout): Promise<Outcome<true>> {
-		const waiter = this.#nextWaiter++;
-		return new Promise((resolve) => {
-			this.#waiters.conn.set(waiter, resolve);
-			this.#reduce({ input: "getConn", now: Date.now(), waiter, id, address, conn, ...timeout });
-		});
+		return this.#driver.getConn(id, address, conn, timeout);
 	}
 
 	async read(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
-		const outcome = this.#state.rpcs.get(rpc)?.outcome;
+		const outcome = this.state.rpcs.get(rpc)?.outcome;
 		if (outcome === undefined) {
 			return { error: { code: "rpcUnknown", message: `RPC ${rpc} has no complete reply` } };
 		}
@@ -371,7 +342,7 @@ export class Run implements ScriptPort {
 	}
 
 	async readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
-		const message = this.#state.appMessages.get(id);
+		const message = this.state.appMessages.get(id);
 		if (message?.received !== true) {
 			return { error: { code: "invalidArgument", message: `message ${id} was not received` } };
 		}
@@ -382,7 +353,7 @@ export class Run implements ScriptPort {
 	async #start(): Promise<void> {
 		if (this.#begin === undefined) throw new HeadstartError("internal", "a start without a function");
 		const { deployed, receivedAt } = this.#begin;
-		const scripted = this.#state.script !== "none" || this.#begin.mode !== "normal";
+		const scripted = this.state.script !== "none" || this.#begin.mode !== "normal";
 		const mode = scripted ? this.#begin.mode : "noInitscript";
 		try {
 			await this.#instance.start(deployed.digest, mode, receivedAt);
@@ -468,53 +439,15 @@ export class Run implements ScriptPort {
 		}
 	}
 
+	#driverOf(rules: Rules, record = false): Driver {
+		return new Driver(rules, record, {
+			submit: (ops) => this.#submit(ops),
+			fail: (error) => this.#fail(error),
+		});
+	}
+
 	#reduce(input: Input): void {
-		this.#submit(this.#reduceOps(input));
-	}
-
-	/** Does all effects but the ops for the bridge, which it gives. */
-	#reduceOps(input: Input): Op[] {
-		const ops: Op[] = [];
-		const effects = reduce(this.#state, input);
-		this.#recorder?.step(input, effects);
-		for (const it of effects) {
-			switch (it.effect) {
-				case "submit":
-					ops.push(it.op);
-					break;
-				case "reply":
-					this.#waiters.reply.get(it.waiter)?.(it.outcome);
-					this.#waiters.reply.delete(it.waiter);
-					break;
-				case "message":
-					this.#waiters.message.get(it.waiter)?.(it.outcome);
-					this.#waiters.message.delete(it.waiter);
-					break;
-				case "conn":
-					this.#waiters.conn.get(it.waiter)?.(it.outcome);
-					this.#waiters.conn.delete(it.waiter);
-					break;
-				case "timer":
-					this.#later(it.ms, () => ({ input: "timer", now: Date.now(), claim: it.claim }));
-					break;
-				case "waitTimer":
-					this.#later(it.ms, () => ({ input: "waitTimer", now: Date.now(), waiter: it.waiter }));
-					break;
-				case "fail":
-					this.#fail(it.error);
-					break;
-			}
-		}
-		return ops;
-	}
-
-	/** An input that comes after so many milliseconds, unless the run has ended by then. */
-	#later(ms: number, input: () => Input): void {
-		const timer = setTimeout(() => {
-			this.#timers.delete(timer);
-			this.#reduce(input());
-		}, ms);
-		this.#timers.add(timer);
+		this.#driver.apply(input);
 	}
 
 	/** Stamps a line on the timeline. */
@@ -558,11 +491,10 @@ export class Run implements ScriptPort {
 
 	#finish(state: InstanceState): void {
 		this.#ended = true;
-		if (this.#state.rules.script) this.#script ??= { ops: [], end: "cut short by the instance's end" };
+		if (this.state.rules.script) this.#script ??= { ops: [], end: "cut short by the instance's end" };
 		this.#phase = state;
 		this.#endedAt = Date.now();
-		for (const timer of this.#timers) clearTimeout(timer);
-		this.#timers.clear();
+		this.#driver.stop();
 		this.#instance[Symbol.dispose]();
 		this.#wakeSettled();
 		this.#gone.resolve();
