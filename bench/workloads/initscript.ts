@@ -8,6 +8,7 @@ import { inRoot } from "../../src/cli/paths.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
 import { EVENT, objects } from "../imgrec-functions.ts";
 import type { How } from "../invoke.ts";
+import { waitForQuiet } from "../quiet.ts";
 import { merged, staged } from "../stage.ts";
 import { median } from "../stats.ts";
 import { asked, first } from "../timeline.ts";
@@ -17,6 +18,8 @@ import type { Sample, Site, Staged, Workload } from "./workload.ts";
 const NAME = "initscript";
 /** Starts of one sample, which is their median: a start takes milliseconds. */
 const EACH = 8;
+/** How long each waits at most for what the one before left to be done. */
+const QUIET_MS = 1000;
 const LIMIT_MS = 3;
 const LIMIT_BYTES = 20_000;
 
@@ -53,7 +56,10 @@ async function stage(site: Site): Promise<Staged> {
 	};
 	const several = (name: string, how: How) => async (): Promise<Sample> => {
 		const samples: number[] = [];
-		for (let at = 0; at < EACH; at++) samples.push(await start(name, how));
+		for (let at = 0; at < EACH; at++) {
+			await waitForQuiet(QUIET_MS);
+			samples.push(await start(name, how));
+		}
 		return { ms: median(samples) ?? 0, values: { largest_bytes } };
 	};
 	const dropped = { scriptOnly: true, dropped: true };
