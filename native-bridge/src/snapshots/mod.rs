@@ -172,7 +172,8 @@ impl Snapshots {
         if state.kept.contains_key(key) {
             return None;
         }
-        if let Some(making) = state.making.get(key) {
+        // One that broke off tells nobody anything any more.
+        if let Some(making) = state.making.get(key).filter(|making| making.has_changed().is_ok()) {
             return Some(making.clone());
         }
         let (told, making) = watch::channel(None);
