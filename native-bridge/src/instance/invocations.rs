@@ -153,19 +153,28 @@ impl Instance {
         let open = state.invocations.open.get_mut(&number)?;
         open.taken = true;
         let event = Arc::clone(&open.event);
-        let starting = state.starting.take();
-        let inside = starting.is_some().then(|| state.inside.clone()).flatten();
-        let since = headstart_base::now().saturating_sub(state.started_at);
         drop(state);
-        if starting.is_some() {
-            self.node.metrics.start_seconds.observe(since as f64 / 1e9);
-        }
-        drop(starting);
         self.events.push(Kind::InvocationTaken(number));
+        self.has_started();
+        Some((number, event))
+    }
+
+    /// Its start is over: it has its first event or, being a service, is ready. What starts held back goes on.
+    pub(super) fn has_started(&self) {
+        let (starting, inside, since) = {
+            let mut state = self.lock();
+            let since = headstart_base::now().saturating_sub(state.started_at);
+            (state.starting.take(), state.inside.clone(), since)
+        };
+        if starting.is_none() {
+            return;
+        }
+        self.node.metrics.start_seconds.observe(since as f64 / 1e9);
+        // Without the lock: it asks for the pool's.
+        drop(starting);
         if let Some(inside) = inside {
             inside.has_started();
         }
-        Some((number, event))
     }
 
     /// Refuses the number of an invocation that the application does not have, or has no more (`cancelled`).

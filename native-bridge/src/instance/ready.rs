@@ -40,7 +40,7 @@ impl Instance {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => Err(closed()),
-            looked = tokio::time::timeout(within, looking) => looked.map_err(|_| {
+            looked = tokio::time::timeout(within, looking) => looked.map(|()| self.has_started()).map_err(|_| {
                 let what = match rule {
                     Rule::Port(port) => format!("it accepts no connection on port {port}"),
                     Rule::File(path) => format!("there is no {path:.200} in its sandbox"),
