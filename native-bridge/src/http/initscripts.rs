@@ -1,6 +1,7 @@
 //! `POST /initscripts`, `POST /initscripts/{digest}`: an initscript that is an artifact of a registry, what it is and its bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use headstart_base::{Error, ErrorCode, Result};
 use hyper::body::Incoming;
@@ -48,6 +49,9 @@ pub(super) async fn download(node: &Arc<Node>, digest: &str, request: Request<In
     }
     let Wanted { artifact, bytes, instance } = read(request).await?;
     let instance = instance.map(|id| node.find_instance(&id)).transpose()?;
+    if let Some(instance) = &instance {
+        instance.script_is_downloaded.store(true, Ordering::Relaxed);
+    }
     let digest = format!("sha256:{digest}");
     let downloaded = node.images.download_script(&artifact, &digest, bytes).await?;
     if let Some(instance) = instance {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
@@ -21,7 +22,7 @@ pub(crate) type StreamId = u64;
 /// A `receivedAt` older than this is not believed.
 const RECEIVED_BELIEF: Nanos = 1_000_000_000;
 /// How long a sandbox waits for its initscript's first RPC to leave. Its boot takes all cores for a while; the script needs
-/// one of them for about a millisecond.
+/// one of them for about a millisecond. Twice as long for one that has to be downloaded first.
 const SCRIPT_AHEAD: Duration = Duration::from_millis(2);
 /// Lines of output on their way.
 pub(super) const LINES: usize = 1024;
@@ -142,8 +143,7 @@ impl Instance {
         let snapshot = self.go_on(function, &mut spec).await?;
         spec.files = files.into_iter().map(|(path, host)| FileMount { path, host }).collect();
         if mode == Mode::Normal {
-            // Late or not, the sandbox starts.
-            let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
+            self.let_script_go_ahead().await;
         }
         let isolated = spec.isolation == Isolation::Wasm;
         if isolated {
@@ -179,6 +179,14 @@ impl Instance {
             self.look_back(&snapshot, exit)?;
         }
         Ok(exit)
+    }
+
+    /// Late or not, the sandbox starts after this.
+    async fn let_script_go_ahead(&self) {
+        let ahead = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
+        if ahead.is_err() && self.script_is_downloaded.load(Ordering::Relaxed) {
+            let _ = tokio::time::timeout(SCRIPT_AHEAD, self.script_ahead.notified()).await;
+        }
     }
 
     /// The function's image, if it has one: from the node, or from its registry, which is an event.

@@ -23,6 +23,7 @@ pub(crate) mod sink;
 mod snapshot;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use headstart_base::{ErrorCode, Nanos};
@@ -85,6 +86,8 @@ pub(crate) struct Instance {
     pub(crate) stage: watch::Sender<Stage>,
     /// Told when the initscript's first RPC has left, or the script has ended.
     script_ahead: Notify,
+    /// Whether the script's bytes come from a registry, so that its first RPC is later.
+    pub(crate) script_is_downloaded: AtomicBool,
     /// What the application sent and waits to be closed.
     closing_files: Closing,
     making: Making,
@@ -162,6 +165,7 @@ impl Instance {
             tasks: TaskTracker::new(),
             stage: watch::Sender::new(Stage::Spare),
             script_ahead: Notify::new(),
+            script_is_downloaded: AtomicBool::new(false),
             closing_files: Closing::default(),
             making: Making::default(),
             state: Mutex::new(state),
