@@ -17,6 +17,7 @@ import {
 } from "./imgrec-functions.ts";
 import type { Start } from "./invoke.ts";
 import { type BenchNode, type CpuSeconds, cpuBetween, cpuSeconds, withNode } from "./node.ts";
+import { standAside } from "./priority.ts";
 import { type Progress, progress } from "./progress.ts";
 import { ARMS, type Arm, type ImgrecReport, range, roundFigures, startTimes, tail } from "./report.ts";
 import { alternate } from "./rounds.ts";
@@ -69,6 +70,8 @@ interface Shaped {
 }
 
 async function measureArms(bench: BenchNode, options: ImgrecOptions, line: Progress): Promise<Shaped> {
+	const { store, link } = bench.store;
+	for (const pid of [store.pid, link?.pid]) if (pid !== undefined) await standAside(pid);
 	const { initscript } = await deployImgrec(bench, options.isolation, options.format);
 	await deploySetupOnly(bench, options.isolation);
 	const shaped: Shaped = {
