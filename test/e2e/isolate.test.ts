@@ -283,5 +283,7 @@ test("an isolate that is killed fails its invocation, at once", async () => {
 /** The workerd processes of isolates. */
 async function isolates(): Promise<number[]> {
 	const below = await descendants(node().node.bridge.pid ?? 0);
-	return below.filter(({ command }) => command.startsWith("/workerd\0serve\0/app/")).map(({ pid }) => pid);
+	return below
+		.filter(({ command }) => command.startsWith("/workerd\0serve\0--binary\0/app/"))
+		.map(({ pid }) => pid);
 }

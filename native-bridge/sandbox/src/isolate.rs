@@ -6,12 +6,12 @@
 
 use crate::failure::{failed, invalid, unsupported};
 use crate::job::Job;
+use crate::message::{self, Struct, Value};
 use crate::process::Launch;
 use crate::spec::SandboxConfig;
 use crate::workerd::{Mount, Workerd};
 use crate::{ISOLATE_ASKS, ISOLATE_SERVES, seccomp};
 use headstart_base::Result;
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -31,16 +31,37 @@ const MAIN: &str = "app.js";
 const MODULES: usize = 64;
 const NAME_BYTES: usize = 128;
 /// Of all modules.
-const MODULE_BYTES: u64 = 512 << 20;
+const MODULE_BYTES: u64 = 256 << 20;
 const COMPATIBILITY_DATE: &str = "2026-11-01";
+
+// Tags of the unions in workerd.capnp: of `Service`, `Worker`, `Worker.Module`, `Worker.Binding`, `Socket` and `ExternalServer`.
+const WORKER: u16 = 1;
+const NETWORK: u16 = 2;
+const EXTERNAL: u16 = 3;
+const MODULES_GIVEN: u16 = 0;
+const ES_MODULE: u16 = 0;
+const TEXT: u16 = 2;
+const DATA: u16 = 3;
+const WASM: u16 = 4;
+const BOUND_JSON: u16 = 4;
+const BOUND_SERVICE: u16 = 7;
+const HTTP: u16 = 0;
+
+/// A file that is a module.
+struct Module {
+    name: String,
+    path: PathBuf,
+    bytes: u64,
+    tag: u16,
+    text: bool,
+}
 
 /// workerd for a job: the process inherits a listening socket, at [`ISOLATE_SERVES`] in the job's socket folder.
 pub(crate) fn launch(config: &SandboxConfig, job: &Job) -> Result<Launch> {
     let workerd = config.workerd.as_ref().ok_or_else(|| unsupported("this node has no workerd for applications"))?;
     let folder = modules_folder(job)?;
-    let modules = find_modules(&folder)?;
-    let file = job.folder.join("config.capnp");
-    fs::write(&file, configuration(&modules, &job.spec.env))
+    let file = job.folder.join("config");
+    message::write(configuration(find_modules(&folder)?, &job.spec.env), &file)
         .and_then(|()| fs::set_permissions(&file, PermissionsExt::from_mode(0o644)))
         .map_err(|error| failed(file.display(), error))?;
     let sockets = &job.spec.socket_dir;
@@ -49,11 +70,8 @@ pub(crate) fn launch(config: &SandboxConfig, job: &Job) -> Result<Launch> {
     let filter = seccomp::filter(&[libc::AF_UNIX])?;
     let asks = sockets.join(ISOLATE_ASKS);
     let inside = format!("/run/headstart/{ISOLATE_ASKS}");
-    let mounts = [
-        Mount { from: &file, to: "/app/config.capnp", writable: false },
-        Mount { from: &folder, to: "/app/modules", writable: false },
-        Mount { from: &asks, to: &inside, writable: true },
-    ];
+    let mounts =
+        [Mount { from: &file, to: "/app/config", writable: false }, Mount { from: &asks, to: &inside, writable: true }];
     let boxed = Workerd {
         bwrap: &config.bwrap,
         workerd,
@@ -63,9 +81,11 @@ pub(crate) fn launch(config: &SandboxConfig, job: &Job) -> Result<Launch> {
         filter: filter.as_raw_fd(),
         network: false,
     };
-    let mut launch = Launch::new(
-        boxed.serve(["/app/config.capnp".to_owned(), format!("--socket-fd=http={}", listener.as_raw_fd())]),
-    );
+    let mut launch = Launch::new(boxed.serve([
+        "--binary".to_owned(),
+        "/app/config".to_owned(),
+        format!("--socket-fd=http={}", listener.as_raw_fd()),
+    ]));
     launch.keep = vec![filter, listener];
     launch.limits = vec![(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NOFILE, OPEN_FILES)];
     if job.spec.limits.memory > 0 {
@@ -94,88 +114,90 @@ fn modules_folder(job: &Job) -> Result<PathBuf> {
     }
 }
 
-/// The names of the modules in a folder; others of its files are not seen.
-fn find_modules(folder: &Path) -> Result<Vec<String>> {
+/// The modules in a folder, the main one first, as workerd wants it; others of its files are not seen.
+fn find_modules(folder: &Path) -> Result<Vec<Module>> {
     let broken = |error: io::Error| failed(folder.display(), error);
     let mut modules = Vec::new();
-    let mut bytes = 0_u64;
     for entry in fs::read_dir(folder).map_err(broken)? {
         let entry = entry.map_err(broken)?;
         // Of the entry itself: a link is none.
         let metadata = entry.metadata().map_err(broken)?;
-        let Some(name) = entry.file_name().to_str().filter(|name| kind_of(name).is_some()).map(str::to_owned) else {
-            continue;
-        };
-        if metadata.is_file() {
-            bytes = bytes.saturating_add(metadata.len());
-            modules.push(name);
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if let Some((tag, text)) = kind_of(&name).filter(|_| metadata.is_file()) {
+            modules.push(Module { name, path: entry.path(), bytes: metadata.len(), tag, text });
         }
     }
-    modules.sort_unstable();
-    match modules.iter().position(|name| name == MAIN) {
-        // workerd begins with the first.
-        Some(main) => modules[..=main].rotate_right(1),
-        None => return Err(invalid(format!("the application has no {MAIN}: [app] main is built into it by a deploy"))),
+    modules.sort_unstable_by(|one, other| (one.name != MAIN, &one.name).cmp(&(other.name != MAIN, &other.name)));
+    if modules.first().is_none_or(|first| first.name != MAIN) {
+        return Err(invalid(format!("the application has no {MAIN}: [app] main is built into it by a deploy")));
     }
+    let bytes = modules.iter().fold(0_u64, |sum, module| sum.saturating_add(module.bytes));
     if modules.len() > MODULES || bytes > MODULE_BYTES {
         return Err(invalid(format!("an application has at most {MODULES} modules, of {MODULE_BYTES} bytes together")));
     }
     Ok(modules)
 }
 
-/// The field of `Worker.Module` for a file, by its name; none for what is no module.
-fn kind_of(name: &str) -> Option<&'static str> {
+/// What a file is among `Worker.Module`'s kinds, by its name: the union's tag, and whether it is a text. None for what is no module.
+fn kind_of(name: &str) -> Option<(u16, bool)> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.len() > NAME_BYTES || name.starts_with('.') || !name.bytes().all(plain) {
         return None;
     }
     match name.rsplit_once('.')?.1 {
-        "js" | "mjs" => Some("esModule"),
-        "wasm" => Some("wasm"),
-        "txt" => Some("text"),
-        "bin" => Some("data"),
+        "js" | "mjs" => Some((ES_MODULE, true)),
+        "txt" => Some((TEXT, true)),
+        "bin" => Some((DATA, false)),
+        "wasm" => Some((WASM, false)),
         _ => None,
     }
 }
 
-/// workerd's configuration: one worker, whose only way out is the bridge.
-fn configuration(modules: &[String], env: &[(String, String)]) -> String {
-    let mut list = String::new();
-    for name in modules {
-        // Only names that `kind_of` takes are modules. Writing to a String cannot fail.
-        let kind = kind_of(name).unwrap_or("data");
-        let _ = writeln!(list, "    (name = \"{name}\", {kind} = embed \"modules/{name}\"),");
-    }
+/// workerd's configuration (`Config` of its schema): one worker, whose only way out is the bridge.
+fn configuration(modules: Vec<Module>, env: &[(String, String)]) -> Value {
     let env: serde_json::Map<_, _> = env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let env = serde_json::Value::Object(env).to_string();
-    format!(
-        r#"using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [
-    (name = "app", worker = .app),
-    (name = "bridge", external = (address = "unix:/run/headstart/{ISOLATE_ASKS}", http = ())),
-    (name = "nothing", network = (allow = [])),
-  ],
-  sockets = [(name = "http", service = "app", http = ())],
-);
-const app :Workerd.Worker = (
-  modules = [
-{list}  ],
-  compatibilityDate = "{COMPATIBILITY_DATE}",
-  globalOutbound = "nothing",
-  bindings = [
-    (name = "BRIDGE", service = "bridge"),
-    (name = "ENV", json = {}),
-  ],
-);
-"#,
-        quoted(&env)
-    )
+    let modules = modules.into_iter().map(|Module { name, path, bytes, tag, text: is_text }| Struct {
+        tag,
+        pointers: vec![text(&name), Value::File { path, bytes, text: is_text }],
+    });
+    let bindings = vec![
+        Struct { tag: BOUND_SERVICE, pointers: vec![text("BRIDGE"), named("bridge")] },
+        Struct { tag: BOUND_JSON, pointers: vec![text("ENV"), text(&env)] },
+    ];
+    let worker = Struct {
+        tag: MODULES_GIVEN,
+        pointers: vec![
+            Value::Structs(modules.collect()),
+            text(COMPATIBILITY_DATE),
+            Value::Null,
+            Value::Structs(bindings),
+            named("nothing"),
+        ],
+    };
+    let address = text(&format!("unix:/run/headstart/{ISOLATE_ASKS}"));
+    let bridge = Struct { tag: HTTP, pointers: vec![address, plain_http()] };
+    let nothing = Struct { tag: 0, pointers: vec![Value::NoTexts] };
+    let service = |tag, name: &str, what| Struct { tag, pointers: vec![text(name), Value::Struct(what)] };
+    let services =
+        vec![service(WORKER, "app", worker), service(EXTERNAL, "bridge", bridge), service(NETWORK, "nothing", nothing)];
+    let socket =
+        Struct { tag: HTTP, pointers: vec![text("http"), Value::Null, plain_http(), Value::Null, named("app")] };
+    Value::Struct(Struct { tag: 0, pointers: vec![Value::Structs(services), Value::Structs(vec![socket])] })
 }
 
-/// A text as the configuration's language writes it. JSON has no control characters in it.
-fn quoted(json: &str) -> String {
-    format!("\"{}\"", json.replace('\\', "\\\\").replace('"', "\\\""))
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// A `ServiceDesignator`.
+fn named(service: &str) -> Value {
+    Value::Struct(Struct { tag: 0, pointers: vec![text(service)] })
+}
+
+/// `HttpOptions` with its defaults.
+fn plain_http() -> Value {
+    Value::Struct(Struct { tag: 0, pointers: Vec::new() })
 }
 
 #[cfg(test)]
@@ -184,8 +206,8 @@ mod tests {
 
     #[test]
     fn modules_are_plain_files_with_plain_names() {
-        assert_eq!(kind_of("app.js"), Some("esModule"));
-        assert_eq!(kind_of("engine-1.2_x.wasm"), Some("wasm"));
+        assert_eq!(kind_of("app.js"), Some((ES_MODULE, true)));
+        assert_eq!(kind_of("engine-1.2_x.wasm"), Some((WASM, false)));
         for name in ["", ".js", "a\"b.js", "a b.wasm", "é.js", "a.png", "js", &format!("{}.js", "a".repeat(128))] {
             assert_eq!(kind_of(name), None, "{name}");
         }
@@ -200,14 +222,8 @@ mod tests {
             fs::write(folder.join(name), "").unwrap();
         }
         std::os::unix::fs::symlink("/etc/passwd", folder.join("link.txt")).unwrap();
-        assert_eq!(find_modules(&folder).unwrap(), ["app.js", "a.wasm", "zz.js"]);
+        let found: Vec<String> = find_modules(&folder).unwrap().into_iter().map(|module| module.name).collect();
+        assert_eq!(found, ["app.js", "a.wasm", "zz.js"]);
         fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn an_environment_cannot_leave_its_text() {
-        let env = [("A".to_owned(), "\") evil = (\"\\\n\u{1}é".to_owned())];
-        let text = configuration(&["app.js".to_owned()], &env);
-        assert!(text.contains(r#"json = "{\"A\":\"\\\") evil = (\\\"\\\\\\n\\u0001é\"}")"#), "{text}");
     }
 }

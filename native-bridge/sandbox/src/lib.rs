@@ -14,6 +14,7 @@ mod inside;
 mod isolate;
 mod job;
 mod lines;
+mod message;
 mod names;
 mod network;
 mod probe;
