@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use headstart_base::ErrorCode;
-use headstart_net::{Address, Client, ClientConfig, Done, Progress, Reach, Request, SessionParts};
+use headstart_net::{
+    Address, BodySink, Client, ClientConfig, Done, Progress, Reach, Request, ResponseHead, SessionParts,
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -133,6 +135,46 @@ async fn bodies_arrive_and_connections_stay() {
         }
         assert_eq!(server.opened.load(Ordering::SeqCst), 1);
     }
+}
+
+/// Memory that only the kernel may write.
+#[derive(Default)]
+struct Volatile(Vec<u8>);
+
+impl BodySink for Volatile {
+    fn begin(&mut self, _head: &ResponseHead) -> headstart_base::Result<()> {
+        self.0.clear();
+        Ok(())
+    }
+
+    fn space(&mut self) -> headstart_base::Result<&mut [u8]> {
+        Err(headstart_base::Error::new(ErrorCode::Internal, "what is decrypted is written by our own code"))
+    }
+
+    fn filled(&mut self, _count: usize) {}
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> headstart_base::Result<usize> {
+        let count = bytes.len().min(10_000);
+        self.0.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+}
+
+#[tokio::test]
+async fn nothing_decrypted_is_written_where_memory_may_vanish() {
+    let body: Vec<u8> = (0..500_000_u32).map(|number| (number % 251) as u8).collect();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    let server = secure([head.as_bytes(), &body].concat(), 1, true).await;
+    let request = Request::parse(&server.address, b"GET /x\n\n").unwrap();
+    let (mut sink, deadline) = (Volatile::default(), Instant::now() + Duration::from_secs(5));
+    let client = server.client();
+    let done = client.send("t", &server.address, None, &request, deadline, &mut sink, &mut |_| {}).await;
+    assert_eq!(done.unwrap().length, body.len() as u64);
+    assert!(sink.0 == body);
 }
 
 #[tokio::test]
