@@ -180,7 +180,7 @@ fn connect(request: Request<Incoming>, streams: mpsc::Sender<Upgraded>) -> Resul
 }
 
 /// Reads the rest of a body that is refused, within bounds: most clients look for the answer only when all is sent.
-async fn discard(body: &mut Incoming, mut bytes: u64, time: Duration) {
+pub(crate) async fn discard(body: &mut Incoming, mut bytes: u64, time: Duration) {
     let all = async {
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -8,7 +8,8 @@ use headstart_base::{Error, ErrorCode, Result};
 use headstart_sandbox::ISOLATE_ASKS;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use crate::errors::io;
-use crate::http::{Body, failure, receive};
+use crate::http::{Body, discard, failure, receive};
 use crate::instance::Instance;
 use crate::instance::messages::Given;
 use crate::isolate::pieces::Pieces;
@@ -32,6 +33,9 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
 const SEND_BUFFER: usize = 1 << 20;
 /// The head of a call, and what is asked as JSON.
 const TEXT_BYTES: u64 = 4096;
+/// How much of a request that is refused is read before the answer.
+const REFUSED_BYTES: u64 = 64 << 20;
+const REFUSED_TIME: Duration = Duration::from_secs(5);
 /// A message to the initscript.
 const MESSAGE_BYTES: u64 = 1 << 20;
 const HEAD: &str = "x-headstart-head";
@@ -102,16 +106,21 @@ async fn answer(
     instance.node.metrics.app_packets.inc();
     // Each request may be an event.
     instance.bound_events();
-    Ok(dispatch(&instance, request).await.unwrap_or_else(|error| failure(&error)))
+    let (head, mut body) = request.into_parts();
+    let answered = dispatch(&instance, &head, &mut body).await;
+    if answered.is_err() {
+        // Who still writes does not see an answer.
+        discard(&mut body, REFUSED_BYTES, REFUSED_TIME).await;
+    }
+    Ok(answered.unwrap_or_else(|error| failure(&error)))
 }
 
-async fn dispatch(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Response<Body>> {
-    let path = request.uri().path().to_owned();
-    match (request.method(), path.as_str()) {
-        (&Method::POST, "/receive") => receive_message(instance, request).await,
-        (&Method::POST, "/call") => call(instance, request).await,
+async fn dispatch(instance: &Arc<Instance>, head: &Parts, body: &mut Incoming) -> Result<Response<Body>> {
+    match (&head.method, head.uri.path()) {
+        (&Method::POST, "/receive") => receive_message(instance, body).await,
+        (&Method::POST, "/call") => call(instance, &head.headers, body).await,
         (&Method::POST, path) => match path.strip_prefix("/send/").and_then(|id| id.parse().ok()) {
-            Some(id) => send(instance, id, request).await,
+            Some(id) => send(instance, id, body).await,
             None => Err(unknown(path)),
         },
         (_, path) => Err(unknown(path)),
@@ -131,8 +140,8 @@ struct Receive {
     timeout: u64,
 }
 
-async fn receive_message(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Response<Body>> {
-    let text = take(instance, request.into_body(), TEXT_BYTES).await?;
+async fn receive_message(instance: &Arc<Instance>, body: &mut Incoming) -> Result<Response<Body>> {
+    let text = take(instance, body, TEXT_BYTES).await?;
     let Receive { id, content, timeout } = serde_json::from_slice(&text)
         .map_err(|error| Error::new(ErrorCode::Protocol, format!("what is to be received: {error}")))?;
     let id = id.parse().map_err(|_| Error::new(ErrorCode::InvalidArgument, format!("id {id:.40}")))?;
@@ -143,10 +152,10 @@ async fn receive_message(instance: &Arc<Instance>, request: Request<Incoming>) -
     Ok(bytes_of(instance, received?))
 }
 
-async fn call(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Response<Body>> {
+async fn call(instance: &Arc<Instance>, headers: &HeaderMap, body: &mut Incoming) -> Result<Response<Body>> {
     let head =
-        number(&request, HEAD)?.ok_or_else(|| Error::new(ErrorCode::Protocol, "a call says how long its head is"))?;
-    let wait = deadline(number(&request, TIMEOUT)?.unwrap_or(0));
+        number(headers, HEAD)?.ok_or_else(|| Error::new(ErrorCode::Protocol, "a call says how long its head is"))?;
+    let wait = deadline(number(headers, TIMEOUT)?.unwrap_or(0));
     let until = Instant::now() + wait;
     if head > TEXT_BYTES {
         return Err(Error::new(
@@ -157,7 +166,7 @@ async fn call(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Re
     let most = instance.node.config.limits.outbox_bytes.saturating_add(TEXT_BYTES);
     let late = |_| Error::new(ErrorCode::Deadline, "what was waited for did not come in time");
     let work = async {
-        let mut bytes = take(instance, request.into_body(), most).await?;
+        let mut bytes = take(instance, body, most).await?;
         let head = usize::try_from(head).ok().filter(|head| *head <= bytes.len());
         let head = head.ok_or_else(|| Error::new(ErrorCode::Protocol, "the head of a call is cut off"))?;
         let body = bytes.split_off(head);
@@ -168,18 +177,18 @@ async fn call(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Re
     Ok(bytes_of(instance, given))
 }
 
-async fn send(instance: &Arc<Instance>, id: u64, request: Request<Incoming>) -> Result<Response<Body>> {
-    let bytes = take(instance, request.into_body(), MESSAGE_BYTES).await?;
+async fn send(instance: &Arc<Instance>, id: u64, body: &mut Incoming) -> Result<Response<Body>> {
+    let bytes = take(instance, body, MESSAGE_BYTES).await?;
     instance.send_message(id, bytes)?;
     Ok(Response::new(http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()))
 }
 
 /// A body of what the isolate sent. While it comes it lies in the instance's memory, as in an outbox, and counts there.
-async fn take(instance: &Arc<Instance>, mut body: Incoming, most: u64) -> Result<Vec<u8>> {
+async fn take(instance: &Arc<Instance>, body: &mut Incoming, most: u64) -> Result<Vec<u8>> {
     if body.size_hint().exact().is_none() {
         return Err(Error::new(ErrorCode::Protocol, "a request says how long it is"));
     }
-    let received = tokio::time::timeout(DEFAULT_DEADLINE, receive(instance, &mut body, most)).await;
+    let received = tokio::time::timeout(DEFAULT_DEADLINE, receive(instance, body, most)).await;
     let received =
         received.map_err(|_| Error::new(ErrorCode::Deadline, "the request's bytes did not come in time"))??;
     match received.inlined {
@@ -202,8 +211,8 @@ fn bytes_of(instance: &Arc<Instance>, given: Given) -> Response<Body> {
     response
 }
 
-fn number(request: &Request<Incoming>, name: &str) -> Result<Option<u64>> {
-    let Some(value) = request.headers().get(name) else { return Ok(None) };
+fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| Error::new(ErrorCode::Protocol, format!("{name} is a number")))
 }
