@@ -18,6 +18,7 @@ use common::host::{
 use common::lines::Lines;
 use headstart_base::ErrorCode;
 use headstart_base::app_capnp::{AppOp, FLAG_INLINE};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 fn message(id: u64, bytes: &[u8]) -> Ask {
@@ -324,12 +325,15 @@ fn an_application_that_has_too_much_closed_ends() {
         let (instance, id) = started(&host, &bridge, "bubblewrap", &[]).await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut held = Vec::new();
+        // Whoever closes the last of them waits. That is to be the bridge: it begins when ours are closed.
+        bridge.signal(Signal::SIGSTOP);
         for _ in 0..3 {
             let (file, unread) = lingering(&listener);
             let mut app = App::connect(&bridge.app_socket(&id));
             app.send_with(AppOp::Hello, &Ask::default(), &[file.as_raw_fd(); 253]);
             held.push((app, unread));
         }
+        bridge.signal(Signal::SIGCONT);
         let Seen::Ended { reason, .. } = Events::of(&instance).ended().await else { panic!() };
         assert!(reason.contains("wait to be closed"), "{reason}");
         drop(held);
