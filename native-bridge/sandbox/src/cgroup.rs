@@ -13,25 +13,6 @@ use std::time::{Duration, Instant};
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 const CPU_PERIOD_MICROS: u64 = 100_000;
 
-/// A group's part of CPUs that other groups want, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
-    /// Of a sandbox that starts: somebody waits for it.
-    Starting,
-    /// Of one that has started, and of any other group.
-    Running,
-}
-
-impl Weight {
-    /// So many times the kernel's default.
-    const fn times(self) -> u64 {
-        match self {
-            Self::Starting => 4,
-            Self::Running => 1,
-        }
-    }
-}
-
 /// Where this machine's controllers are mounted.
 #[derive(Clone, Debug)]
 pub struct Hierarchies {
@@ -194,14 +175,6 @@ impl Cgroup {
             fs::write(pids.join("pids.max"), limits.pids.to_string())?;
         }
         Ok(())
-    }
-
-    /// Takes effect at once, for all in the group.
-    pub(crate) fn weigh(&self, weight: Weight) -> Result<()> {
-        let folder = self.hierarchies.roots[1].join(&self.name);
-        let (file, default) = if self.hierarchies.unified { ("cpu.weight", 100) } else { ("cpu.shares", 1024) };
-        write_if_there(&folder.join(file), &(default * weight.times()).to_string())
-            .map_err(|error| failed(format_args!("the weight of cgroup {}", self.name), error))
     }
 
     /// The files into which a process of one thread writes `0` to enter the group. In version 1 that is `tasks`:

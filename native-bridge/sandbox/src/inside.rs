@@ -36,13 +36,6 @@ impl Inside {
         Self { live }
     }
 
-    /// The sandbox's start is over, so that it goes before no other one's from now on. Without being told it is after 5 s.
-    pub fn has_started(&self) {
-        if let Some(live) = self.live.upgrade() {
-            live.has_started();
-        }
-    }
-
     /// Connects to a TCP port on the sandbox's loopback. `connectFailed` when nobody listens there.
     pub async fn dial(&self, port: u16) -> Result<TcpStream> {
         let network = self.with(|resources| resources.reservation.namespace()?.handle()).await?;

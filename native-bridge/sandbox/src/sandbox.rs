@@ -1,7 +1,7 @@
 //! A live sandbox, and its end.
 
 use crate::boot;
-use crate::cgroup::{Cgroup, Weight};
+use crate::cgroup::Cgroup;
 use crate::inside::Inside;
 use crate::network::Reservation;
 use crate::process::Process;
@@ -17,8 +17,6 @@ use tokio::task::JoinHandle;
 
 /// How long the kernel may take to end what was killed.
 const END_LIMIT: Duration = Duration::from_secs(10);
-/// A sandbox has started after this, whatever it does.
-const START_LIMIT: Duration = Duration::from_secs(5);
 /// How long output is still read after the last process is dead.
 const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
 
@@ -72,8 +70,6 @@ pub(crate) struct Live {
     pub(crate) id: String,
     pub(crate) pid: u32,
     owned: Owned,
-    /// Its group, to be weighed.
-    group: Arc<Cgroup>,
     runsc: PathBuf,
     exit: watch::Receiver<Option<Exit>>,
     resources: AsyncMutex<Option<Resources>>,
@@ -91,12 +87,11 @@ impl Live {
     ) -> Arc<Self> {
         let (told, exit) = watch::channel(None);
         let pid = process.id();
-        let group = Arc::new(resources.cgroup.observer());
-        let watched = Arc::clone(&group);
+        let group = resources.cgroup.observer();
         tokio::spawn(async move {
             let (status, signal) = process.wait().await;
             // The kernel's note of a kill is only read here: the group may be gone soon.
-            told.send_replace(Some(exit_of(status, signal, watched.oom_killed())));
+            told.send_replace(Some(exit_of(status, signal, group.oom_killed())));
         });
         let owned = Owned {
             id: id.clone(),
@@ -108,27 +103,9 @@ impl Live {
         };
         let runsc = resources.runsc.clone();
         let resources = AsyncMutex::new(Some(resources));
-        let live =
-            Arc::new(Self { id, pid, owned, group, runsc, exit, resources, registry, runtime: Handle::current() });
+        let live = Arc::new(Self { id, pid, owned, runsc, exit, resources, registry, runtime: Handle::current() });
         live.registry.put(&live);
-        let starting = Arc::downgrade(&live);
-        tokio::spawn(async move {
-            tokio::time::sleep(START_LIMIT).await;
-            if let Some(live) = starting.upgrade() {
-                live.has_started();
-            }
-        });
         live
-    }
-
-    /// Its start is over: from now on it goes before no other sandbox.
-    pub(crate) fn has_started(&self) {
-        let group = Arc::clone(&self.group);
-        self.runtime.spawn_blocking(move || {
-            if let Err(error) = group.weigh(Weight::Running) {
-                tracing::warn!(%error, "a sandbox that has started goes before others");
-            }
-        });
     }
 
     /// What it owns now.

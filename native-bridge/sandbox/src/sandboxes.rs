@@ -1,7 +1,7 @@
 //! The sandboxes of a node: start, inventory, shutdown.
 
 use crate::base::Base;
-use crate::cgroup::{Cgroup, Hierarchies, Weight};
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::failure::{failed, unsupported};
 use crate::job::Job;
 use crate::lines::forward;
@@ -155,7 +155,6 @@ impl Sandboxes {
             let limits = within(spec.limits, isolation);
             let job = Job::prepare(spec, folder)?;
             let cgroup = Cgroup::create(&hierarchies, name, limits)?;
-            cgroup.weigh(Weight::Starting)?;
             let mut launch = match isolation {
                 Isolation::Gvisor => gvisor::launch(&config.runsc, &base, &job)?,
                 Isolation::Bubblewrap => {

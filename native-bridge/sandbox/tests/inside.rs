@@ -59,29 +59,3 @@ async fn ports_files_and_signals_of_an_app_are_reached() {
     }
     node.end().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_goes_before_others_until_it_has_started() {
-    let node = Node::start("weight").await;
-    let (sandbox, _lines) = node.spawn(node.python("i-weight", Isolation::Bubblewrap, "input()")).await;
-    let owned = node.sandboxes.inventory().sandboxes;
-    let group = &owned.first().unwrap().cgroup;
-    // Version 1 of the kernel's groups, or version 2.
-    let weight = || {
-        ["cpu/cpu.shares", "cpu,cpuacct/cpu.shares", "cpu.weight"].iter().find_map(|place| {
-            let (root, file) = place.rsplit_once('/').unwrap_or(("", place));
-            let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{root}/{group}/{file}")).ok()?;
-            text.trim().parse::<u64>().ok()
-        })
-    };
-    let starting = weight().unwrap();
-    sandbox.inside().has_started();
-    let settled = async {
-        while weight().unwrap() * 4 != starting {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(4), settled).await.unwrap();
-    sandbox.kill().await;
-    node.end().await;
-}

@@ -161,10 +161,10 @@ impl Instance {
 
     /// Its start is over: it has its first event or, being a service, is ready. What starts held back goes on.
     pub(super) fn has_started(&self) {
-        let (starting, inside, since) = {
+        let (starting, since) = {
             let mut state = self.lock();
             let since = headstart_base::now().saturating_sub(state.started_at);
-            (state.starting.take(), state.inside.clone(), since)
+            (state.starting.take(), since)
         };
         if starting.is_none() {
             return;
@@ -172,9 +172,6 @@ impl Instance {
         self.node.metrics.start_seconds.observe(since as f64 / 1e9);
         // Without the lock: it asks for the pool's.
         drop(starting);
-        if let Some(inside) = inside {
-            inside.has_started();
-        }
     }
 
     /// Refuses the number of an invocation that the application does not have, or has no more (`cancelled`).
