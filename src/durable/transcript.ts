@@ -310,7 +310,10 @@ export class Transcript extends DurableObject<Env> {
 
 	/** Answers when the script and all its RPCs have ended. */
 	async #scriptOnly(run: Run, started: Promise<void>): Promise<Response> {
-		await started;
+		await started.catch((thrown: unknown) => {
+			// A script that failed at once has ended the instance before it began.
+			if (run.record.script?.error === undefined) throw thrown;
+		});
 		await run.scriptEnded;
 		await run.settled();
 		const { events, script, ...record } = run.record;

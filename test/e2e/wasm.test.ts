@@ -56,6 +56,15 @@ test("a trap, with the policy fail, fails the invocation", async () => {
 	});
 });
 
+test("a trap may come before the instance has begun, and is told all the same", async () => {
+	for (let attempt = 0; attempt < 15; attempt++) {
+		const { body } = await invoke(node(), "strict", { mode: "trap at once" }, "only=initscript");
+		expect(body).toMatchObject({ end: "trap", error: { code: "initscriptTrapped" } });
+		const app = await invoke(node(), "strict", { mode: "trap at once" });
+		expect(app).toMatchObject({ status: 502, body: { code: "initscriptTrapped" } });
+	}
+});
+
 test("bytes that the script read and wrote itself are received under their id, once", async () => {
 	await node().resetStore();
 	const { steps, instance } = await invoke(node(), "fallback", {

@@ -216,8 +216,11 @@ export class Run implements ScriptPort {
 				this.#submit(held);
 			},
 			(thrown) => {
-				this.#fail(HeadstartError.from(thrown).value());
-				throw thrown;
+				const own = HeadstartError.from(thrown).value();
+				// The script may have failed before, and ended the instance with it.
+				const { code, message } = this.#failure ?? own;
+				this.#fail(own);
+				throw new HeadstartError(code, message);
 			},
 		);
 	}

@@ -40,6 +40,8 @@ HEADSTART_MAIN
 	uint64_t id;
 	int32_t length = hs_input(event, sizeof event);
 	hs_json_text(event, (uint32_t)length, "mode", mode, sizeof mode);
+	if (is("trap at once"))
+		__builtin_trap();
 	hs_connect(&inputs, "s3://inputs");
 	if (is("trap")) {
 		hs_s3_get(&inputs, "a", 0);
