@@ -69,9 +69,15 @@ export class Transcript extends DurableObject<Env> {
 			this.#listener(() => run),
 		);
 		this.#run = run;
-		this.#session = await this.#runner(tenant)
-			.session()
-			.catch(() => undefined);
+		// Nobody waits for it: not a start that found no spare, nor one whose runner does not answer.
+		void this.#openSession(tenant, run).catch(() => undefined);
+	}
+
+	/** Keeps a session for the instance's script, unless that has begun without one. */
+	async #openSession(tenant: string, run: Run): Promise<void> {
+		const session = await this.#runner(tenant).session();
+		if (this.#run === run && this.#deployed === undefined) this.#session = session;
+		else session?.[Symbol.dispose]();
 	}
 
 	/** Becomes an instance of a service. Answers when that is ready. */
