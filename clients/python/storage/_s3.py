@@ -2,10 +2,10 @@
 
 import hashlib
 import hmac
-import os
 import time
 
 from storage import _address as address
+from storage import _environment as environment
 from storage._http import HttpError, Server
 from storage.errors import StorageError, from_answer
 
@@ -25,21 +25,13 @@ class Client:
         self._host, self._session_token = endpoint.partition("://")[2].rstrip("/"), session_token
         self._access_key, self._secret_key, self._region = access_key, secret_key, region
 
-    @staticmethod
-    def configured():
-        """Whether the environment has credentials."""
-        return "AWS_ACCESS_KEY_ID" in os.environ and "AWS_SECRET_ACCESS_KEY" in os.environ
+    configured = staticmethod(environment.configured)
 
     @classmethod
     def from_environment(cls):
         if not cls.configured():
             raise StorageError(0, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-        env = os.environ
-        region = env.get("AWS_REGION") or "us-east-1"
-        endpoint = env.get("HEADSTART_S3_ENDPOINT") or f"https://s3.{region}.amazonaws.com"
-        return cls(
-            endpoint, env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region, env.get("AWS_SESSION_TOKEN")
-        )
+        return cls(*environment.of("s3"))
 
     def get(self, bucket, key, timeout=None):
         """An object's bytes, as a memoryview."""

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 import time
 
 from storage import _address as address
+from storage import _environment as environment
 from storage._http import Server
 from storage._s3 import USER_AGENT, authorization
 from tasks.errors import QueueError, from_answer
@@ -31,21 +31,13 @@ class Client:
         self._keys = (access_key, secret_key, region)
         self._account, self._urls = account, {}
 
-    @staticmethod
-    def configured():
-        """Whether the environment has credentials."""
-        return "AWS_ACCESS_KEY_ID" in os.environ and "AWS_SECRET_ACCESS_KEY" in os.environ
+    configured = staticmethod(environment.configured)
 
     @classmethod
     def from_environment(cls):
         if not cls.configured():
             raise QueueError(0, "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-        env = os.environ
-        region = env.get("AWS_REGION") or "us-east-1"
-        endpoint = env.get("HEADSTART_SQS_ENDPOINT") or f"https://sqs.{region}.amazonaws.com"
-        return cls(
-            endpoint, env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region, env.get("AWS_SESSION_TOKEN")
-        )
+        return cls(*environment.of("sqs"))
 
     def act(self, action, queue, members, timeout=None):
         """Does an action of a queue. Returns the answer's bytes."""

@@ -127,21 +127,19 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 
 /** Resolves when the host answers, and is ready for starts. */
 async function healthy(url: string): Promise<void> {
-	await until("the host", READY, async () => {
-		const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
-		await answer.arrayBuffer();
-		return answer.ok || undefined;
-	});
+	await until("the host", READY, async () => (await health(url)) || undefined);
 }
 
 /** Resolves when the host has written what has ended to its log, or cannot. */
 async function written(url: string): Promise<void> {
-	try {
-		const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
-		await answer.arrayBuffer();
-	} catch {
-		// A host that does not answer writes nothing.
-	}
+	// A host that does not answer writes nothing.
+	await health(url).catch(() => undefined);
+}
+
+async function health(url: string): Promise<boolean> {
+	const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) });
+	await answer.arrayBuffer();
+	return answer.ok;
 }
 
 async function startBridge(run: string, state: string, options: NodeOptions): Promise<Supervised> {
