@@ -1,9 +1,27 @@
-/** The one of `candidates` that is most like `text`, unless more than half of its letters differ. */
-export function nearest(text: string, candidates: Iterable<string>): string | undefined {
+/** How much may be compared, in letters by letters: a tenant chooses the texts, and the thread is everybody's. */
+export interface Patience {
+	left: number;
+}
+
+/** Enough for keys and names. */
+const USUAL = 1_000_000;
+
+/**
+ * The one of `candidates` that is most like `text`, unless more than half of its letters differ. What `patience` is not enough
+ * for is not looked at.
+ */
+export function nearest(
+	text: string,
+	candidates: Iterable<string>,
+	patience: Patience = { left: USUAL },
+): string | undefined {
 	let best: string | undefined;
 	let least = Math.ceil(text.length / 2) + 1;
 	for (const candidate of candidates) {
 		if (Math.abs(candidate.length - text.length) >= least) continue;
+		const takes = candidate.length * text.length;
+		if (takes > patience.left) continue;
+		patience.left -= takes;
 		const steps = distance(text, candidate);
 		if (steps < least) {
 			best = candidate;
