@@ -33,8 +33,8 @@ export interface Running {
 	readonly calls: unknown[][];
 }
 
-/** @param slice is how much fuel it is given at a time. */
-export function instantiate(bytes: Uint8Array, { slice = 100_000 } = {}): Running {
+/** @param slice is how much fuel it is given at a time, `hostFuel` what each call of an import takes off. */
+export function instantiate(bytes: Uint8Array, { slice = 100_000, hostFuel = 0 } = {}): Running {
 	const module = new engine.Module(bytes);
 	const calls: unknown[][] = [];
 	let [granted, refills] = [0, 0];
@@ -43,6 +43,7 @@ export function instantiate(bytes: Uint8Array, { slice = 100_000 } = {}): Runnin
 		imports[from] ??= {};
 		imports[from][name] = (...args: unknown[]): number => {
 			calls.push([name, ...args]);
+			if (fuel !== undefined) fuel.value -= hostFuel;
 			return 0;
 		};
 	}

@@ -15,6 +15,7 @@ const END = 0x0b;
 const BR_IF = 0x0d;
 const RETURN = 0x0f;
 const CALL = 0x10;
+const CALL_INDIRECT = 0x11;
 /** The value types, as bytes: i32, i64, f32, f64, v128, funcref, externref. */
 const VALUE_TYPES = [0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f];
 /** func, extern, nofunc, noextern: all that a null can be of. */
@@ -90,6 +91,8 @@ class Body {
 	readonly patches: Patch[] = [];
 	/** Whether it calls functions. */
 	calls = false;
+	/** Whether the last call was of one of the host's. */
+	#host = false;
 	#segment = NONE;
 	/** Of the block that begins. */
 	#block: Arity = NOTHING;
@@ -141,6 +144,8 @@ class Body {
 		if (opcode === 0x40) this.#charge(at, "pages");
 		this.#operands(instruction, at, opcode);
 		this.#control(opcode);
+		// What the host does for the module it takes off the fuel, and cannot itself let others run.
+		if (opcode === CALL_INDIRECT || (opcode === CALL && this.#host)) this.#open(this.#segment, true);
 	}
 
 	#known(instruction: Instruction | undefined, code: string, opcode: number): Instruction {
@@ -342,6 +347,7 @@ class Body {
 	#moveFunction(at: number, opcode: number): void {
 		const index = this.#in.u32();
 		const number = this.#space.function(index);
+		this.#host = this.#space.isImport(index);
 		if (opcode === CALL) this.#carry(this.#space.arity(index));
 		if (number === index) return;
 		this.patches.push({ at, until: this.#in.offset, what: "function", opcode, index: number });

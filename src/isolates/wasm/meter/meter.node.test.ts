@@ -194,6 +194,36 @@ describe("a metered module", () => {
 		expect(it.refills).toBeGreaterThan(100);
 	});
 
+	test("looks in a function however little of it is run first", () => {
+		const much = "(global.set $g (i32.div_s (i32.const 1) (i32.const 3)))".repeat(1_000);
+		const it = instantiate(
+			meter(
+				module(`${MAIN} (global $g (mut i32) (i32.const 0))
+					(func $f (param $some i32) (if (local.get $some) (then ${much})))
+					(func (export "run") ${"(call $f (i32.const 1))".repeat(50)})`),
+			),
+			{ slice: 1_000 },
+		);
+		it.call("run");
+		expect(it.used).toBeGreaterThan(50 * 1_000 * 20);
+		expect(it.refills).toBeGreaterThanOrEqual(49);
+	});
+
+	test("looks after each call of the host's, which takes off what it did", () => {
+		for (const call of [
+			"(call $log (i32.const 0) (i32.const 0))",
+			"(call_indirect (param i32 i32) (result i32) (i32.const 0) (i32.const 0) (i32.const 0))",
+		]) {
+			const bytes =
+				wat(`(module ${declare("log")} ${MEMORY} (table 1 1 funcref) (elem (i32.const 0) $log) ${MAIN}
+				(func (export "run") ${`(drop ${call})`.repeat(20)}))`);
+			const it = instantiate(meter(bytes), { slice: 1_000, hostFuel: 5_000 });
+			it.call("run");
+			expect(it.calls).toHaveLength(20);
+			expect(it.refills).toBeGreaterThanOrEqual(20);
+		}
+	});
+
 	test("pays for bulk instructions by their length", () => {
 		const bytes = module(`${MAIN}
 			(data $d "some bytes")

@@ -1,6 +1,6 @@
 /**
  * Segments: code that is run as a whole once its beginning is run, and that is charged there. A function begins one, and so
- * does each loop, each arm of an `if`, and what follows a conditional branch. What follows a block goes on with the segment
+ * does each loop, each arm of an `if`, and what follows a conditional branch, or a call that may be the host's. What follows a block goes on with the segment
  * before it, unless a branch may have left past the block's end.
  */
 
@@ -11,7 +11,7 @@ export const NONE = -1;
 const SMALL = 8;
 /** What one segment may take over in that way. */
 const MOST_TAKEN = 16;
-/** A function that calls none and has no loop need not be checked up to this cost: its caller is. */
+/** A function that calls none need not be checked where all of it costs no more than this: its caller is, and so are its loops. */
 const UNCHECKED = 64;
 /** What charging costs itself, without and with a look at what is left: no loop goes on for nothing. */
 const CHARGE = 4;
@@ -20,7 +20,7 @@ const CHECK = 7;
 interface Segment {
 	/** The one that is run before it. */
 	readonly before: number;
-	/** Whether it begins a function or a loop. */
+	/** Whether it begins a function or a loop, or follows what the host may have done. */
 	readonly header: boolean;
 	cost: number;
 	taken: number;
@@ -28,6 +28,8 @@ interface Segment {
 
 export class Segments {
 	readonly #segments: Segment[] = [];
+	/** What all of them cost. */
+	#total = 0;
 
 	/** A new segment behind another, or none where that one is none. */
 	open(before: number, header: boolean): number {
@@ -37,7 +39,9 @@ export class Segments {
 
 	add(segment: number, cost: number): void {
 		const it = this.#segments[segment];
-		if (it !== undefined) it.cost += cost;
+		if (it === undefined) return;
+		it.cost += cost;
+		this.#total += cost;
 	}
 
 	/** Charges small segments with those before them. Call it once, when all is added. */
@@ -58,7 +62,7 @@ export class Segments {
 		const it = this.#segments[segment];
 		if (it === undefined) return { cost: 0, checked: false };
 		const isFunction = segment === 0;
-		const checked = it.header && (!isFunction || calls || it.cost > UNCHECKED);
+		const checked = it.header && (!isFunction || calls || this.#total > UNCHECKED);
 		if (checked) return { cost: it.cost + CHECK, checked };
 		return { cost: it.cost === 0 ? 0 : it.cost + CHARGE, checked };
 	}

@@ -49,6 +49,11 @@ export class Space {
 		return index < this.#counts.imports ? index : index + 1;
 	}
 
+	/** Whether a function, by the module's own number, is the host's. */
+	isImport(index: number): boolean {
+		return index < this.#counts.imports;
+	}
+
 	/** The number of a helper, which is made when it is first asked for. */
 	helper(helper: Helper): number {
 		let at = this.helpers.indexOf(helper);
