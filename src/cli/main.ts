@@ -15,6 +15,7 @@ import { serviceCommand } from "./commands/service.ts";
 import { tenantCommand } from "./commands/tenant.ts";
 import { traceCommand } from "./commands/trace.ts";
 import { describe } from "./errors.ts";
+import { plain } from "./plain.ts";
 
 const commands = [
 	initCommand,
@@ -49,6 +50,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 try {
 	await program.parseAsync();
 } catch (error) {
-	process.stderr.write(`headstart: ${describe(error)}\n`);
+	process.stderr.write(`headstart: ${plain(describe(error))}\n`);
 	process.exitCode = 1;
 }

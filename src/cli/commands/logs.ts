@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { failure, NodeClient } from "../client.ts";
 import { interruption } from "../interrupt.ts";
+import { plainLine } from "../plain.ts";
 
 /** `headstart logs`: the structured lines of instances, initscripts, runner and bridge. */
 export function logsCommand(): Command {
@@ -31,8 +32,12 @@ async function* lines(answer: Response): AsyncGenerator<string> {
 	if (rest) yield rest;
 }
 
-/** A JSON line for people; any other line as it is. */
+/** A JSON line for people; any other line as it is, as far as a terminal may have it. */
 export function readable(line: string): string {
+	return plainLine(joined(line));
+}
+
+function joined(line: string): string {
 	let record: unknown;
 	try {
 		record = JSON.parse(line);

@@ -4,6 +4,7 @@ import { CliError } from "../errors.ts";
 import type { AllowPrivate, BridgeImages } from "../node/bridge-config.ts";
 import { type RunningNode, startNode } from "../node/node.ts";
 import { runUntilSignal } from "../node/signals.ts";
+import { plainLine } from "../plain.ts";
 
 export interface NodeCommandOptions {
 	run: string;
@@ -117,5 +118,5 @@ export function nodeOptions(options: NodeCommandOptions): {
 
 /** Lines of the node's programs on stderr. */
 export function print(from: string, line: string): void {
-	process.stderr.write(`${from}: ${line}\n`);
+	process.stderr.write(`${from}: ${plainLine(line)}\n`);
 }

@@ -1,4 +1,5 @@
 import type { InstanceRecord, TraceEvent } from "../../shared/record.ts";
+import { plainTexts } from "../plain.ts";
 import { criticalPath } from "./critical.ts";
 import { beginning, ending, type Span, size, spans } from "./spans.ts";
 
@@ -15,7 +16,8 @@ const COLORS = { setup: 36, script: 35, rpc: 33, app: 32 } as const;
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] as const;
 
 /** An instance's waterfall with its critical path and what was fetched or asked in vain, as lines for a terminal. */
-export function renderTrace(trace: InstanceRecord, style: Style): string {
+export function renderTrace(record: InstanceRecord, style: Style): string {
+	const trace = plainTexts(record);
 	const lines = [
 		`${trace.id}  ${trace.function}  ${trace.mode}  ${trace.state}`,
 		"",
@@ -42,7 +44,7 @@ export function renderTrace(trace: InstanceRecord, style: Style): string {
 
 /** One line a span: its name, a bar from its beginning to its end, its length in ms. */
 export function waterfall(events: readonly TraceEvent[], style: Style): string[] {
-	const bars = spans(events);
+	const bars = spans(plainTexts(events));
 	const from = beginning(events);
 	const scale = style.scale ?? Math.max(ending(events) - from, 1);
 	const labels = Math.min(40, Math.max(0, ...bars.map(({ name }) => name.length)));
