@@ -2,6 +2,7 @@
 //!
 //! Nothing of them is kept here. What a start needs is a blob whose digest was told at deploy: one request, without a manifest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
@@ -9,7 +10,7 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use serde::Serialize;
 
 use crate::failure::invalid;
-use crate::registry::{CONFIG_BYTES, Registries, hex_of};
+use crate::registry::{Registries, hex_of};
 
 const CONFIG: &str = "application/vnd.headstart.initscript.config.v1+json";
 const WASM: &str = "application/vnd.headstart.initscript.v1.wasm";
@@ -48,19 +49,24 @@ pub struct Downloaded {
 }
 
 /// What the registry says of "registry/name:tag" or "registry/name@sha256:…".
-pub(crate) async fn find(registries: &Registries, text: &str) -> Result<Script> {
+pub(crate) async fn find(registries: &Arc<Registries>, text: &str) -> Result<Script> {
     let reference = registries.reference(text)?;
     let reference = registries.resolve(&reference).await?;
     let manifest = registries.manifest(&reference).await?;
-    let (layer, format) = check(&manifest)?;
-    let config = registries.small(&reference, &manifest.config, CONFIG_BYTES).await?;
+    let (layer, format) = check(&manifest.image)?;
+    let config = registries.config(&reference, &manifest).await?;
     let config = String::from_utf8(config).map_err(|_| invalid("the initscript's configuration is no text"))?;
     let bytes = size_of(layer)?;
     Ok(Script { artifact: reference.whole(), digest: layer.digest.clone(), bytes, format, config })
 }
 
 /// The bytes of an artifact's layer.
-pub(crate) async fn download(registries: &Registries, artifact: &str, digest: &str, bytes: u64) -> Result<Downloaded> {
+pub(crate) async fn download(
+    registries: &Arc<Registries>,
+    artifact: &str,
+    digest: &str,
+    bytes: u64,
+) -> Result<Downloaded> {
     let begun_at = now();
     let reference = registries.reference(artifact)?;
     let size = i64::try_from(bytes).unwrap_or(i64::MAX);

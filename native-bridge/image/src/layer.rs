@@ -2,22 +2,23 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use futures_util::StreamExt;
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
 use oci_client::Reference;
-use oci_client::errors::DigestError;
 use oci_client::manifest::OciDescriptor;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::config::Bounds;
-use crate::failure::{disk, invalid, pull};
+use crate::failure::{disk, invalid};
 use crate::frames::Frames;
-use crate::pieces::{Measured, Pieces};
-use crate::registry::Registries;
+use crate::parts::Parts;
+use crate::pieces::{Measured, Pieces, hex};
+use crate::registry::{Registries, hex_of};
 use crate::scratch::Scratch;
 use crate::unpack::unpack;
 
@@ -44,7 +45,7 @@ impl Packing {
 
 /// Makes what is to become `layers/<id>`, and tells when its last byte came.
 pub(crate) async fn fetch(
-    registries: &Registries,
+    registries: &Arc<Registries>,
     reference: &Reference,
     blob: &OciDescriptor,
     id: &str,
@@ -74,39 +75,34 @@ pub(crate) async fn fetch(
     }
 }
 
-/// Gives a blob's pieces to `take`, and verifies its size; its digest the client verifies on the way. `cancelled`: they are not taken any more.
+/// Gives a blob's pieces to `take`, and verifies its size and digest when all have been. `cancelled`: they are not taken any more.
 pub(crate) async fn receive<T: Future<Output = bool>>(
-    registries: &Registries,
+    registries: &Arc<Registries>,
     reference: &Reference,
     blob: &OciDescriptor,
     size: u64,
     mut take: impl FnMut(Bytes) -> T,
 ) -> Result<()> {
-    let mut stream = registries.blob(reference, blob).await?;
-    let mut length = 0_u64;
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| {
-            let said = format!("{reference}: {}: {error}", blob.digest);
-            // The client looks at the digest, too.
-            match error.get_ref().is_some_and(|cause| cause.is::<DigestError>()) {
-                true => invalid(said),
-                false => pull(said),
-            }
-        })?;
+    let wrong = |what: String| invalid(format!("{reference}: {} {what}", blob.digest));
+    let mut parts = Parts::ask(registries, reference, &blob.digest, size).await?;
+    let (mut sha, mut length) = (Sha256::new(), 0_u64);
+    while let Some(piece) = parts.next().await? {
         length += piece.len() as u64;
         if length > size {
-            return Err(invalid(format!(
-                "{reference}: {} is longer than the {size} bytes that it should have",
-                blob.digest
-            )));
+            return Err(wrong(format!("is longer than the {size} bytes that it should have")));
         }
+        sha.update(&piece);
         if !take(piece).await {
             return Err(Error::new(ErrorCode::Cancelled, "unpacking has failed"));
         }
     }
-    match length == size {
+    if length != size {
+        return Err(wrong(format!("has {length} bytes instead of {size}")));
+    }
+    let found = hex(&sha.finalize());
+    match hex_of(&blob.digest) == Some(found.as_str()) {
         true => Ok(()),
-        false => Err(invalid(format!("{reference}: {} has {length} bytes instead of {size}", blob.digest))),
+        false => Err(wrong(format!("has the digest sha256:{found}"))),
     }
 }
 

@@ -6,12 +6,14 @@
 mod archive;
 mod artifact;
 mod config;
+mod direct;
 mod disk;
 mod failure;
 mod frames;
 mod layer;
 mod manifest;
 mod mount;
+mod parts;
 mod path;
 mod pieces;
 mod pull;

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use headstart_base::Result;
 use oci_client::manifest::OciImageManifest;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Bounds;
 use crate::failure::invalid;
+use crate::pieces::is_digest_of;
 use crate::registry::hex_of;
 
 /// How its programs are run where the function does not say.
@@ -31,6 +34,45 @@ pub(crate) struct Record {
     /// Of the machine, while the files may be in its memory only: another boot has not all of them. None: they are on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) boot: Option<String>,
+}
+
+/// An image's manifest, and the configuration that it may embed: then nobody has to ask for that.
+pub(crate) struct Manifest {
+    pub(crate) image: OciImageManifest,
+    /// The descriptor's `data`, in base64.
+    config: Option<String>,
+}
+
+/// What the client's own type leaves out.
+#[derive(Deserialize)]
+struct Embedding {
+    config: Embedded,
+}
+
+#[derive(Deserialize)]
+struct Embedded {
+    data: Option<String>,
+}
+
+impl Manifest {
+    /// `bytes`: what `image` was read from.
+    pub(crate) fn new(image: OciImageManifest, bytes: &[u8]) -> Result<Self> {
+        let read = serde_json::from_slice::<Embedding>(bytes);
+        let embedding = read.map_err(|error| invalid(format!("its manifest: {error}")))?;
+        Ok(Self { image, config: embedding.config.data })
+    }
+
+    /// The configuration that it embeds, which must be what its digest says.
+    pub(crate) fn embedded(&self) -> Result<Option<Vec<u8>>> {
+        let Some(data) = &self.config else { return Ok(None) };
+        let bytes = STANDARD.decode(data).map_err(|error| invalid(format!("its embedded configuration: {error}")))?;
+        let config = &self.image.config;
+        let as_said = usize::try_from(config.size) == Ok(bytes.len()) && is_digest_of(&config.digest, &bytes);
+        match as_said {
+            true => Ok(Some(bytes)),
+            false => Err(invalid("its embedded configuration is not the one that it names")),
+        }
+    }
 }
 
 /// The parts of an image's configuration that are used.

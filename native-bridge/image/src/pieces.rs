@@ -73,6 +73,11 @@ impl<R: Read> Read for Measured<R> {
     }
 }
 
+/// Whether "sha256:…" is the digest of these bytes.
+pub(crate) fn is_digest_of(digest: &str, bytes: &[u8]) -> bool {
+    digest.strip_prefix("sha256:").is_some_and(|wanted| wanted == hex(&Sha256::digest(bytes)))
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

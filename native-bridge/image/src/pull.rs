@@ -1,6 +1,7 @@
 //! An image from its registry to its layers.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::config::Bounds;
 use crate::layer::{self, Made};
 use crate::manifest::{Record, check, read_config};
-use crate::registry::{CONFIG_BYTES, Registries};
+use crate::registry::Registries;
 
 /// Layers of one image that are fetched at one time.
 const AT_ONCE: usize = 4;
@@ -32,7 +33,7 @@ pub struct Pulled {
 
 /// Fetches what is not there. `known` tells the bytes of a layer that is. What is made is settled by nobody yet.
 pub(crate) async fn pull(
-    registries: &Registries,
+    registries: &Arc<Registries>,
     reference: &Reference,
     layers: &Path,
     bounds: Bounds,
@@ -45,15 +46,16 @@ pub(crate) async fn pull(
 }
 
 async fn fetch(
-    registries: &Registries,
+    registries: &Arc<Registries>,
     reference: &Reference,
     layers: &Path,
     bounds: Bounds,
     known: impl Fn(&str) -> Option<u64>,
 ) -> Result<(Record, Vec<Made>, Pulled)> {
     let manifest = registries.manifest(reference).await?;
-    check(&manifest, &bounds)?;
-    let config = registries.small(reference, &manifest.config, CONFIG_BYTES).await?;
+    check(&manifest.image, &bounds)?;
+    let config = registries.config(reference, &manifest).await?;
+    let manifest = manifest.image;
     let (ids, defaults) = read_config(&config, manifest.layers.len())?;
 
     let mut bytes: Vec<Option<u64>> = ids.iter().map(|id| known(id)).collect();

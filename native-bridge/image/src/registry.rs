@@ -1,52 +1,66 @@
 //! The registries that the node names, and what is asked of them.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Result};
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, current_platform_resolver};
 use oci_client::errors::OciDistributionError;
-use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use oci_client::manifest::{OciDescriptor, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Registry;
+use crate::direct::{Direct, Given, MANIFESTS};
 use crate::failure::{invalid, pull};
+use crate::manifest::Manifest;
+use crate::parts::ROOM;
+use crate::pieces::is_digest_of;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces.
 const STALL: Duration = Duration::from_secs(30);
 /// Of a configuration.
-pub(crate) const CONFIG_BYTES: u64 = 4 << 20;
+const CONFIG_BYTES: u64 = 4 << 20;
 
 pub(crate) struct Registries {
+    /// Fetches tokens, for registries that want one.
     client: Client,
-    /// Has no credentials, not even anonymous ones: the client asks a registry before each request whether it wants a token, as
-    /// long as it has none. That is a round trip more for each blob of a registry that wants none.
-    open: Client,
-    /// The registries that want a token for blobs.
-    closed: Mutex<HashSet<String>>,
+    direct: Direct,
+    traits: Mutex<Traits>,
+    /// For parts of blobs that come before their turn, in KiB.
+    room: Arc<Semaphore>,
     known: Vec<Registry>,
+}
+
+/// What was learned of registries, by their names.
+#[derive(Default)]
+struct Traits {
+    /// They want a token.
+    closed: HashSet<String>,
+    /// They give blobs as a whole only.
+    whole: HashSet<String>,
 }
 
 impl Registries {
     pub(crate) fn new(known: Vec<Registry>) -> Result<Self> {
         // An error says that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = || known.iter().filter(|registry| registry.plain).map(|registry| registry.host.clone()).collect();
-        let client = || {
-            let config = ClientConfig {
-                protocol: ClientProtocol::HttpsExcept(plain()),
-                connect_timeout: Some(CONNECT),
-                read_timeout: Some(STALL),
-                user_agent: "headstart",
-                ..ClientConfig::default()
-            };
-            let failed = |error| Error::new(ErrorCode::Internal, format!("the registries' client: {error}"));
-            Client::try_from(config).map_err(failed)
+        let plain = known.iter().filter(|registry| registry.plain).map(|registry| registry.host.clone()).collect();
+        let config = ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(plain),
+            connect_timeout: Some(CONNECT),
+            read_timeout: Some(STALL),
+            user_agent: "headstart",
+            ..ClientConfig::default()
         };
-        Ok(Self { client: client()?, open: client()?, closed: Mutex::default(), known })
+        let failed = |error| Error::new(ErrorCode::Internal, format!("the registries' client: {error}"));
+        let client = Client::try_from(config).map_err(failed)?;
+        let direct = Direct::new(&known, CONNECT, STALL)?;
+        Ok(Self { client, direct, traits: Mutex::default(), room: Arc::new(Semaphore::new(ROOM)), known })
     }
 
     /// Reads "registry/name@sha256:…" or "registry/name:tag". The registry must be one of the node's.
@@ -79,38 +93,98 @@ impl Registries {
         Ok(reference.clone_with_digest(digest))
     }
 
-    pub(crate) async fn manifest(&self, reference: &Reference) -> Result<OciImageManifest> {
-        let pulled = self.client.pull_image_manifest(reference, &RegistryAuth::Anonymous).await;
-        Ok(pulled.map_err(|error| refused(reference, &error))?.0)
+    /// The manifest that a reference names; of an image for several machines this one's.
+    pub(crate) async fn manifest(&self, reference: &Reference) -> Result<Manifest> {
+        let index = match self.named(reference).await? {
+            (OciManifest::Image(image), bytes) => return Manifest::new(image, &bytes),
+            (OciManifest::ImageIndex(index), _) => index,
+        };
+        let digest = current_platform_resolver(&index.manifests).filter(|digest| hex_of(digest).is_some());
+        let digest = digest.ok_or_else(|| invalid(format!("{reference} is no image for this kind of machine")))?;
+        match self.named(&reference.clone_with_digest(digest)).await? {
+            (OciManifest::Image(image), bytes) => Manifest::new(image, &bytes),
+            (OciManifest::ImageIndex(_), _) => Err(invalid(format!("{reference} names an index in an index"))),
+        }
     }
 
-    /// A blob from its first byte, in pieces that are not verified yet. By its digest alone: of a descriptor, the client would
-    /// ask the hosts of its `urls`, too, which are none of the node's registries.
-    pub(crate) async fn blob(
-        &self,
-        reference: &Reference,
-        blob: &OciDescriptor,
-    ) -> Result<oci_client::client::SizedStream> {
-        let digest = blob.digest.as_str();
-        if !self.closed().contains(reference.registry()) {
-            match self.open.pull_blob_stream(reference, digest).await {
-                Err(OciDistributionError::UnauthorizedError { .. }) => {
-                    self.closed().insert(reference.registry().to_owned());
-                }
-                outcome => return outcome.map_err(|error| refused(reference, &error)),
+    /// A manifest and its bytes, verified where the reference names its digest.
+    async fn named(&self, reference: &Reference) -> Result<(OciManifest, Vec<u8>)> {
+        let bytes = self.manifest_bytes(reference).await?;
+        if reference.digest().is_some_and(|digest| !is_digest_of(digest, &bytes)) {
+            return Err(invalid(format!("{reference}: its manifest has another digest")));
+        }
+        let parsed = serde_json::from_slice(&bytes);
+        Ok((parsed.map_err(|error| invalid(format!("{reference}: its manifest: {error}")))?, bytes))
+    }
+
+    async fn manifest_bytes(&self, reference: &Reference) -> Result<Vec<u8>> {
+        if !self.traits().closed.contains(reference.registry()) {
+            if let Some(bytes) = self.direct.manifest(reference).await? {
+                return Ok(bytes);
             }
+            self.traits().closed.insert(reference.registry().to_owned());
+        }
+        let pulled = self.client.pull_manifest_raw(reference, &RegistryAuth::Anonymous, &MANIFESTS).await;
+        Ok(pulled.map_err(|error| refused(reference, &error))?.0.to_vec())
+    }
+
+    /// A manifest's configuration: the one that it embeds, or the blob.
+    pub(crate) async fn config(self: &Arc<Self>, reference: &Reference, manifest: &Manifest) -> Result<Vec<u8>> {
+        match manifest.embedded()? {
+            Some(config) => Ok(config),
+            None => self.small(reference, &manifest.image.config, CONFIG_BYTES).await,
+        }
+    }
+
+    /// A blob, or a part of it, unverified. By its digest alone: the hosts of a descriptor's `urls` are none of the node's
+    /// registries.
+    pub(crate) async fn blob(&self, reference: &Reference, digest: &str, part: Option<Range<u64>>) -> Result<Given> {
+        if !self.traits().closed.contains(reference.registry()) {
+            if let Some(given) = self.direct.blob(reference, digest, part.as_ref()).await? {
+                return Ok(given);
+            }
+            self.traits().closed.insert(reference.registry().to_owned());
         }
         // A bridge that has just started has asked for no manifest before.
         self.client.store_auth_if_needed(reference.resolve_registry(), &RegistryAuth::Anonymous).await;
-        self.client.pull_blob_stream(reference, digest).await.map_err(|error| refused(reference, &error))
+        let given = match part {
+            None => self.client.pull_blob_stream(reference, digest).await.map(BlobResponse::Full),
+            Some(Range { start, end }) => {
+                self.client.pull_blob_stream_partial(reference, digest, start, Some(end.saturating_sub(start))).await
+            }
+        };
+        Ok(match given.map_err(|error| refused(reference, &error))? {
+            BlobResponse::Full(stream) => Given::Whole(stream.stream),
+            BlobResponse::Partial(stream) => Given::Part(stream.stream),
+        })
     }
 
-    fn closed(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether its registry is known to give blobs as a whole only.
+    pub(crate) fn has_no_parts(&self, reference: &Reference) -> bool {
+        self.traits().whole.contains(reference.registry())
+    }
+
+    pub(crate) fn remember_no_parts(&self, reference: &Reference) {
+        self.traits().whole.insert(reference.registry().to_owned());
+    }
+
+    /// Room for so many bytes that come before their turn; none, where others have it.
+    pub(crate) fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let room = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(room).ok()
+    }
+
+    fn traits(&self) -> MutexGuard<'_, Traits> {
+        self.traits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A blob of at most `most` bytes as a whole, verified.
-    pub(crate) async fn small(&self, reference: &Reference, blob: &OciDescriptor, most: u64) -> Result<Vec<u8>> {
+    pub(crate) async fn small(
+        self: &Arc<Self>,
+        reference: &Reference,
+        blob: &OciDescriptor,
+        most: u64,
+    ) -> Result<Vec<u8>> {
         let size = u64::try_from(blob.size).ok().filter(|size| *size <= most);
         let size = size.ok_or_else(|| {
             invalid(format!("{reference} has a blob of {} bytes: at most {most} are allowed", blob.size))
@@ -132,9 +206,8 @@ pub(crate) fn hex_of(digest: &str) -> Option<&str> {
     (hex.len() == 64 && hex.bytes().all(plain)).then_some(hex)
 }
 
-/// What a registry answered, for people; of a long answer the beginning.
-pub(crate) fn refused(reference: &Reference, error: &OciDistributionError) -> Error {
-    use std::error::Error as _;
+/// What went wrong with a registry, for people; of a long answer the beginning.
+pub(crate) fn told(reference: &Reference, error: &dyn std::error::Error) -> String {
     let mut text = format!("{reference}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -144,9 +217,13 @@ pub(crate) fn refused(reference: &Reference, error: &OciDistributionError) -> Er
         }
         cause = error.source();
     }
+    text.chars().take(600).collect()
+}
+
+fn refused(reference: &Reference, error: &OciDistributionError) -> Error {
     match error {
-        OciDistributionError::DigestError(_) => invalid(text.chars().take(600).collect::<String>()),
-        _ => pull(text.chars().take(600).collect::<String>()),
+        OciDistributionError::DigestError(_) => invalid(told(reference, error)),
+        _ => pull(told(reference, error)),
     }
 }
 

@@ -71,7 +71,7 @@ struct Inner {
     config: ImageConfig,
     /// The lowest name in every overlay's order: the mount points of sandboxes.
     top: PathBuf,
-    registries: Registries,
+    registries: Arc<Registries>,
     state: Mutex<State>,
 }
 
@@ -102,7 +102,7 @@ impl Store {
     /// Removes what a previous life left half-made, and takes in what it had whole. `top` lies above all layers.
     pub fn open(config: ImageConfig, top: PathBuf) -> Result<Self> {
         let broken = |error: std::io::Error| disk("the images", &error);
-        let registries = Registries::new(config.registries.clone())?;
+        let registries = Arc::new(Registries::new(config.registries.clone())?);
         let inner = Inner { config, top, registries, state: Mutex::default() };
         for folder in [inner.layers(), inner.records(), inner.roots()] {
             fs::create_dir_all(&folder).map_err(broken)?;

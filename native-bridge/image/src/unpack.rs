@@ -30,11 +30,13 @@ const OVERLAY_OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
 
 /// What a file takes on the disk beside its content, and what that is rounded up to: an empty one is not for nothing.
 const BLOCK: u64 = 4096;
+/// What is read of a file at once.
+const BUFFER: usize = 128 << 10;
 
 /// Unpacks an archive, and tells how much of the disk that takes: a block for each entry, and the content in whole blocks.
 pub(crate) fn unpack(reader: impl Read, folder: &Path, bounds: Bounds) -> Result<u64> {
     let root = Confined::open(folder).map_err(|error| disk("a layer", &error))?;
-    let mut layer = Layer { root, entries: 0, bounds, bytes: 0 };
+    let mut layer = Layer { root, entries: 0, bounds, bytes: 0, buffer: vec![0; BUFFER] };
     each(reader, |entry, content| layer.put(&entry, content))?;
     Ok(layer.bytes)
 }
@@ -44,6 +46,8 @@ struct Layer {
     entries: u64,
     bounds: Bounds,
     bytes: u64,
+    /// Of all files: memory that is new for each costs more than most files do.
+    buffer: Vec<u8>,
 }
 
 impl Layer {
@@ -83,12 +87,8 @@ impl Layer {
         match &entry.kind {
             Kind::Folder => self.folder(parent, name).map_err(refused),
             Kind::File { is_program } => {
-                clear(parent, name).map_err(refused)?;
-                let mode = Mode::from_bits_truncate(if *is_program { 0o755 } else { 0o644 });
-                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-                let file = openat(parent, *name, flags, mode).map_err(|error| refused(error.into()))?;
-                let mut file = File::from(file);
-                self.bytes += copy(content, &mut file)?.next_multiple_of(BLOCK);
+                let mut file = create(parent, name, *is_program).map_err(refused)?;
+                self.bytes += copy(content, &mut file, &mut self.buffer)?.next_multiple_of(BLOCK);
                 let time = TimeSpec::new(entry.modified, 0);
                 futimens(&file, &time, &time).map_err(|error| refused(error.into()))
             }
@@ -127,12 +127,24 @@ impl Layer {
     }
 }
 
+/// A new file, in the place of what an earlier entry put there.
+fn create(parent: BorrowedFd<'_>, name: &OsStr, is_program: bool) -> io::Result<File> {
+    let mode = Mode::from_bits_truncate(if is_program { 0o755 } else { 0o644 });
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    match openat(parent, name, flags, mode) {
+        Err(Errno::EEXIST) => {
+            clear(parent, name)?;
+            Ok(openat(parent, name, flags, mode)?.into())
+        }
+        other => Ok(other?.into()),
+    }
+}
+
 /// Content into a file. What goes wrong in reading is the layer's fault, in writing the disk's.
-fn copy(content: &mut dyn Read, file: &mut File) -> Result<u64> {
-    let mut buffer = vec![0; 128 << 10];
+fn copy(content: &mut dyn Read, file: &mut File, buffer: &mut [u8]) -> Result<u64> {
     let mut total = 0;
     loop {
-        let count = match content.read(&mut buffer) {
+        let count = match content.read(buffer) {
             Ok(0) => return Ok(total),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
