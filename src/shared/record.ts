@@ -26,6 +26,9 @@ export interface TraceEvent {
 	reused?: boolean;
 	/** How often the request was sent. */
 	attempts?: number;
+	/** "file:/path" of a reply that was received in a file of the application's, from byte `offset` on. */
+	place?: string;
+	offset?: number;
 	error?: ErrorValue;
 }
 

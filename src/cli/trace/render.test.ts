@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { InstanceRecord, TraceEvent } from "../../shared/record.ts";
 import { criticalPath } from "./critical.ts";
-import { bar, renderTrace } from "./render.ts";
+import { bar, renderTrace, traceJson } from "./render.ts";
 
 const model = "GET s3://models/weights.onnx";
 const photo = "GET s3://inputs/cat.png";
@@ -84,6 +84,28 @@ test("messages and connections of the application are moments", () => {
 	expect(text).toMatch(/tcp:\/\/db:2 → connectionReset .*@ 207 ms/);
 	expect(text).toMatch(/hands a connection to tcp:\/\/db:1 over .*@ 208 ms/);
 	expect(text).toMatch(/waste: connection to tcp:\/\/db:4 .*@ 209 ms/);
+});
+
+test("a reply in a file of the application's says in which, and where", () => {
+	const place = "file:/var/cache/memcached/memory";
+	const both = [
+		...events,
+		at(2, "rpcAccepted", { id: "7", content: "GET s3://snapshots/first" }),
+		at(2, "rpcAccepted", { id: "8", content: "GET s3://snapshots/second" }),
+		at(90, "rpcDone", { id: "7", status: 206, bytes: 2_000, place, offset: 0 }),
+		at(95, "rpcDone", { id: "8", status: 206, bytes: 2_000, place, offset: 2_000 }),
+	];
+	const text = renderTrace({ ...trace, events: both }, { width: 120, color: false });
+	expect(text).toMatch(/snapshots\/first .* 2\.0 kB → file:\/var\/cache\/memcached\/memory$/m);
+	expect(text).toMatch(
+		/snapshots\/second .* 2\.0 kB → file:\/var\/cache\/memcached\/memory from byte 2000$/m,
+	);
+	expect(traceJson({ ...trace, events: both })).toMatchObject({
+		events: expect.arrayContaining([expect.objectContaining({ id: "8", place, offset: 2_000 })]),
+		spans: expect.arrayContaining([
+			expect.objectContaining({ lane: "rpc", note: `2.0 kB → ${place} from byte 2000` }),
+		]),
+	});
 });
 
 test("the critical path goes through the RPC that the application waited for", () => {

@@ -101,7 +101,13 @@ function outcome(done: TraceEvent | undefined): string {
 	if (!done) return "not finished";
 	if (done.error) return done.error.code;
 	const status = done.status !== undefined && done.status >= 400 ? `status ${done.status}, ` : "";
-	return `${status}${size(done.bytes ?? 0)}`;
+	return `${status}${size(done.bytes ?? 0)}${destination(done)}`;
+}
+
+/** Where a reply lies that the initscript has sent to a file. */
+function destination({ place, offset = 0 }: TraceEvent): string {
+	if (place === undefined) return "";
+	return offset === 0 ? ` → ${place}` : ` → ${place} from byte ${offset}`;
 }
 
 /** The application's own time, cut where it waited for a message or for a call. */

@@ -6,6 +6,9 @@ import type { Missed, TraceEvent, Unclaimed } from "../../shared/record.ts";
 import { shown } from "./shown.ts";
 import type { State } from "./state.ts";
 
+/** How much of misses is compared with what was sent, letters by letters: some 20 ms. */
+const MAX_COMPARED = 5_000_000;
+
 /** One edge of the timeline. */
 export function traceEvent(event: Event): TraceEvent {
 	const base = { at: Number(event.at), kind: event.which };
@@ -54,8 +57,10 @@ export function traceEvent(event: Event): TraceEvent {
 			return { ...base, id: String(event.rpcFirstByte) };
 		case "rpcDone": {
 			const { rpc, reply, error } = event.rpcDone;
-			const { status, length, attempts } = reply;
-			return { ...base, id: String(rpc), status, bytes: Number(length), attempts, ...failure(error) };
+			const { status, length, attempts, place, offset } = reply;
+			const done = { ...base, id: String(rpc), status, bytes: Number(length), attempts };
+			const lies = place === "" ? {} : { place, offset: Number(offset) };
+			return { ...done, ...lies, ...failure(error) };
 		}
 		case "claimed": {
 			const { id, content, diverges } = event.claimed;
@@ -135,8 +140,9 @@ export function unclaimed(state: State): Unclaimed[] {
 export function missed(state: State): Missed[] {
 	const sent = new Set<string>();
 	for (const { content } of state.rpcs.values()) if (content !== "") sent.add(content);
+	const patience = { left: MAX_COMPARED };
 	return state.missed.map((it) => {
-		const similar = it.content === "" ? undefined : nearest(it.content, sent);
+		const similar = it.content === "" ? undefined : nearest(it.content, sent, patience);
 		const told = { ...it, content: shown(it.content) };
 		return similar === undefined ? told : { ...told, nearest: shown(similar) };
 	});
