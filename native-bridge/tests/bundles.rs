@@ -31,6 +31,7 @@ fn a_bundle_tells_what_it_takes_and_goes_when_nothing_runs_from_it() {
         assert!(answer.contains("x-headstart-bytes: 12288\r\n"), "{answer}");
     }
     assert!(bridge.get("/bundles").unwrap().contains(&format!(r#"{{"bundles":["{digest}"]}}"#)));
+    assert!(bridge.get(&format!("/bundles/{digest}")).unwrap().contains(r#"{"bytes":12288}"#));
     host::test(async {
         let host = Host::connect(&bridge).await;
         let (instance, _id) = host.started_as(&digest, |_| {}).await;
@@ -49,6 +50,7 @@ fn a_bundle_tells_what_it_takes_and_goes_when_nothing_runs_from_it() {
     });
     assert_eq!(status(&delete(&bridge, &digest)), "204", "once more is no error");
     assert_eq!(status(&delete(&bridge, "..")), "400");
+    assert_eq!(status(&bridge.get(&format!("/bundles/{digest}")).unwrap()), "404");
     assert!(bridge.get("/bundles").unwrap().contains(r#"{"bundles":[]}"#));
     let bundles = bridge.state().join("bundles");
     assert_eq!(std::fs::read_dir(&bundles).unwrap().count(), 0);

@@ -8,6 +8,14 @@ export async function bridgeBundles(bridge: Fetcher): Promise<string[]> {
 	return ((await answer.json()) as { bundles: string[] }).bundles;
 }
 
+/** How much of the disk one takes, bytes; undefined where it is not there. */
+export async function bundleBytes(bridge: Fetcher, hex: string): Promise<number | undefined> {
+	const answer = await bridge.fetch(bundleUrl(hex));
+	if (answer.status === 404) return undefined;
+	if (!answer.ok) throw await bridgeError(answer);
+	return ((await answer.json()) as { bytes: number }).bytes;
+}
+
 /** Removes one. Throws `imageInUse` while something runs from it. */
 export async function dropBundle(bridge: Fetcher, hex: string): Promise<void> {
 	const answer = await bridge.fetch(bundleUrl(hex), { method: "DELETE" });

@@ -23,7 +23,11 @@ export class BundleTable {
 			this.#sql.exec(`ALTER TABLE bundles ADD COLUMN ${column} INTEGER NOT NULL DEFAULT 0`);
 	}
 
-	put(tenant: string, digest: string, bytes: number): void {
+	/** Notes that a tenant has them, where that keeps within these bounds; else gives the one that it would break. */
+	put(tenant: string, digest: string, bytes: number, most: BundleBytes): keyof BundleBytes | undefined {
+		const others = this.bytes(tenant, digest);
+		if (others.tenant + bytes > most.tenant) return "tenant";
+		if (others.node + bytes > most.node) return "node";
 		this.#sql.exec(
 			"INSERT OR REPLACE INTO bundles (tenant, digest, bytes, used_at) VALUES (?, ?, ?, ?)",
 			tenant,
@@ -31,6 +35,19 @@ export class BundleTable {
 			bytes,
 			Date.now(),
 		);
+		return undefined;
+	}
+
+	/** Those of which nobody has said how much they take. */
+	unmeasured(): string[] {
+		return this.#sql
+			.exec<{ digest: string }>("SELECT DISTINCT digest FROM bundles WHERE bytes = 0")
+			.toArray()
+			.map(({ digest }) => digest);
+	}
+
+	measure(digest: string, bytes: number): void {
+		this.#sql.exec("UPDATE bundles SET bytes = ? WHERE digest = ? AND bytes = 0", bytes, digest);
 	}
 
 	/** Whether a tenant has them. They are kept for a while longer then. */
@@ -44,13 +61,17 @@ export class BundleTable {
 		return rowsWritten > 0;
 	}
 
-	bytes(tenant: string): BundleBytes {
+	/** @param except one that is not counted */
+	bytes(tenant: string, except = ""): BundleBytes {
 		return this.#sql
 			.exec<BundleBytes & Record<string, number>>(
 				`SELECT
-					(SELECT coalesce(sum(bytes), 0) FROM bundles WHERE tenant = ?) AS tenant,
-					(SELECT coalesce(sum(bytes), 0) FROM (SELECT max(bytes) AS bytes FROM bundles GROUP BY digest)) AS node`,
+					(SELECT coalesce(sum(bytes), 0) FROM bundles WHERE tenant = ? AND digest <> ?) AS tenant,
+					(SELECT coalesce(sum(bytes), 0) FROM
+						(SELECT max(bytes) AS bytes FROM bundles WHERE digest <> ? GROUP BY digest)) AS node`,
 				tenant,
+				except,
+				except,
 			)
 			.one();
 	}

@@ -97,7 +97,7 @@ test("what one tenant has, another has not; a removed tenant has nothing", async
 	});
 	for (const name of ["t", "u"]) await registry.putTenant(tenant(name));
 	await registry.put(deployed("a"));
-	await registry.putBundle("t", "00", 5);
+	await registry.putBundle("t", "00", 5, { tenant: 5, node: 5 });
 	expect(await registry.tenants()).toEqual([tenant("t"), tenant("u")]);
 	expect(await registry.get("u", "a")).toBeUndefined();
 	expect(await listed(registry, "u")).toEqual([]);
@@ -207,7 +207,8 @@ test("files that were noted without their bytes are still whose they were", asyn
 		sql.exec("INSERT INTO bundles VALUES ('t', '00')");
 		const next = new Registry(state, {});
 		expect([next.hasBundle("t", "00"), next.bundleBytes("t")]).toEqual([true, { tenant: 0, node: 0 }]);
-		await next.putBundle("t", "00", 7);
+		expect(next.unmeasuredBundles()).toEqual(["00"]);
+		next.measureBundle("00", 7);
 		expect(new Registry(state, {}).bundleBytes("t")).toEqual({ tenant: 7, node: 7 });
 	});
 });

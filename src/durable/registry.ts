@@ -162,10 +162,28 @@ export class Registry extends DurableObject<unknown> {
 		return deleted;
 	}
 
-	/** Notes that a tenant has put an application's files, of this SHA-256 in hex, which take so many bytes of the node's disk. */
-	async putBundle(tenant: string, digest: string, bytes: number): Promise<void> {
-		this.#bundles.put(tenant, digest, bytes);
+	/**
+	 * Notes that a tenant has put an application's files, of this SHA-256 in hex, which take so many bytes of the node's disk; not
+	 * where they would break one of these bounds, which is the answer then.
+	 */
+	async putBundle(
+		tenant: string,
+		digest: string,
+		bytes: number,
+		most: BundleBytes,
+	): Promise<keyof BundleBytes | undefined> {
+		const broken = this.#bundles.put(tenant, digest, bytes, most);
 		await this.#storage.sync();
+		return broken;
+	}
+
+	/** Those that were put when nobody counted. */
+	unmeasuredBundles(): string[] {
+		return this.#bundles.unmeasured();
+	}
+
+	measureBundle(digest: string, bytes: number): void {
+		this.#bundles.measure(digest, bytes);
 	}
 
 	/** Whoever asks is about to use them. */

@@ -21,7 +21,7 @@ class Disk {
 		const hex = url.split("/")[4] ?? "";
 		switch (init.method ?? "GET") {
 			case "GET":
-				return Response.json({ bundles: [...this.bundles] });
+				return Response.json(hex === "" ? { bundles: [...this.bundles] } : { bytes: GIB });
 			case "HEAD":
 				return new Response(null, { status: this.bundles.has(hex) ? 200 : 404 });
 			case "PUT":
@@ -118,6 +118,23 @@ test("a tenant's files have a bound: the unused ones make room first, and anothe
 	await deploy("acme", "g", "3");
 	await age(20 * 60_000);
 	await expect(put("acme", "4")).rejects.toMatchObject({ code: "quotaExceeded" });
+});
+
+test("uploads that come at one time are within the bound together, and what is beyond it goes again", async () => {
+	const all = await Promise.allSettled(["1", "2", "3", "4"].map((digit) => put("acme", digit)));
+	const refused = all.flatMap((it) => (it.status === "rejected" ? [it.reason] : []));
+	expect(refused).toEqual(Array(2).fill(expect.objectContaining({ code: "quotaExceeded" })));
+	expect(disk.bundles.size).toBe(2);
+});
+
+test("what was put before anybody counted counts from the next collection on", async () => {
+	await put("acme", "a");
+	await runInDurableObject(registry(environment()), (_, { storage }) => {
+		storage.sql.exec("UPDATE bundles SET bytes = 0");
+	});
+	expect((await registry(environment()).bundleBytes("acme")).tenant).toBe(0);
+	await collectBundles(environment());
+	expect((await registry(environment()).bundleBytes("acme")).tenant).toBe(GIB);
 });
 
 test("what was removed while it was put is put again", async () => {

@@ -2,8 +2,9 @@
  * Applications' files. The node keeps those of all tenants together, but a tenant has only what it has sent itself; what no
  * deployed version uses is removed after a while, or when room is needed.
  */
-import { bridgeBundles, bundleUrl, dropBundle } from "../bridge/bundles.ts";
+import { bridgeBundles, bundleBytes, bundleUrl, dropBundle } from "../bridge/bundles.ts";
 import { bridgeError } from "../bridge/http-error.ts";
+import type { BundleBytes } from "../durable/bundle-table.ts";
 import { tenants } from "../durable/node.ts";
 import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
@@ -19,6 +20,8 @@ const KEEP_MS = 60 * 60_000;
 const KEEP_SHORT_MS = 15 * 60_000;
 /** Of the bridge's answer: how much of the disk a bundle takes. */
 const BYTES_HEADER = "x-headstart-bytes";
+/** The tenant's first: its own unused files make room for it before those of others. */
+const BOUNDS = ["tenant", "node"] as const;
 
 /** What is done to one bundle. */
 const changes = new InTurn();
@@ -42,7 +45,11 @@ export async function putBundle(env: Env, tenant: string, hex: string, request: 
 	if (!answer.ok) throw await bridgeError(answer);
 	const bytes = Number(answer.headers.get(BYTES_HEADER) ?? 0);
 	await changes.run(hex, async () => {
-		await registry(env).putBundle(tenant, hex, bytes);
+		const broken = await note(env, tenant, hex, bytes);
+		if (broken !== undefined) {
+			await dropUnknown(env, hex);
+			throw full(broken, await registry(env).bundleBytes(tenant), bounds(tenant), bytes);
+		}
 		const { status } = await headBundle(env, tenant, hex);
 		if (status !== 200)
 			throw new HeadstartError("unknownBundle", `the files ${hex} were removed while they were put`);
@@ -63,34 +70,77 @@ export async function tidied(env: Env): Promise<void> {
 	await collectBundles(env).catch((error: unknown) => console.error("bundles are not collected", error));
 }
 
+function bounds(tenant: string): BundleBytes {
+	return { tenant: tenants.get(tenant).quota.bundles ?? DEFAULT_BUNDLES, node: MAX_NODE_BYTES };
+}
+
+/** Where there is none left nobody sends files in vain. How much they take is known when they are here. */
 async function makeRoom(env: Env, tenant: string): Promise<void> {
-	const quota = tenants.get(tenant).quota.bundles ?? DEFAULT_BUNDLES;
-	const used = async (): Promise<{ tenant: number; node: number }> => registry(env).bundleBytes(tenant);
-	let { tenant: own, node } = await used();
-	if (own >= quota || node >= MAX_NODE_BYTES) {
-		await collect(env, KEEP_SHORT_MS, own >= quota ? tenant : undefined);
-		({ tenant: own, node } = await used());
-	}
-	if (own >= quota) {
-		const message = `the files of the tenant's applications take ${own} bytes, and its quota of bundles is ${quota}`;
-		const hint = "Remove functions, or raise the quota. What no deployed version uses goes within the hour.";
-		throw new HeadstartError("quotaExceeded", message, { hint });
-	}
-	if (node >= MAX_NODE_BYTES)
-		throw new HeadstartError("diskFull", `applications' files take ${node} of ${MAX_NODE_BYTES} bytes`);
+	const most = bounds(tenant);
+	const broken = (used: BundleBytes): keyof BundleBytes | undefined =>
+		BOUNDS.find((bound) => used[bound] >= most[bound]);
+	let used: BundleBytes = await registry(env).bundleBytes(tenant);
+	const first = broken(used);
+	if (first === undefined) return;
+	await collect(env, KEEP_SHORT_MS, first === "tenant" ? tenant : undefined);
+	used = await registry(env).bundleBytes(tenant);
+	const still = broken(used);
+	if (still !== undefined) throw full(still, used, most);
+}
+
+/** Counts files that have come, however many came at one time. Gives the bound for which there is no room for them. */
+async function note(
+	env: Env,
+	tenant: string,
+	hex: string,
+	bytes: number,
+): Promise<keyof BundleBytes | undefined> {
+	const put = async (): Promise<keyof BundleBytes | undefined> =>
+		registry(env).putBundle(tenant, hex, bytes, bounds(tenant));
+	const broken = await put();
+	if (broken === undefined) return undefined;
+	// Files that are forgotten leave the disk with the next collection.
+	const before = Date.now() - KEEP_SHORT_MS;
+	await registry(env).forgetBundles(before, broken === "tenant" ? tenant : undefined);
+	return put();
+}
+
+function full(bound: keyof BundleBytes, used: BundleBytes, most: BundleBytes, bytes = 0): HeadstartError {
+	const more = bytes > 0 ? `, these are ${bytes} more` : "";
+	if (bound === "node")
+		return new HeadstartError(
+			"diskFull",
+			`applications' files take ${used.node} of ${most.node} bytes${more}`,
+		);
+	const message = `the files of the tenant's applications take ${used.tenant} bytes${more}, and its quota of bundles is ${most.tenant}`;
+	const hint = "Remove functions, or raise the quota. What no deployed version uses goes within the hour.";
+	return new HeadstartError("quotaExceeded", message, { hint });
 }
 
 async function collect(env: Env, keepMs: number, tenant?: string): Promise<void> {
+	await measure(env);
 	await registry(env).forgetBundles(Date.now() - keepMs, tenant);
-	const unknown = async (all: string[]): Promise<string[]> => registry(env).unknownBundles(all);
-	for (const hex of await unknown(await bridgeBundles(env.BRIDGE))) {
-		await changes.run(hex, async () => {
-			// Somebody may have put it meanwhile.
-			if ((await unknown([hex])).length === 0) return;
-			await dropBundle(env.BRIDGE, hex).catch((error: unknown) => {
-				// What still runs of an old version keeps it until the next time.
-				if (HeadstartError.from(error).code !== "imageInUse") throw error;
-			});
-		});
+	const onDisk = await bridgeBundles(env.BRIDGE);
+	for (const hex of await unknown(env, onDisk)) await changes.run(hex, () => dropUnknown(env, hex));
+}
+
+/** Counts what was put before anybody counted. */
+async function measure(env: Env): Promise<void> {
+	for (const hex of await registry(env).unmeasuredBundles()) {
+		const bytes = await bundleBytes(env.BRIDGE, hex);
+		if (bytes !== undefined) await registry(env).measureBundle(hex, bytes);
 	}
+}
+
+async function unknown(env: Env, all: string[]): Promise<string[]> {
+	return registry(env).unknownBundles(all);
+}
+
+/** Removes files, unless somebody has them, or has put them meanwhile. */
+async function dropUnknown(env: Env, hex: string): Promise<void> {
+	if ((await unknown(env, [hex])).length === 0) return;
+	await dropBundle(env.BRIDGE, hex).catch((error: unknown) => {
+		// What still runs of an old version keeps it until the next time.
+		if (HeadstartError.from(error).code !== "imageInUse") throw error;
+	});
 }

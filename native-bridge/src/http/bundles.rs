@@ -1,4 +1,4 @@
-//! `GET /bundles`, `HEAD`, `PUT` and `DELETE /bundles/{hex}`: an application's files, as a tar archive named by its SHA-256.
+//! `GET /bundles`, `GET`, `HEAD`, `PUT` and `DELETE /bundles/{hex}`: an application's files, as a tar archive named by its SHA-256.
 //!
 //! The archive is received into a file and digested on the way; only when the digest is right is it unpacked, into a folder
 //! beside its place, and that folder is renamed. So a bundle is there whole or not at all. It goes the same way: out of its
@@ -87,6 +87,16 @@ pub(super) fn head(node: &Arc<Node>, digest: &str) -> Result<Response<Body>> {
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
     Ok(response)
+}
+
+/// How much of the disk it takes.
+pub(super) async fn size(node: &Arc<Node>, digest: &str) -> Result<Response<Body>> {
+    let place = node.config.bundles_dir().join(checked(digest)?);
+    let bytes = blocking(move || match place.is_dir() {
+        true => Ok(room_of(&place)),
+        false => Err(Error::new(ErrorCode::NotFound, "there is no such bundle")),
+    });
+    Ok(answer(StatusCode::OK, &json!({ "bytes": bytes.await? })))
 }
 
 pub(super) async fn put(node: &Arc<Node>, digest: &str, request: Request<Incoming>) -> Result<Response<Body>> {

@@ -133,6 +133,7 @@ async fn dispatch(
     match (request.method().as_str(), parts.as_slice()) {
         ("POST", ["instances", id, "invocations"]) => invoke::invoke(node, id, request).await,
         ("GET", ["bundles"]) => bundles::list(node).await,
+        ("GET", ["bundles", digest]) => bundles::size(node, digest).await,
         ("DELETE", ["bundles", digest]) => bundles::remove(node, digest).await,
         ("HEAD", ["bundles", digest]) => bundles::head(node, digest),
         ("PUT", ["bundles", digest]) => bundles::put(node, digest, request).await,
