@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -114,6 +114,8 @@ test("a shared file is an instance's, or kept ready by the bridge", async () => 
 		bridge.close();
 	}
 	expect(await files()).toHaveLength(3);
+	for (const name of await readdir(folder)) await rm(join(folder, name));
+	expect(await files()).toEqual([folder]);
 	await rm(folder, { recursive: true });
 });
 

@@ -199,7 +199,10 @@ async function folders(parent: string, kind: "socket" | "sandbox", owned: Owned)
 /** Files that applications share with the bridge: "<instance>.<number>"; those that are kept ready are the bridge's. */
 async function sharedFiles(tag: string, hasBridge: boolean, owned: Owned): Promise<Leak[]> {
 	const folder = `/dev/shm/headstart-${tag}`;
-	return (await names(folder))
+	const files = await names(folder);
+	// A bridge that ends removes the folder, too.
+	if (!hasBridge && files.length === 0 && existsSync(folder)) return [{ kind: "file", name: folder }];
+	return files
 		.filter((name) => {
 			const [owner = ""] = name.split(".");
 			return !(owner === "ready" ? hasBridge : owned.instances.has(owner));
