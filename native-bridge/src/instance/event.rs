@@ -242,8 +242,12 @@ impl EventLog {
         self.push_at(now(), kind);
     }
 
+    /// Nothing follows the end: a download of the initscript's, say, may outlive its instance.
     pub(crate) fn push_at(&self, at: Nanos, kind: Kind) {
         let mut events = lock(&self.events);
+        if events.last().is_some_and(|last| matches!(last.kind, Kind::Ended { .. })) {
+            return;
+        }
         let urgent = kind.is_urgent();
         self.bytes.fetch_add(kind.bytes(), Ordering::Relaxed);
         events.push(Event { at, kind });
@@ -318,6 +322,14 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let log = EventLog::new();
+        log.push(Kind::Ended { reason: "x".into(), unclaimed_messages: 0, unclaimed_bytes: 0, segments: 0 });
+        log.push(Kind::Noted("late".into()));
+        assert_eq!(log.after(0).len(), 1);
+    }
 
     #[test]
     fn a_log_is_full_by_its_bytes_as_well() {

@@ -1,26 +1,23 @@
 //! An instance's segments.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+mod files;
+mod table;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_memory::{Budget, FileWriter, Outbox, Pool, Segment, SharedFile, Writer};
+use headstart_memory::{Budget, Outbox, Pool, Segment, Writer};
 use tokio::sync::Notify;
 
-use crate::functions::FileSpec;
+pub(crate) use self::table::News;
+use self::table::Table;
 use crate::instance::body::Place;
-use crate::instance::file_sink::Destination;
 use crate::shared::Shared;
 use crate::sync::lock;
 
 /// Bodies up to this size share a segment.
 const SMALL: usize = 64 << 10;
-/// Segments that an instance may have at one time: each is an fd in the application and here.
-const MOST_SEGMENTS: usize = 4096;
-/// News of segments that are kept. Whoever is further behind maps what it missed when it needs it.
-const MOST_NEWS: usize = 2 * MOST_SEGMENTS;
 
 /// Segments by number, and the budget they draw on.
 pub(crate) struct Memory {
@@ -35,50 +32,6 @@ pub(crate) struct Memory {
     announced: Notify,
     /// Gives shared replies up when memory is short, and the tenant.
     relief: Option<(Arc<Shared>, String)>,
-}
-
-#[derive(Default)]
-struct Table {
-    /// The last number given. Numbers are never given twice.
-    last: u32,
-    segments: BTreeMap<u32, Entry>,
-    /// Files of the application's, numbered as segments are. They stay until the instance's end.
-    files: BTreeMap<u32, FileEntry>,
-    /// Freed segments that the application has not unmapped: they count until it does, or it could hold any amount.
-    held: Vec<Arc<Segment>>,
-    /// Whose segments are or were among them.
-    owners: BTreeSet<String>,
-    /// The segment that small bodies go to now.
-    heap: Option<u32>,
-    /// How many there have been, the largest number at one time.
-    made: u32,
-    /// Segments with something for the application, and those that went away without it, in the order of the news.
-    news: BTreeMap<u64, u32>,
-    last_news: u64,
-}
-
-struct Entry {
-    segment: Arc<Segment>,
-    /// Bodies that lie in it.
-    bodies: u32,
-    /// The application may have it.
-    told: bool,
-    /// The number of the news of it, 0 before there is any.
-    news: u64,
-}
-
-struct FileEntry {
-    /// In the sandbox.
-    path: Arc<str>,
-    file: Arc<SharedFile>,
-}
-
-/// What an application learns of a segment.
-pub(crate) struct News {
-    pub(crate) order: u64,
-    pub(crate) number: u32,
-    /// None: it went away, so nothing in it will ever be named.
-    pub(crate) segment: Option<Arc<Segment>>,
 }
 
 /// A region of a segment that has a number.
@@ -287,58 +240,6 @@ impl Memory {
         }
     }
 
-    /// Makes the application's files: for each its path in the sandbox, and on the host.
-    pub(crate) fn make_files(&self, files: &[FileSpec]) -> Result<Vec<(String, PathBuf)>> {
-        let mut made = Vec::new();
-        for FileSpec { path, bytes } in files {
-            let bytes = usize::try_from(*bytes).map_err(|_| too_large(*bytes))?;
-            let take = || self.pool.take_file(&self.owner, bytes, &self.results);
-            let mut file = take();
-            while file.as_ref().is_err_and(|full| self.relieve(full.code)) {
-                file = take();
-            }
-            let file = file?;
-            made.push((path.clone(), file.path().to_owned()));
-            let mut table = lock(&self.table);
-            let number = table.number();
-            table.files.insert(number, FileEntry { path: path.as_str().into(), file });
-        }
-        Ok(made)
-    }
-
-    /// A place in a file that is named by its path: `room` bytes from `offset`, 0 for all that there are.
-    pub(crate) fn destination(&self, path: &str, offset: u64, room: u64) -> Result<Destination> {
-        let table = lock(&self.table);
-        let Some((number, entry)) = table.files.iter().find(|(_, entry)| &*entry.path == path) else {
-            let message = format!("file:{path:.200} is none of the function's [app.files]");
-            return Err(Error::new(ErrorCode::NotFound, message));
-        };
-        let bytes = entry.file.bytes() as u64;
-        let room = if room == 0 { bytes.saturating_sub(offset) } else { room };
-        if room == 0 || offset.checked_add(room).is_none_or(|end| end > bytes) {
-            let message = format!("{room} bytes at {offset} do not lie in file:{path}, which has {bytes}");
-            return Err(Error::new(ErrorCode::InvalidArgument, message));
-        }
-        Ok(Destination { path: Arc::clone(&entry.path), file: *number, offset, room })
-    }
-
-    /// What writes into a place.
-    pub(crate) fn writer(&self, to: &Destination) -> Result<FileWriter> {
-        let file = lock(&self.table).files.get(&to.file).map(|entry| Arc::clone(&entry.file));
-        file.and_then(|file| file.place(to.offset, to.room)).ok_or_else(crate::errors::instance_closed)
-    }
-
-    /// The path of a file by its number, where the number is a file's.
-    pub(crate) fn file_path(&self, number: u32) -> Option<Arc<str>> {
-        lock(&self.table).files.get(&number).map(|entry| Arc::clone(&entry.path))
-    }
-
-    /// Number, path and bytes of each file.
-    pub(crate) fn list_files(&self) -> Vec<(u32, Arc<str>, usize)> {
-        let table = lock(&self.table);
-        table.files.iter().map(|(number, entry)| (*number, Arc::clone(&entry.path), entry.file.bytes())).collect()
-    }
-
     /// A copy of bytes that were written.
     pub(crate) fn read(&self, place: Place, length: u64) -> Result<Vec<u8>> {
         if length == 0 {
@@ -420,62 +321,6 @@ impl Memory {
     pub(crate) fn list(&self) -> Vec<(u32, usize, u32)> {
         let table = lock(&self.table);
         table.segments.iter().map(|(number, entry)| (*number, entry.segment.capacity(), entry.bodies)).collect()
-    }
-}
-
-impl Table {
-    fn number(&mut self) -> u32 {
-        self.last += 1;
-        self.last
-    }
-
-    fn add(&mut self, segment: Arc<Segment>) -> Result<u32> {
-        if self.segments.len() >= MOST_SEGMENTS || self.last == u32::MAX {
-            let message = format!("an instance has at most {MOST_SEGMENTS} segments: free some");
-            return Err(Error::new(ErrorCode::InstanceMemoryFull, message));
-        }
-        let number = self.number();
-        self.made += 1;
-        self.segments.insert(number, Entry { segment, bodies: 0, told: false, news: 0 });
-        Ok(number)
-    }
-
-    fn entered(&mut self, number: u32) {
-        if let Some(entry) = self.segments.get_mut(&number) {
-            entry.bodies += 1;
-        }
-    }
-
-    fn in_heap(&mut self, bytes: usize) -> Option<Region> {
-        let number = self.heap?;
-        let writer = self.segments.get(&number)?.segment.region(bytes)?;
-        self.entered(number);
-        Some(Region { segment: number, writer })
-    }
-
-    fn drop_if_empty(&mut self, number: u32) {
-        let empty = self.segments.get(&number).is_some_and(|entry| entry.bodies == 0);
-        if empty
-            && self.heap != Some(number)
-            && let Some(entry) = self.segments.remove(&number)
-        {
-            self.news.remove(&entry.news);
-            self.held.push(entry.segment);
-        }
-    }
-
-    fn add_news(&mut self, segment: u32) {
-        self.last_news += 1;
-        self.news.insert(self.last_news, segment);
-        if self.news.len() > MOST_NEWS {
-            self.news.pop_first();
-        }
-    }
-
-    fn news_after(&self, after: u64) -> Option<News> {
-        let (order, number) = self.news.range(after.checked_add(1)?..).next()?;
-        let segment = self.segments.get(number).map(|entry| Arc::clone(&entry.segment));
-        Some(News { order: *order, number: *number, segment })
     }
 }
 
