@@ -33,9 +33,11 @@ function runnerName(slot: number): RunnerName {
 	return `RUNNER_${slot}`;
 }
 
-/** Learns whose the slots are, once in a host's life: the runners of its tenants may have outlived the last host. */
-export async function adoptRunners(env: Env, bridge: Bridge): Promise<void> {
-	for (const { slot, tenant } of await bridge.runners()) allSlots(env).adopt(slot, tenant);
+/** Learns whose the slots are, once in a host's life: the runners of these tenants have outlived the last host. */
+export async function adoptRunners(env: Env, bridge: Bridge): Promise<string[]> {
+	const assigned = await bridge.runners();
+	for (const { slot, tenant } of assigned) allSlots(env).adopt(slot, tenant);
+	return assigned.map(({ tenant }) => tenant);
 }
 
 /** Forgets a tenant that was removed; the bridge ends its runner. */
@@ -78,6 +80,11 @@ export class TenantRunner implements Omit<RunnerService, "open"> {
 				// Most likely the session's runner died while nobody used it. The script has asked for nothing yet.
 				return anew();
 			});
+	}
+
+	/** For a start that has a session: without one, making it would take longer than what is gained. */
+	async expect(): Promise<void> {
+		await this.#session?.expect();
 	}
 
 	/** A session that waits for a script; undefined where the tenant has no runner now. Who has it disposes of it. */

@@ -6,7 +6,7 @@ import type { Env } from "../shared/env.ts";
 import { functionSpec } from "../shared/function.ts";
 import { listFunctions, loadFunction } from "./functions.ts";
 
-/** For how many tenants a node that has just started readies runners; the others' first starts do that. */
+/** So many tenants with initscripts have runners when a node has just started; the others' first starts make theirs. */
 const READY_TENANTS = 4;
 
 let warming: Promise<void> | undefined;
@@ -26,14 +26,14 @@ export function warmUp(env: Env): Promise<void> {
 async function warm(env: Env): Promise<void> {
 	const bridge = Bridge.connect(env.BRIDGE);
 	try {
-		await adoptRunners(env, bridge);
+		const alive = await adoptRunners(env, bridge);
 		const { changes } = functions;
 		const all = await listFunctions(env);
 		for (const { tenant, digest, manifest, bundle, deployedAt, initscript } of all)
 			if (initscript === undefined)
 				functions.putRead({ tenant, digest, manifest, bundle, deployedAt }, changes);
 		const scripted = all.filter(({ initscript }) => initscript !== undefined);
-		const ready = [...new Set(scripted.map(({ tenant }) => tenant))].slice(0, READY_TENANTS);
+		const ready = readied(new Set(scripted.map(({ tenant }) => tenant)), new Set(alive));
 		await Promise.allSettled([
 			...all.map((it) => bridge.putFunction(functionSpec(it))),
 			...ready.map(async (tenant) => {
@@ -47,6 +47,13 @@ async function warm(env: Env): Promise<void> {
 	} finally {
 		bridge[Symbol.dispose]();
 	}
+}
+
+/** Of the tenants with initscripts all whose runner is alive, for that costs no other process, and as many more as there should be. */
+export function readied(scripted: ReadonlySet<string>, alive: ReadonlySet<string>): string[] {
+	const kept = [...scripted].filter((tenant) => alive.has(tenant));
+	const others = [...scripted].filter((tenant) => !alive.has(tenant));
+	return [...kept, ...others.slice(0, Math.max(0, READY_TENANTS - kept.length))];
 }
 
 /** Has the function here, and its initscript in the runner. */
