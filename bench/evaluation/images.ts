@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { stringify } from "smol-toml";
 import { buildImage } from "../../src/cli/image/build.ts";
 import { pushInitscript } from "../../src/cli/image/initscript.ts";
-import { type Descriptor, finish, type Layer } from "../../src/cli/image/layout.ts";
+import { type Descriptor, finish, LAYER, type Layer } from "../../src/cli/image/layout.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
 import { pythonLayers } from "./python-layers.ts";
@@ -58,7 +58,8 @@ export class ImageStore {
 
 	/** The image, made where it was not, and pushed. */
 	async get(spec: ImageSpec): Promise<Image> {
-		const key = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16);
+		const description = JSON.stringify({ ...spec, layer: LAYER });
+		const key = createHash("sha256").update(description).digest("hex").slice(0, 16);
 		const layout = join(CACHE, "images", `${spec.name}-${key}`);
 		const made = (await read(join(layout, "made.json"))) ?? (await this.#make(spec, layout));
 		const target = parseTarget(`${this.#registry.address}/${spec.name}`);

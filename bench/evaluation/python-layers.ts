@@ -3,10 +3,14 @@
  * Debian's packages compile them when they are installed, which is not done here.
  */
 import { execFile } from "node:child_process";
+import { createReadStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
+import { createZstdDecompress } from "node:zlib";
 import { compilePython } from "../../src/cli/deploy/python.ts";
 import { addLayer, blobPath, type Layer } from "../../src/cli/image/layout.ts";
 import { below, packLayer } from "../../src/cli/image/tar.ts";
@@ -27,7 +31,7 @@ export async function pythonLayers(layout: string, layers: readonly Layer[]): Pr
 	try {
 		for (const { descriptor } of layers) {
 			const blob = blobPath(layout, descriptor.digest);
-			await promisify(execFile)("tar", ["-xzf", blob, "-C", stage, "--no-same-owner"]);
+			await unpack(createReadStream(blob), stage);
 			await rm(blob);
 		}
 		// Packages carry files that no interpreter takes.
@@ -44,4 +48,11 @@ export async function pythonLayers(layout: string, layers: readonly Layer[]): Pr
 	} finally {
 		await rm(stage, { recursive: true, force: true });
 	}
+}
+
+async function unpack(layer: Readable, folder: string): Promise<void> {
+	const unpacking = promisify(execFile)("tar", ["-x", "-C", folder, "--no-same-owner"]);
+	const { stdin } = unpacking.child;
+	if (stdin !== null) await pipeline(layer, createZstdDecompress(), stdin);
+	await unpacking;
 }

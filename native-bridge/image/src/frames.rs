@@ -1,83 +1,56 @@
 //! Zstandard as layers have it: any number of frames one behind the other, and such as hold no content.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use zstd::stream::read::Decoder;
+
+/// How far back a frame may refer, as a power of two: what it makes us keep. Packers use at most 32 MiB unless they are told to.
+const LARGEST_WINDOW: u32 = 25;
 
 /// Reads the content of all frames. What is no frame is an error.
-pub(crate) struct Frames<R> {
-    source: BufReader<R>,
-    decoder: FrameDecoder,
-    within: bool,
-}
-
-impl<R: Read> Frames<R> {
-    pub(crate) fn new(source: R) -> Self {
-        Self { source: BufReader::new(source), decoder: FrameDecoder::new(), within: false }
-    }
-
-    /// Begins the next frame with content. False: there is none.
-    fn begin(&mut self) -> io::Result<bool> {
-        while !self.source.fill_buf()?.is_empty() {
-            match self.decoder.reset(&mut self.source) {
-                Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    let skipped = io::copy(&mut (&mut self.source).take(length.into()), &mut io::sink())?;
-                    if skipped != u64::from(length) {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-                Err(error) => return Err(io::Error::other(error)),
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl<R: Read> Read for Frames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.within && self.decoder.can_collect() > 0 {
-                return self.decoder.read(buffer);
-            }
-            if self.within && !self.decoder.is_finished() {
-                let decoded = self.decoder.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
-                decoded.map_err(io::Error::other)?;
-                continue;
-            }
-            self.within = self.begin()?;
-            if !self.within {
-                return Ok(0);
-            }
-        }
-    }
+pub(crate) fn frames<R: BufRead>(source: R) -> io::Result<impl Read> {
+    let mut decoder = Decoder::with_buffer(source)?;
+    decoder.window_log_max(LARGEST_WINDOW)?;
+    Ok(decoder)
 }
 
 #[cfg(test)]
 mod tests {
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use std::io::Write;
+
+    use zstd::stream::write::Encoder;
 
     use super::*;
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut found = Vec::new();
-        Frames::new(bytes).read_to_end(&mut found).map(|_| found)
+        frames(bytes)?.read_to_end(&mut found).map(|_| found)
     }
 
     #[test]
     fn all_frames_are_read() {
         let plain: Vec<u8> = (0..600_000_u32).map(|number| (number >> 5) as u8).collect();
-        let frame = |bytes: &[u8]| compress_to_vec(bytes, CompressionLevel::Fastest);
+        let frame = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
         let skipped = [&0x184d_2a50_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"abc"].concat();
         let (one, two, none) = (frame(&plain[..400_000]), frame(&plain[400_000..]), frame(b""));
         assert_eq!(read(&frame(&plain)).unwrap(), plain);
         let all = [&skipped[..], &one, &none, &skipped, &two, &skipped].concat();
         assert_eq!(read(&all).unwrap(), plain);
-        assert_eq!(read(b"").unwrap(), b"");
+        assert!(read(b"").is_err());
         assert!(read(&all[..all.len() - 1]).is_err());
         assert!(read(&all[..skipped.len() + one.len() - 9]).is_err());
         assert!(read(&[&one[..], b"x"].concat()).is_err());
         assert!(read(b"no frame at all").is_err());
+    }
+
+    #[test]
+    fn a_frame_that_would_make_us_keep_too_much_is_refused() {
+        for (window, allowed) in [(LARGEST_WINDOW, true), (LARGEST_WINDOW + 1, false)] {
+            let mut encoder = Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window).unwrap();
+            encoder.write_all(&[7; 100_000]).unwrap();
+            let packed = encoder.finish().unwrap();
+            assert_eq!(read(&packed).is_ok(), allowed, "{window}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Bounds;
 use crate::failure::{disk, invalid};
-use crate::frames::Frames;
+use crate::frames::frames;
 use crate::parts::Parts;
 use crate::pieces::{Measured, Pieces, hex};
 use crate::registry::{Registries, hex_of};
@@ -157,7 +157,7 @@ fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bound
     let plain: Box<dyn Read> = match packing {
         Packing::None => Box::new(pieces),
         Packing::Gzip => Box::new(MultiGzDecoder::new(pieces)),
-        Packing::Zstd => Box::new(Frames::new(pieces)),
+        Packing::Zstd => Box::new(frames(pieces).map_err(crate::archive::broken)?),
     };
     let mut measured = Measured::new(plain, bounds.bytes);
     let bytes = unpack(&mut measured, scratch.path(), bounds)?;

@@ -5,7 +5,7 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createGzip } from "node:zlib";
+import { constants, createZstdCompress } from "node:zlib";
 import { CliError } from "../errors.ts";
 import type { Definition } from "./definition.ts";
 
@@ -13,6 +13,8 @@ export interface Descriptor {
 	mediaType: string;
 	digest: string;
 	size: number;
+	/** The content itself, in base64, for who would otherwise have to ask for it. */
+	data?: string;
 }
 
 export interface Manifest {
@@ -30,7 +32,12 @@ export interface Layer {
 
 export const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
-const LAYER = "application/vnd.oci.image.layer.v1.tar+gzip";
+/** Zstandard: it unpacks in a third of the time that gzip takes, in a start that waits for it. */
+export const LAYER = "application/vnd.oci.image.layer.v1.tar+zstd";
+/** A tenth smaller than gzip; higher ones take ten times as long for another tenth. */
+const LEVEL = 9;
+/** A configuration up to this is embedded in its manifest. */
+const MOST_EMBEDDED = 16 << 10;
 const ARCHITECTURES: Record<string, string> = { x64: "amd64", arm64: "arm64" };
 
 export function blobPath(layout: string, digest: string): string {
@@ -56,7 +63,8 @@ export async function addLayer(layout: string, archive: Readable): Promise<Layer
 				yield chunk;
 			}
 		};
-	await pipeline(archive, hashing(plain), createGzip({ level: 6 }), hashing(packed), createWriteStream(path));
+	const packing = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: LEVEL } });
+	await pipeline(archive, hashing(plain), packing, hashing(packed), createWriteStream(path));
 	const digest = `sha256:${packed.digest("hex")}`;
 	const { size } = await stat(path);
 	await rename(path, blobPath(layout, digest));
@@ -71,7 +79,7 @@ export async function finish(
 ): Promise<Descriptor> {
 	const architecture = ARCHITECTURES[process.arch];
 	if (architecture === undefined) throw new CliError(`images for ${process.arch} are not made here`);
-	const config = await addJson(layout, CONFIG, {
+	const config = await addEmbedded(layout, CONFIG, {
 		created: "1970-01-01T00:00:00Z",
 		architecture,
 		os: "linux",
@@ -111,6 +119,13 @@ export function openBlob(layout: string, digest: string): Readable {
 
 export function addJson(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
 	return addBlob(layout, mediaType, Buffer.from(JSON.stringify(value)));
+}
+
+/** The same, for who has its descriptor to have it too, unless it is large. */
+async function addEmbedded(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
+	const bytes = Buffer.from(JSON.stringify(value));
+	const descriptor = await addBlob(layout, mediaType, bytes);
+	return bytes.length > MOST_EMBEDDED ? descriptor : { ...descriptor, data: bytes.toString("base64") };
 }
 
 export async function addBlob(layout: string, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
