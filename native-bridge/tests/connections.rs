@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use common::Bridge;
@@ -46,6 +47,9 @@ fn no_byte_is_lost_or_repeated_at_the_hand_over() {
             let (app, mut told) = ask(app, AppOp::GetConn, about(7, &lines.address())).await;
             assert_eq!((told.error, told.status, told.segment), (ErrorCode::Ok, kind, 1), "{}", told.text());
             assert_eq!(told.text(), lines.at);
+            if kind == SOCKET {
+                assert!(is_pinned(told.file.as_ref().unwrap()), "it cannot be taken to another server");
+            }
             let mut stream = stream(&mut told);
             let mut stream = beside(move || {
                 let mut bytes = vec![0; BYTES];
@@ -81,6 +85,18 @@ fn no_byte_is_lost_or_repeated_at_the_hand_over() {
         }
         assert_eq!(lines.accepted(), 2);
     });
+}
+
+/// Whether a socket has a filter that nobody can take off (SO_LOCK_FILTER). What it does, its own test says.
+fn is_pinned(socket: &OwnedFd) -> bool {
+    let mut locked: nix::libc::c_int = 0;
+    let mut size = size_of::<nix::libc::c_int>() as nix::libc::socklen_t;
+    // SAFETY: the descriptor is open, and both pointers are valid for what is written.
+    let done = unsafe {
+        let (level, option) = (nix::libc::SOL_SOCKET, nix::libc::SO_LOCK_FILTER);
+        nix::libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut locked).cast(), &raw mut size)
+    };
+    done == 0 && locked == 1
 }
 
 #[test]

@@ -4,10 +4,12 @@
 mod common;
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use common::Bridge;
 use common::app::{App, Ask};
-use common::host::{self, Events, Host, beside, stop};
+use common::given::{about, receive};
+use common::host::{self, Events, Host, Seen, beside, stop};
 use common::server::Server;
 use headstart_base::ErrorCode;
 use headstart_base::app_capnp::{AppOp, FLAG_BEGIN, FLAG_END, FLAG_ERROR, FLAG_INLINE, FLAG_NO_FD, FLAG_PROGRESSIVE};
@@ -119,5 +121,85 @@ fn connections_are_bounded() {
         host::pause(100).await;
         let mut fourth = App::connect(&bridge.app_socket(&id));
         assert_eq!(fourth.ask(AppOp::Hello, &Ask::default()).error, ErrorCode::Ok);
+    });
+}
+
+/// Each that waits costs the host a look with each that comes, and the host is everybody's.
+#[test]
+fn claims_that_wait_are_bounded_also_of_connections_that_were_left() {
+    // Those that were left are there for a moment.
+    let bridge = Bridge::start_with(&serde_json::json!({ "limits": { "app_connections": 2048 } }));
+    let server = Server::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
+        let mut events = Events::of(&instance);
+        for (op, ask) in [(AppOp::RecvMsg, receive(5, "")), (AppOp::GetConn, about(5, "tcp://h:1"))] {
+            for _ in 0..512 {
+                let mut app = App::connect(&bridge.app_socket(&id));
+                app.send(op, &ask);
+                events.find(|seen| matches!(seen, Seen::Claimed { .. } | Seen::ClaimedConn { .. }).then_some(())).await;
+            }
+            let (path, ask) = (bridge.app_socket(&id), ask.clone());
+            let told = beside(move || App::connect(&path).ask(op, &ask)).await;
+            assert_eq!(told.error, ErrorCode::TooMany);
+        }
+        stop(&instance).await;
+        events.ended().await;
+        let told = |seen: &&Seen| matches!(seen, Seen::Served { .. } | Seen::ConnTaken { .. });
+        assert_eq!(events.all.iter().find(told), None, "the host has heard nothing of what it was not asked about");
+    });
+}
+
+#[test]
+fn what_calls_send_counts_as_long_as_they_are_under_way() {
+    const BODY: u64 = 8 << 20;
+    // What is answered takes some, too.
+    let node_bytes = 8 * BODY + (1 << 20);
+    let bridge = Bridge::start_with(&serde_json::json!({ "memory": { "node_bytes": node_bytes, "pool": [] } }));
+    let server = Arc::new(Server::start());
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
+        let mut events = Events::of(&instance);
+        let call =
+            Ask { b: BODY, payload: format!("PUT {}/slow/10\n\n", server.address).into_bytes(), ..Ask::default() };
+        let mut under_way = 0;
+        loop {
+            let (path, call, server) = (bridge.app_socket(&id), call.clone(), Arc::clone(&server));
+            let refused = beside(move || {
+                let mut app = App::connect(&path);
+                // Those of the connections before go with them, in a moment.
+                while app.ask(AppOp::Outbox, &Ask { a: BODY, ..Ask::default() }).error != ErrorCode::Ok {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                app.send(AppOp::Call, &call);
+                while server.seen("PUT /slow/10") == under_way {
+                    if app.is_answered() {
+                        return app.receive().map(|told| told.error);
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                None
+            });
+            if let Some(error) = refused.await {
+                assert_eq!(error, ErrorCode::NodeMemoryFull);
+                break;
+            }
+            under_way += 1;
+            assert!(under_way < 8, "more than the node may hold");
+        }
+        assert_eq!(under_way, 7, "with the outbox there is room for no more");
+        server.open();
+        for _ in 0..under_way {
+            events.find(|seen| matches!(seen, Seen::Called { error: ErrorCode::Ok, .. }).then_some(())).await;
+        }
+        let path = bridge.app_socket(&id);
+        let told = beside(move || {
+            let mut app = App::connect(&path);
+            assert_eq!(app.ask(AppOp::Outbox, &Ask { a: BODY, ..Ask::default() }).error, ErrorCode::Ok);
+            app.ask(AppOp::Call, &call)
+        });
+        assert_eq!(told.await.error, ErrorCode::Ok, "all was given back");
     });
 }

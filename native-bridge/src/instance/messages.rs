@@ -54,6 +54,10 @@ enum Decision {
 /// What is told of a message of the script's own when an application claims something with a name under its id.
 const OWN_BYTES: &str = "bytes of the initscript's own";
 
+/// Claims of messages, and the same of connections, that wait for the host at one time. One connection waits for one, but a
+/// connection can be left; and each that waits is looked at again with each that comes.
+pub(super) const MOST_CLAIMS: usize = 512;
+
 /// Bodies up to this size are given whole: they come in a packet.
 const INLINE: u64 = crate::app::INLINE as u64;
 
@@ -193,7 +197,8 @@ impl Instance {
             let diverged = !diverges.is_empty();
             let (number, decided) = match self.ask(id, content, diverges, deadline) {
                 Ok(asked) => asked,
-                Err(error) => return (Err(error), false),
+                // The host has nothing to keep of a claim that it was not asked about.
+                Err(error) => return (Err(error), true),
             };
             tokio::select! {
                 biased;
@@ -231,6 +236,9 @@ impl Instance {
         if diverges.is_empty() && state.messages.contains_key(&id) {
             let _ = sender.send(Decision::Published);
             return Ok((0, decided));
+        }
+        if state.claims.len() >= MOST_CLAIMS {
+            return Err(too_many_claims());
         }
         state.last_claim += 1;
         let claim = state.last_claim;
@@ -340,6 +348,11 @@ impl Instance {
         }
         Err(error(ErrorCode::NotFound, format!("there is no segment {segment}")))
     }
+}
+
+/// Why a claim is not asked for.
+pub(super) fn too_many_claims() -> Error {
+    error(ErrorCode::TooMany, format!("{MOST_CLAIMS} claims of the application wait already"))
 }
 
 enum LookUp {

@@ -4,6 +4,7 @@
 //! one short lock that is never held across a wait. What takes time (fetches, the application's socket, bodies) runs on
 //! the data runtime as tasks that the instance tracks; it has ended when all of them have.
 
+mod bodies;
 pub(crate) mod body;
 mod checkpoint;
 pub(crate) mod conns;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::functions::Function;
+use crate::instance::bodies::Bodies;
 use crate::instance::body::{Body, Place};
 use crate::instance::checkpoint::Making;
 use crate::instance::conns::{Closing, Conns};
@@ -131,6 +133,8 @@ pub(crate) struct State {
     connections: usize,
     /// Calls of the application that are under way.
     calls: usize,
+    /// Of all requests that are under way.
+    bodies: Bodies,
     app_connected: bool,
     stop_reason: String,
 }

@@ -9,6 +9,7 @@ use headstart_net::{Address, BodySink, Done, Progress, Request};
 use tokio_util::sync::CancellationToken;
 
 use crate::functions::Function;
+use crate::instance::bodies;
 use crate::instance::body::{Body, Finished};
 use crate::instance::conns::{Conn, Own};
 use crate::instance::event::Kind;
@@ -55,6 +56,7 @@ pub(super) struct Sending {
     pub(super) body: Arc<Body>,
     /// A place in a file of the application's; else private memory.
     to: Option<Destination>,
+    _counted: bodies::Body,
 }
 
 /// An RPC that is not sent.
@@ -74,12 +76,13 @@ impl Instance {
     /// Sends an RPC. What is wrong with it shows as its `rpcDone`.
     pub(super) fn send(self: &Arc<Self>, conn: u32, rpc: u64, raw: &[u8], timeout_millis: u32, place: Option<&Named>) {
         let prepared = self.prepare(conn, raw).and_then(|(function, via, request)| {
-            let to = place.map(|named| self.take_place(rpc, named)).transpose();
-            let to = to.map_err(|error| Refused { content: request.content.clone(), error })?;
-            Ok((function, via, request, to))
+            let refused = |error| Refused { content: request.content.clone(), error };
+            let counted = self.count_body(raw).map_err(refused)?;
+            let to = place.map(|named| self.take_place(rpc, named)).transpose().map_err(refused)?;
+            Ok((function, via, request, to, counted))
         });
         match prepared {
-            Ok((function, via, request, to)) => {
+            Ok((function, via, request, to, counted)) => {
                 let body = Body::waiting();
                 let cancel = self.closing.child_token();
                 let record = Rpc {
@@ -100,7 +103,7 @@ impl Instance {
                 let deadline = Instant::now() + Duration::from_millis(millis.into()).min(LONGEST);
                 let instance = Arc::clone(self);
                 let own = via.own();
-                let sending = Sending { function, via, request, deadline, body, to };
+                let sending = Sending { function, via, request, deadline, body, to, _counted: counted };
                 let work = async move { instance.run_rpc(rpc, &sending, &cancel).await };
                 match own {
                     // What begins in order takes its turns in order.
@@ -289,9 +292,11 @@ impl Instance {
         function.allow(&request)?;
         function.store_for(&address)?;
         let call = Call::begin(self)?;
+        let counted = self.count_body(&request.body)?;
         let answer = Body::waiting();
         let (instance, body) = (Arc::clone(self), Arc::clone(&answer));
-        let sending = Sending { function, via: Via::Kept(address), request, deadline, body, to: None };
+        let via = Via::Kept(address);
+        let sending = Sending { function, via, request, deadline, body, to: None, _counted: counted };
         self.spawn(async move {
             let began = now();
             let request = &sending.request;

@@ -1,10 +1,11 @@
 //! A client of the application's socket: one request, one answer.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use headstart_base::ErrorCode;
 use headstart_base::app_capnp::{AppOp, FLAG_FD};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
@@ -103,6 +104,12 @@ impl App {
             None,
         )
         .unwrap();
+    }
+
+    /// Whether an answer is there.
+    pub fn is_answered(&self) -> bool {
+        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
     }
 
     /// None when the bridge has closed the connection.

@@ -9,6 +9,7 @@ mod foreign;
 mod gifts;
 mod offers;
 mod own;
+mod pinned;
 
 use std::collections::HashMap;
 use std::sync::Arc;

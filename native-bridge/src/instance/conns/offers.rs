@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 
 use crate::instance::conns::foreign::Foreign;
 use crate::instance::conns::own::Opened;
+use crate::instance::conns::pinned::pin;
 use crate::instance::conns::{Conn, Conns, How, Key};
 use crate::instance::event::Kind;
+use crate::instance::messages::{MOST_CLAIMS, too_many_claims};
 use crate::instance::{Instance, closed, error};
 
 /// What the script has handed over, or is about to.
@@ -226,11 +228,11 @@ impl Instance {
         (handed, Some(Kind::ConnTaken { id, address, how, error }))
     }
 
-    /// The connection, or why there is none and whether the host knows that already because it decided it.
+    /// The connection, or why there is none and whether the host needs no word of it: it decided it, or was not asked.
     async fn claim_conn(&self, key: &Key, deadline: Instant) -> (Result<Opened>, bool) {
         loop {
             let (number, decided) = match self.look_up_or_ask(key, deadline) {
-                Ok(found) => return (found, false),
+                Ok(found) => return found,
                 Err(asked) => asked,
             };
             tokio::select! {
@@ -249,23 +251,26 @@ impl Instance {
         }
     }
 
-    /// What there is; or the number of the claim that waits now, and what it waits for. The host is told of a claim of what the
-    /// bridge knows nothing of.
+    /// What there is, and whether the host is told nothing of it; or the number of the claim that waits now, and what it waits for.
+    /// The host is told of a claim of what the bridge knows nothing of.
     fn look_up_or_ask(
         &self,
         key: &Key,
         deadline: Instant,
-    ) -> std::result::Result<Result<Opened>, (u64, oneshot::Receiver<Decision>)> {
+    ) -> std::result::Result<(Result<Opened>, bool), (u64, oneshot::Receiver<Decision>)> {
         if self.closing.is_cancelled() {
-            return Ok(Err(closed()));
+            return Ok((Err(closed()), false));
         }
         let mut state = self.lock();
         let ask = match state.conns.look_up(key) {
-            LookUp::Take(opened) => return Ok(Ok(opened)),
-            LookUp::No(error) => return Ok(Err(error)),
+            LookUp::Take(opened) => return Ok((Ok(opened), false)),
+            LookUp::No(error) => return Ok((Err(error), false)),
             LookUp::Coming => false,
             LookUp::Unknown => true,
         };
+        if state.conns.wanted.len() >= MOST_CLAIMS {
+            return Ok((Err(too_many_claims()), true));
+        }
         state.last_claim += 1;
         let claim = state.last_claim;
         let (decided, decision) = oneshot::channel();
@@ -283,7 +288,8 @@ impl Instance {
         dead(&opened)?;
         let Opened { session, foreign } = opened;
         let whole = self.function().is_some_and(|function| function.isolation == Isolation::Bubblewrap);
-        let peer = session.peer().map_or_else(String::new, |peer| peer.to_string());
+        let server = session.peer();
+        let peer = server.map_or_else(String::new, |server| server.to_string());
         let number = {
             let mut state = self.lock();
             state.conns.last += 1;
@@ -298,7 +304,10 @@ impl Instance {
                 let tcp = tcp.into_std().map_err(cannot)?;
                 if whole {
                     tcp.set_nonblocking(false).map_err(cannot)?;
-                    (How::Socket, tcp.into())
+                    let server = server.ok_or_else(|| cannot(std::io::ErrorKind::NotConnected.into()))?;
+                    let socket = tcp.into();
+                    pin(&socket, server).map_err(cannot)?;
+                    (How::Socket, socket)
                 } else {
                     (How::Spliced, self.carry(number, key, tcp.into())?)
                 }
