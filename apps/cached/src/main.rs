@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the state over.
 fn start(options: &Serve) -> Result<Store, Box<dyn Error>> {
-    let fetcher = Fetcher::default();
+    let fetcher = Fetcher::start()?;
     let assigned = match &options.assignment {
         Some(text) => Some(fetcher.assignment(&Url::parse(text)?)?),
         None => None,

@@ -26,9 +26,8 @@ impl Body {
         Self { kind: Kind::Own(bytes), waited: AtomicU64::new(0) }
     }
 
-    /// A reply that was claimed; `claim` is what the claim took, which was a wait unless all was there.
-    pub(crate) fn shared(reply: Reply, claim: Duration) -> Self {
-        let waited = if reply.total() == Some(reply.there().len() as u64) { Duration::ZERO } else { claim };
+    /// A reply that was claimed; `waited`: for what was not all there.
+    pub(crate) fn shared(reply: Reply, waited: Duration) -> Self {
         Self { kind: Kind::Shared(reply), waited: nanos(waited).into() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headstart::{Client, Wait, id};
+use headstart::{Client, Reply, Wait, id};
 
 use crate::assignment::Assignment;
 use crate::body::Body;
@@ -24,24 +24,31 @@ pub struct Fetched {
 }
 
 /// The way to a server's state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fetcher {
     client: Client,
 }
 
 impl Fetcher {
+    /// From now on what the initscript sends is mapped before it is claimed.
+    pub fn start() -> Result<Self> {
+        let client = Client::new();
+        client.map_ahead()?;
+        Ok(Self { client })
+    }
+
     /// Asks the coordinator ("http://host:port/path") which shards are this server's.
     pub fn assignment(&self, from: &Url) -> Result<Assignment> {
-        let body = match self.claim(from)? {
-            Some(body) => body,
-            None => Body::own(direct::fetch(from, Assignment::MOST)?),
+        let body = match self.claim(std::slice::from_ref(from))?.pop() {
+            Some(Some(body)) => body,
+            _ => Body::own(direct::fetch(from, Assignment::MOST)?),
         };
         Assignment::parse(body.whole()?)
     }
 
     /// The shards in their order; those of the initscript while their bytes still come.
     pub fn shards(&self, urls: &[Url]) -> Result<(Vec<Body>, Fetched)> {
-        let claimed: Vec<Option<Body>> = urls.iter().map(|url| self.claim(url)).collect::<Result<_>>()?;
+        let claimed = self.claim(urls)?;
         let from_initscript = claimed.iter().flatten().count();
         let began = Instant::now();
         let bodies = std::thread::scope(|scope| {
@@ -59,20 +66,28 @@ impl Fetcher {
         Ok((bodies, Fetched { shards: urls.len(), bytes, from_initscript, took }))
     }
 
-    /// What the initscript has sent for an address; none where it has not. An error is what the server answered in its place.
-    fn claim(&self, url: &Url) -> Result<Option<Body>> {
-        let content = url.content();
+    /// What the initscript has sent for these addresses, claimed together; none where it has not. An error is what a server
+    /// answered in its place.
+    fn claim(&self, urls: &[Url]) -> Result<Vec<Option<Body>>> {
+        let contents: Vec<String> = urls.iter().map(Url::content).collect();
+        let claims: Vec<(u64, &str)> = contents.iter().map(|content| (id(content), &**content)).collect();
         let began = Instant::now();
-        let Ok(reply) = self.client.recv_msg(id(&content), &content, Wait::default().progressive()) else {
-            return Ok(None);
+        let replies = self.client.recv_msgs(&claims, Wait::default().progressive());
+        // A wait unless all of all of them was there.
+        let mut took = began.elapsed();
+        let body = |((url, content), reply): ((&Url, String), Result<Reply, _>)| {
+            let Ok(reply) = reply else { return Ok(None) };
+            let good = match url.scheme {
+                Scheme::Http => 200,
+                Scheme::Memcached => 0,
+            };
+            if reply.status() != good {
+                return Err(Error::Reply { from: content, what: format!("status {}", reply.status()) });
+            }
+            let whole = reply.total() == Some(reply.there().len() as u64);
+            let waited = if whole { Duration::ZERO } else { std::mem::take(&mut took) };
+            Ok(Some(Body::shared(reply, waited)))
         };
-        let good = match url.scheme {
-            Scheme::Http => 200,
-            Scheme::Memcached => 0,
-        };
-        match reply.status() {
-            status if status == good => Ok(Some(Body::shared(reply, began.elapsed()))),
-            status => Err(Error::Reply { from: content, what: format!("status {status}") }),
-        }
+        urls.iter().zip(contents).zip(replies).map(body).collect()
     }
 }

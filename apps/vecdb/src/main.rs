@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the state over.
 fn start(options: &Serve) -> headstart_serving::Result<Api> {
-    let fetcher = Fetcher::default();
+    let fetcher = Fetcher::start()?;
     let assignment = fetcher.assignment(&Url::parse(&options.assignment)?)?;
     let watch = Stopwatch::start();
     let (bodies, fetched) = fetcher.shards(&assignment.shards)?;

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connection::Connection;
+use crate::ahead;
+use crate::connection::{Answered, Connection};
 use crate::error::{Error, Result};
 use crate::numbers::{self, Code};
 use crate::packet::{PAYLOAD, Packet, Request};
@@ -68,6 +69,11 @@ pub const fn id(text: &str) -> u64 {
     hash
 }
 
+fn claim(id: u64, content: &str, wait: Wait) -> Request<'_> {
+    let (flags, payload) = (wait.flags(), content.as_bytes());
+    Request { op: numbers::OP_RECV_MSG, id, flags, payload, ..Request::default() }
+}
+
 impl Default for Client {
     fn default() -> Self {
         Self::new()
@@ -90,14 +96,24 @@ impl Client {
         self.with(|connection| Ok(connection.instance().to_owned()))
     }
 
+    /// Maps from now on what the initscript sends before it is claimed, in a thread of its own: call it first, and what the
+    /// program does until its first claim takes that off the claim. The thread ends with the instance; there is one of these.
+    pub fn map_ahead(&self) -> Result<()> {
+        let failed = |error| Error::new(Code::Internal, format!("no thread can be started: {error}"));
+        ahead::start(&self.path).map_err(failed)
+    }
+
     /// Receives message `id`. `content` says what is expected ("GET s3://bucket/key"); "" takes anything.
     pub fn recv_msg(&self, id: u64, content: &str, wait: Wait) -> Result<Reply> {
-        let payload = content.as_bytes();
-        self.ask(
-            &Request { op: numbers::OP_RECV_MSG, id, flags: wait.flags(), payload, ..Request::default() },
-            &[],
-            wait,
-        )
+        self.ask(&claim(id, content, wait), &[], wait)
+    }
+
+    /// Receives several messages, each as [`Client::recv_msg`] does; all are asked for at once, so that they take one round trip
+    /// together where they are there. What each came to, in the claims' order; each is waited for after those before it.
+    pub fn recv_msgs(&self, claims: &[(u64, &str)], wait: Wait) -> Vec<Result<Reply>> {
+        let requests: Vec<Request<'_>> = claims.iter().map(|(id, content)| claim(*id, content, wait)).collect();
+        let received = self.with(|connection| Ok(self.replies(connection, &requests, wait)));
+        received.unwrap_or_else(|error| claims.iter().map(|_| Err(error.clone())).collect())
     }
 
     /// Has the bridge do a call, "GET s3://bucket/key", with its signature.
@@ -149,7 +165,7 @@ impl Client {
         request: &Request<'_>,
         file: Option<BorrowedFd<'_>>,
         timeout: Duration,
-    ) -> Result<(Packet, Option<OwnedFd>)> {
+    ) -> Result<Answered> {
         self.with(|connection| connection.request(request, file, timeout))
     }
 
@@ -157,9 +173,19 @@ impl Client {
     pub(crate) fn ask(&self, request: &Request<'_>, outbox: &[u8], wait: Wait) -> Result<Reply> {
         self.with(|connection| {
             connection.put(outbox, wait.timeout)?;
-            let (packet, file) = connection.request(request, None, wait.timeout)?;
-            Reply::new(self.clone(), connection, packet, file, wait.timeout)
+            let none = || Err(Error::new(Code::Internal, "a request without its answer"));
+            self.replies(connection, std::slice::from_ref(request), wait).pop().unwrap_or_else(none)
         })
+    }
+
+    /// Several of them. Segments are asked for where they are needed after the last answer has come.
+    fn replies(&self, connection: &mut Connection, requests: &[Request<'_>], wait: Wait) -> Vec<Result<Reply>> {
+        let answers = connection.bodies(requests, wait.timeout);
+        let reply = |answer: Result<Answered>| {
+            let (packet, file) = answer?;
+            Reply::new(self.clone(), connection, packet, file, wait.timeout)
+        };
+        answers.into_iter().map(reply).collect()
     }
 
     /// Uses this thread's connection, which is opened where there is none, or the one there is is lost or a parent's.

@@ -1,9 +1,8 @@
-//! One connection to the bridge: a request and its answer at a time, and the segments that came with the answers.
+//! One connection to the bridge: requests and their answers, and the segments that came with these.
 
-use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
@@ -12,48 +11,53 @@ use crate::error::{Error, Result};
 use crate::numbers::{self, Code};
 use crate::packet::{MOST, Packet, Request};
 use crate::segment::Mapping;
-use crate::socket::{self, Received};
+use crate::segments::Segments;
+use crate::socket::{Received, Socket};
 
 /// The bridge answers `deadline` itself; only when it does not, this much later, the connection is given up.
 const GRACE: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(5);
+/// Requests that are sent before the first answer is received: all find room in the socket.
+const AT_ONCE: usize = 16;
 const NAME: &str = concat!("headstart-rust ", env!("CARGO_PKG_VERSION"));
+
+/// An answer without an error, and the fd beside it.
+pub(crate) type Answered = (Packet, Option<OwnedFd>);
 
 /// Belongs to one thread of one process.
 pub(crate) struct Connection {
     pid: Pid,
     /// None after the bridge was lost.
-    socket: Option<OwnedFd>,
+    socket: Option<Socket>,
     sequence: u32,
     buffer: Vec<u8>,
-    segments: HashMap<u64, Entry>,
+    segments: Arc<Segments>,
     outbox: Option<Mapping>,
     instance: String,
 }
 
-struct Entry {
-    mapping: Arc<Mapping>,
-    /// Bodies that it brought: so many are given back.
-    bodies: u32,
-}
-
 impl Connection {
-    pub(crate) fn open(path: &str) -> Result<Self> {
-        let lost = |error: Errno| Error::new(Code::BridgeLost, format!("cannot connect to {path}: {error}"));
-        let mut connection = Self {
-            pid: getpid(),
-            socket: Some(socket::open(path, CONNECT).map_err(lost)?),
-            sequence: 0,
-            // One byte more than a packet may have, so that a longer one is seen.
-            buffer: vec![0; MOST + 1],
-            segments: HashMap::new(),
-            outbox: None,
-            instance: String::new(),
-        };
+    pub(crate) fn open(path: &Arc<str>) -> Result<Self> {
+        let mut connection = Self::silent(path)?;
         let pid = connection.pid.as_raw_nonzero().get().unsigned_abs().into();
         let hello = Request { op: numbers::OP_HELLO, a: pid, payload: NAME.as_bytes(), ..Request::default() };
         connection.instance = connection.exchange(&hello, None, CONNECT)?.0.text();
         Ok(connection)
+    }
+
+    /// One that does not say who it is.
+    pub(crate) fn silent(path: &Arc<str>) -> Result<Self> {
+        let lost = |error: Errno| Error::new(Code::BridgeLost, format!("cannot connect to {path}: {error}"));
+        Ok(Self {
+            pid: getpid(),
+            socket: Some(Socket::open(path, CONNECT).map_err(lost)?),
+            sequence: 0,
+            // One byte more than a packet may have, so that a longer one is seen.
+            buffer: vec![0; MOST + 1],
+            segments: Segments::of(path),
+            outbox: None,
+            instance: String::new(),
+        })
     }
 
     pub(crate) fn instance(&self) -> &str {
@@ -72,18 +76,38 @@ impl Connection {
         request: &Request<'_>,
         file: Option<BorrowedFd<'_>>,
         timeout: Duration,
-    ) -> Result<(Packet, Option<OwnedFd>)> {
+    ) -> Result<Answered> {
         self.give_back()?;
         self.exchange(request, file, timeout)
     }
 
+    /// As `request`, of several whose answers are bodies: all are sent before the first is answered. What each came to, in their
+    /// order. Each waits for those before it.
+    pub(crate) fn bodies(&mut self, requests: &[Request<'_>], timeout: Duration) -> Vec<Result<Answered>> {
+        if let Err(error) = self.give_back() {
+            return requests.iter().map(|_| Err(error.clone())).collect();
+        }
+        let ahead = self.segments.is_ahead();
+        // Of nothing else there is news.
+        let flags = |op| if ahead && op == numbers::OP_RECV_MSG { numbers::FLAG_NO_FD } else { 0 };
+        let mut answers = Vec::with_capacity(requests.len());
+        for some in requests.chunks(AT_ONCE) {
+            let flagged = some.iter().map(|request| Request { flags: request.flags | flags(request.op), ..*request });
+            let sent: Vec<Result<u32>> = flagged.map(|request| self.send(&request, None, timeout)).collect();
+            let received = some.iter().zip(sent).map(|(request, sent)| self.receive(request.op, sent?, timeout));
+            answers.extend(received);
+        }
+        if answers.iter().any(is_lost) {
+            self.socket = None;
+        }
+        answers
+    }
+
     /// Tells the bridge of each body that lies in a segment which nobody refers to any more.
     fn give_back(&mut self) -> Result<()> {
-        let unused = self.segments.extract_if(|_, entry| Arc::strong_count(&entry.mapping) == 1);
-        let unused: Vec<_> = unused.map(|(number, entry)| (number, entry.bodies)).collect();
-        for (number, bodies) in unused {
+        for (segment, bodies) in self.segments.unused() {
             for _ in 0..bodies {
-                let free = Request { op: numbers::OP_FREE, a: number, ..Request::default() };
+                let free = Request { op: numbers::OP_FREE, a: segment, ..Request::default() };
                 match self.exchange(&free, None, GRACE) {
                     Err(error) if self.socket.is_none() => return Err(error),
                     _ => {}
@@ -93,35 +117,42 @@ impl Connection {
         Ok(())
     }
 
-    fn exchange(
-        &mut self,
-        request: &Request<'_>,
-        file: Option<BorrowedFd<'_>>,
-        timeout: Duration,
-    ) -> Result<(Packet, Option<OwnedFd>)> {
-        let Some(socket) = &self.socket else {
-            return Err(Error::new(Code::BridgeLost, "the connection to the bridge was lost"));
-        };
+    fn exchange(&mut self, request: &Request<'_>, file: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<Answered> {
+        let sent = self.send(request, file, timeout);
+        if is_lost(&sent) {
+            self.socket = None;
+        }
+        self.receive(request.op, sent?, timeout)
+    }
+
+    /// Sends a request. Its sequence number, by which its answer is known. Where the bridge is lost, there may be answers to earlier
+    /// ones nevertheless.
+    fn send(&mut self, request: &Request<'_>, file: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<u32> {
+        let Some(socket) = &self.socket else { return Err(gone()) };
         self.sequence = self.sequence.wrapping_add(1);
         let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
         let header = request.header(self.sequence, millis)?;
-        match socket::send(socket, &header, request.payload, file) {
-            Ok(()) => {}
+        match socket.send(&header, request.payload, file) {
+            Ok(()) => Ok(self.sequence),
             Err(Errno::INVAL | Errno::PERM) if file.is_some() => {
                 let message = "this sandbox does not let a socket out: name a connection by its number";
-                return Err(Error::new(Code::Unsupported, message));
+                Err(Error::new(Code::Unsupported, message))
             }
-            Err(error) => return Err(self.lost(Code::BridgeLost, format!("the bridge is gone: {error}"))),
+            Err(error) => Err(Error::new(Code::BridgeLost, format!("the bridge is gone: {error}"))),
         }
-        let until = Instant::now() + timeout + GRACE;
-        let (bytes, file) = match socket::receive(socket, &mut self.buffer, until) {
+    }
+
+    /// Receives the answer to the oldest request that has none, and returns the error in it.
+    fn receive(&mut self, op: u16, sequence: u32, timeout: Duration) -> Result<Answered> {
+        let Some(socket) = &mut self.socket else { return Err(gone()) };
+        let (bytes, file) = match socket.receive(&mut self.buffer, timeout.saturating_add(GRACE)) {
             Ok(Received::Packet(bytes, file)) => (bytes, file),
             Ok(Received::Closed) => return Err(self.lost(Code::BridgeLost, "the bridge closed the connection")),
             Ok(Received::Late) => return Err(self.lost(Code::Deadline, "the bridge did not answer in time")),
             Ok(Received::Cut) => return Err(self.refuse("a packet that is too long, or fds that did not arrive")),
             Err(error) => return Err(self.lost(Code::BridgeLost, format!("the bridge is gone: {error}"))),
         };
-        let Some(packet) = Packet::parse(&self.buffer[..bytes], request.op, self.sequence) else {
+        let Some(packet) = Packet::parse(&self.buffer[..bytes], op, sequence) else {
             return Err(self.refuse("a malformed answer"));
         };
         if file.is_some() != packet.has(numbers::FLAG_FD) {
@@ -136,26 +167,53 @@ impl Connection {
 
     /// The segment that an answer with a body lies in, mapped.
     pub(crate) fn claim(&mut self, packet: &Packet, file: Option<OwnedFd>) -> Result<Arc<Mapping>> {
-        if let Some(file) = file {
-            match Mapping::new(&file, false) {
-                Ok(mapping) => {
-                    let entry = Entry { mapping: Arc::new(mapping), bodies: 0 };
-                    self.segments.insert(packet.segment, entry);
-                }
-                Err(error) => return Err(self.refuse(&format!("an fd that cannot be mapped ({error})"))),
-            }
-        }
+        let mapping = match self.enter(packet.segment, file)? {
+            Some(mapping) => mapping,
+            None => match self.segments.claim_soon(packet.segment) {
+                Some(mapping) => mapping,
+                None => self.fetch(packet.segment)?,
+            },
+        };
         let most = packet.length.max(if packet.has(numbers::FLAG_LENGTH_KNOWN) { packet.total } else { 0 });
-        match self.segments.get_mut(&packet.segment) {
-            None => Err(self.refuse("a segment without its fd")),
-            Some(entry) if packet.offset.checked_add(most).is_none_or(|end| end > entry.mapping.length() as u64) => {
-                Err(self.refuse("bytes outside of their segment"))
-            }
-            Some(entry) => {
-                entry.bodies += 1;
-                Ok(Arc::clone(&entry.mapping))
-            }
+        if packet.offset.checked_add(most).is_none_or(|end| end > mapping.length() as u64) {
+            return Err(self.refuse("bytes outside of their segment"));
         }
+        Ok(mapping)
+    }
+
+    /// Asks for the fd of a segment that was not mapped after all.
+    fn fetch(&mut self, segment: u64) -> Result<Arc<Mapping>> {
+        let request = Request { op: numbers::OP_SEGMENT, a: segment, ..Request::default() };
+        let (asked, file) = self.exchange(&request, None, CONNECT)?;
+        if asked.segment != segment || file.is_none() {
+            return Err(self.refuse("a segment without its fd"));
+        }
+        match self.enter(segment, file)? {
+            Some(mapping) => Ok(mapping),
+            None => Err(self.refuse("a segment without its fd")),
+        }
+    }
+
+    /// The mapping of a segment in which one body more is this program's; none of one that came without its fd.
+    fn enter(&mut self, segment: u64, file: Option<OwnedFd>) -> Result<Option<Arc<Mapping>>> {
+        self.segments.claim(segment, file).map_err(|error| self.unmappable(error))
+    }
+
+    /// Waits for news of segments after that of number `news`, and maps or forgets the one it is of. The news' number.
+    pub(crate) fn map_ahead(&mut self, news: u64, timeout: Duration) -> Result<u64> {
+        let request = Request { op: numbers::OP_SEGMENT, b: news, ..Request::default() };
+        self.segments.listening(true);
+        let told = self.exchange(&request, None, timeout);
+        self.segments.listening(false);
+        let (told, file) = told?;
+        if told.id <= news || (told.segment == 0 && file.is_some()) {
+            return Err(self.refuse("news that is none"));
+        }
+        match file {
+            Some(file) => self.segments.map_ahead(told.segment, &file).map_err(|error| self.unmappable(error))?,
+            None => self.segments.forget(told.segment),
+        }
+        Ok(told.id)
     }
 
     /// Copies bytes to the outbox, which is made longer where it is too short.
@@ -177,8 +235,20 @@ impl Connection {
         self.lost(Code::Protocol, format!("the bridge sent {what}"))
     }
 
+    fn unmappable(&mut self, error: Errno) -> Error {
+        self.refuse(&format!("an fd that cannot be mapped ({error})"))
+    }
+
     fn lost(&mut self, code: Code, message: impl Into<String>) -> Error {
         self.socket = None;
         Error::new(code, message)
     }
+}
+
+fn is_lost<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.code == Code::BridgeLost)
+}
+
+fn gone() -> Error {
+    Error::new(Code::BridgeLost, "the connection to the bridge was lost")
 }

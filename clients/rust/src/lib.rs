@@ -14,10 +14,13 @@
 //! # Ok::<(), headstart::Error>(())
 //! ```
 
+mod ahead;
 mod answer;
 mod client;
 mod connection;
 mod error;
+#[cfg(test)]
+mod fake_bridge;
 mod handover;
 #[rustfmt::skip]
 #[allow(dead_code, reason = "these are all numbers of the protocol")]
@@ -25,6 +28,7 @@ mod numbers;
 mod packet;
 mod reply;
 mod segment;
+mod segments;
 mod serve;
 mod socket;
 

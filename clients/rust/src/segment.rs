@@ -8,7 +8,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::error::Error;
 use crate::numbers::Code;
@@ -35,6 +35,12 @@ impl Mapping {
         let base = unsafe { mmap(std::ptr::null_mut(), length, access, MapFlags::SHARED, file, 0) }?;
         let base = NonNull::new(base).ok_or(Errno::INVAL)?;
         Ok(Self { base, length })
+    }
+
+    /// Has its pages mapped now, where the kernel does that; else they are as they are touched.
+    pub(crate) fn populate(&self) {
+        // SAFETY: the mapping is ours, and this changes none of its bytes.
+        let _ = unsafe { madvise(self.base.as_ptr(), self.length, Advice::LinuxPopulateRead) };
     }
 
     /// Maps the file that an answer's bytes lie in.

@@ -57,7 +57,7 @@ fn forked(client: &Client, id: &str, other: &str) -> String {
         assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
         (std::fs::File::from_raw_fd(ends[0]), std::fs::File::from_raw_fd(ends[1]))
     };
-    // SAFETY: the program has one thread here, so the child may do what it likes.
+    // SAFETY: the one other thread waits for news and holds no lock, so the child may do what it likes.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let line = told(receive(client, id, "", Wait::at_most(WAIT)));
@@ -160,5 +160,6 @@ fn handle(client: &Client, event: &Event) -> std::result::Result<Answer, String>
 fn main() -> std::result::Result<(), Error> {
     let client = Client::new();
     client.connect()?;
+    client.map_ahead()?;
     client.serve(|event| handle(&client, event))
 }
