@@ -48,6 +48,16 @@ const OWN_HEADERS: [&str; 13] = [
     "upgrade",
 ];
 
+/// What services of some kinds take for another verb or path than those that the rules have allowed.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 impl Request {
     /// Parses a request as its protocol has it (docs/network.md). HTTP and S3: "VERB path\nname: value\n\nbody"; the path is
     /// percent-encoded or plain, with or without a leading slash.
@@ -204,7 +214,12 @@ pub(crate) fn headers(lines: Option<&str>, allowed: &[&str]) -> Result<Headers> 
         if value.chars().any(|char| char.is_control() && char != '\t') {
             return Err(invalid("a header's value has a line break or another control character"));
         }
-        let own = OWN_HEADERS.contains(&name.as_str()) || name.starts_with("x-amz-");
+        // Some services do not tell the two apart.
+        let read = name.replace('_', "-");
+        let own = OWN_HEADERS.contains(&read.as_str()) || read.starts_with("x-amz-");
+        if OVERRIDES.contains(&read.as_str()) {
+            return Err(invalid(&format!("the header {name} would ask for something else than is allowed")));
+        }
         if own && !allowed.contains(&name.as_str()) {
             return Err(invalid(&format!("the header {name} is set by the platform")));
         }
@@ -296,6 +311,11 @@ mod tests {
             "GET x\nTransfer-Encoding: chunked\n\n",
             "GET x\nContent-Length: 3\n\n",
             "GET x\nUpgrade: h2c\n\n",
+            "GET x\nContent_Length: 3\n\n",
+            "GET x\nX_Amz_Acl: public-read\n\n",
+            "GET x\nX-HTTP-Method-Override: DELETE\n\n",
+            "GET x\nx_http_method: PUT\n\n",
+            "GET x\nX-Original-URL: /secret\n\n",
             "GET x\na: b\rHost: evil\n\n",
             "GET x\r\nHost: evil\r\n\r\n",
             "GET x\na b: c\n\n",
