@@ -11,6 +11,7 @@ import { parseLoad } from "../durable/transcript/validate.ts";
 import type { ScriptModule } from "../isolates/protocol.ts";
 import { boundMemory } from "../isolates/wasm/memory.ts";
 import { meter } from "../isolates/wasm/meter/index.ts";
+import { MAX_MODULE_BYTES } from "../isolates/wasm/module.ts";
 import { ModuleError } from "../isolates/wasm/reader.ts";
 import type { Env } from "../shared/env.ts";
 import { HeadstartError } from "../shared/error.ts";
@@ -30,12 +31,16 @@ import {
 import { nearest } from "../shared/nearest.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
+import { Pace } from "./pace.ts";
 
 /** More than any that a runner takes. */
 const MAX_SCRIPT_BYTES = 8 << 20;
 /** UTF-16 units. With its initscript it passes through one RPC, of 32 MiB at most. */
 const MAX_SOURCE_MAP = 4 << 20;
 const MAX_MANIFEST = 256 << 10;
+
+/** A module of a MiB takes the host's thread for up to 0.2 s. */
+const pace = new Pace({ perSecond: 256 << 10, burst: 1 << 20 });
 
 const deploymentSchema = v.strictObject({
 	/** headstart.toml as JSON. */
@@ -117,7 +122,7 @@ export async function deploy(
 	try {
 		const runner = new TenantRunner(env, tenant, async () => bridge);
 		const memory = manifest.initscript?.limits.memory;
-		const script = pulled?.script ?? (initscript && (await prepared(initscript, memory)));
+		const script = pulled?.script ?? (initscript && (await prepared(tenant, initscript, memory)));
 		if (script !== undefined) await load(runner, script.module, memory);
 		deployed = {
 			tenant,
@@ -179,13 +184,17 @@ async function checkBundle(env: Env, tenant: string, bundle: string): Promise<vo
 
 /** An initscript that came with its deployment. */
 async function prepared(
+	tenant: string,
 	{ format, bytes, sourceMap }: NonNullable<Deployment["initscript"]>,
 	memoryBytes: number | undefined,
 ): Promise<DeployedScript> {
 	if (bytes.length > MAX_SCRIPT_BYTES) {
 		throw new HeadstartError("payloadTooLarge", `the initscript has more than ${MAX_SCRIPT_BYTES} bytes`);
 	}
-	if (format === "wasm") bytes = metered(bytes, memoryBytes);
+	if (format === "wasm") {
+		await pace.turn(tenant, Math.min(bytes.length, MAX_MODULE_BYTES));
+		bytes = metered(bytes, memoryBytes);
+	}
 	const digest = await hexDigest(bytes);
 	const module: ScriptModule =
 		format === "wasm"

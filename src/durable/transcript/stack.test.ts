@@ -16,3 +16,12 @@ test("what is not in the map stays, and so does a stack without a map or with a 
 	expect(mapStack(stack, undefined)).toBe(stack);
 	expect(mapStack(stack, "{")).toBe(stack);
 });
+
+test("a stack of the script's own making takes no longer than another, and has no place that cannot be", () => {
+	for (const word of ["x", "1", "1:", ":0"]) {
+		const stack = word.repeat((1 << 20) / word.length);
+		expect(mapStack(stack, map)).toBe(stack);
+	}
+	const odd = "at script.js:0:0 script.js:99999999999:1 script.js:1:99999999999";
+	expect(mapStack(odd, map)).toBe(odd);
+});

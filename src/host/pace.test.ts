@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { Pace } from "./pace.ts";
+
+test("a burst at once, then as many as a second has, and each tenant for itself", async () => {
+	const pace = new Pace({ perSecond: 10_000, burst: 1000 });
+	const done: string[] = [];
+	const turns = [
+		["a", 600],
+		["a", 400],
+		["a", 500],
+		["b", 1000],
+	] as const;
+	const began = Date.now();
+	await Promise.all(
+		turns.map(([tenant, bytes]) => pace.turn(tenant, bytes).then(() => done.push(`${tenant} ${bytes}`))),
+	);
+	expect(done).toEqual(["a 600", "a 400", "b 1000", "a 500"]);
+	expect(Date.now() - began).toBeGreaterThanOrEqual(45);
+});
