@@ -17,8 +17,8 @@ import {
 	transferFailed,
 } from "./claims.ts";
 import { repeats, restart, unrepeated } from "./restart.ts";
-import { scriptOp } from "./script.ts";
-import { addLine, connKey, type Effect, type State, type Wait } from "./state.ts";
+import { scriptOp, voidMessage } from "./script.ts";
+import { addLine, connKey, type Effect, MAX_CALLS, type Rpc, type State, type Wait } from "./state.ts";
 import { appGone, appMessage, connOffered, endWaits, replyCame, wait, waitTimeout } from "./waits.ts";
 
 /** The script waits; answered by the effect `reply`, `message` or `conn` with this waiter. */
@@ -111,9 +111,14 @@ function ops(state: State, now: number, calls: ScriptOp[], effects: Effect[]): v
 		if (state.script !== "running") return;
 		const { repeated, drift } = repeats(state, op);
 		if (drift !== undefined) exit(state, now, drift, effects);
+		else if (state.history.length > MAX_CALLS) exit(state, now, tooManyCalls(state), effects);
 		else if (!repeated) scriptOp(state, now, op, effects);
 	}
 	coverClaims(state, now, effects);
+}
+
+function tooManyCalls({ history }: State): ErrorValue {
+	return { code: "initscriptLimit", message: `calls: ${history.length} of at most ${MAX_CALLS}` };
 }
 
 function deadlineOf({ now, timeoutMs }: Waiting): number | undefined {
@@ -143,6 +148,7 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 			const rpc = state.rpcs.get(it.rpcAccepted.rpc);
 			if (rpc === undefined) break;
 			rpc.content = it.rpcAccepted.content;
+			reads(state, rpc);
 			rpc.idempotent = it.rpcAccepted.idempotent;
 			break;
 		}
@@ -158,8 +164,9 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 			break;
 		case "served": {
 			const { id, error } = it.served;
-			served(state, id);
 			const message = state.messages.get(id);
+			// One that gave up before anything was sent leaves the others waiting.
+			if (message !== undefined || error.code === "ok") served(state, id);
 			if (message?.phase === "sent" && error.code === "ok") message.phase = "served";
 			break;
 		}
@@ -206,6 +213,14 @@ function event(state: State, now: number, it: Event, effects: Effect[]): void {
 	}
 }
 
+/** Notes what an RPC reads, where it does. */
+function reads(state: State, rpc: Rpc): void {
+	if (!rpc.content.startsWith("GET ")) return;
+	const others = state.reads.get(rpc.content);
+	if (others === undefined) state.reads.set(rpc.content, [rpc]);
+	else others.push(rpc);
+}
+
 function rpcDone(state: State, id: bigint, outcome: Outcome<ScriptReply>, effects: Effect[]): void {
 	const rpc = state.rpcs.get(id);
 	if (rpc?.phase !== "sent") return;
@@ -235,15 +250,19 @@ function transferEnded(
 	}
 }
 
-/** A write by the application voids what was fetched of the same key before (rule 5). */
+/** A write by the application voids what was fetched of the same key before, also what is sent to it later (rule 5). */
 function called(state: State, content: string, effects: Effect[]): void {
 	const space = content.indexOf(" ");
 	const verb = content.slice(0, space);
 	if (verb === "GET" || verb === "HEAD") return;
 	const read = `GET${content.slice(space)}`;
-	for (const [id, message] of state.messages) {
-		if (message.phase !== "sent" || message.rpc === undefined) continue;
-		if (state.rpcs.get(message.rpc)?.content === read) voidMessage(state, id, effects);
+	const outdated = state.reads.get(read) ?? [];
+	state.reads.delete(read);
+	for (const rpc of outdated) {
+		rpc.outdated = true;
+		for (const id of rpc.messages) {
+			if (state.messages.get(id)?.phase === "sent") voidMessage(state, id, effects);
+		}
 	}
 }
 
@@ -277,12 +296,6 @@ function withdraw(state: State, effects: Effect[]): void {
 		const { id, address } = offer;
 		effects.push({ effect: "submit", op: { which: "withdraw", withdraw: { id, address, ofApp: true } } });
 	}
-}
-
-function voidMessage(state: State, id: bigint, effects: Effect[]): void {
-	const message = state.messages.get(id);
-	if (message !== undefined) message.phase = "voided";
-	effects.push({ effect: "submit", op: { which: "void", void: id } });
 }
 
 function close(state: State, error: ErrorValue, effects: Effect[]): void {

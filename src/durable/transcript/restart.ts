@@ -8,6 +8,8 @@ import { fingerprint, requestMark } from "../../shared/fingerprint.ts";
 import type { Effect, State } from "./state.ts";
 import { endWaits } from "./waits.ts";
 
+/** Characters of a text of the script's that a mark has. */
+const MAX_NAMED = 200;
 /** How often a script is run again. */
 const MAX_RESTARTS = 1;
 
@@ -58,9 +60,9 @@ function driftOf(what: string): ErrorValue {
 function markOf(op: ScriptOp, state: State): string {
 	switch (op.op) {
 		case "connect":
-			return `connect ${op.conn} ${op.address}`;
+			return `connect ${op.conn} ${short(op.address)}`;
 		case "sendRpc": {
-			const again = state.rpcs.has(op.rpc) ? ` ${fingerprint(op.request)}` : "";
+			const again = state.rpcs.has(op.rpc) ? ` ${short(requestMark(op.conn, op.request, op.to))}` : "";
 			return `sendRpc ${op.conn} ${op.rpc} ${op.request.length}${again}`;
 		}
 		case "sendMsg":
@@ -68,7 +70,7 @@ function markOf(op: ScriptOp, state: State): string {
 		case "sendReply":
 			return `sendReply ${op.id} ${op.rpc}`;
 		case "transferConn":
-			return `transferConn ${op.id} ${op.address} ${op.conn}`;
+			return `transferConn ${op.id} ${short(op.address)} ${op.conn}`;
 		case "expect":
 			return `expect ${op.count}`;
 		case "expectMsg":
@@ -78,11 +80,16 @@ function markOf(op: ScriptOp, state: State): string {
 	}
 }
 
+/** A long text by its fingerprint: marks are kept. */
+function short(text: string): string {
+	return text.length <= MAX_NAMED ? text : fingerprint(new TextEncoder().encode(text));
+}
+
 /** Whether a call is the one of this mark. */
 function isMark(mark: string, op: ScriptOp, state: State): boolean {
 	if (op.op === "sendRpc" && mark === `sendRpc ${op.conn} ${op.rpc} ${op.request.length}`) {
 		const rpc = state.rpcs.get(op.rpc);
-		return rpc === undefined || rpc.fingerprint === requestMark(op.conn, op.request);
+		return rpc === undefined || rpc.fingerprint === requestMark(op.conn, op.request, op.to);
 	}
 	return mark === markOf(op, state);
 }

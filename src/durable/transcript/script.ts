@@ -79,6 +79,8 @@ function sendRpc(state: State, now: number, op: OpOf<"sendRpc">, effects: Effect
 		phase: refused === undefined ? "sent" : "refused",
 		content: "",
 		idempotent: refused !== undefined,
+		outdated: false,
+		messages: [],
 		outcome: refused === undefined ? undefined : { error: refused },
 	});
 	if (refused !== undefined) return;
@@ -143,6 +145,15 @@ function sendReply(state: State, now: number, { id, rpc }: OpOf<"sendReply">, ef
 		effect: "submit",
 		op: { which: "message", message: { which: "reply", reply: rpc, id, content: "" } },
 	});
+	source?.messages.push(id);
+	if (source?.outdated) voidMessage(state, id, effects);
+}
+
+/** Nobody can have a message any more (rule 5). */
+export function voidMessage(state: State, id: bigint, effects: Effect[]): void {
+	const message = state.messages.get(id);
+	if (message !== undefined) message.phase = "voided";
+	effects.push({ effect: "submit", op: { which: "void", void: id } });
 }
 
 /** The connection is the application's from now on, and nobody's else (rule 6). */

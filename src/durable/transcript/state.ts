@@ -17,6 +17,8 @@ export const MAX_SCRIPT_LINES = 500;
 export const MAX_MISSED = 500;
 /** How many ids the application may own: beyond, the script sends nothing new. */
 export const MAX_OWNED = 10_000;
+/** How many calls a script may make, logs aside. A runner ends it before that (isolates/script/limits.ts), if it is an honest one. */
+export const MAX_CALLS = 10_000;
 /** How many messages and connections of the application's a script may find waiting. */
 export const MAX_FROM_APP = 1024;
 
@@ -43,6 +45,10 @@ export interface Rpc {
 	content: string;
 	/** Whether it may be sent twice; unknown until the bridge has accepted it. */
 	idempotent: boolean;
+	/** The application has written to what it reads, after it was accepted. */
+	outdated: boolean;
+	/** The messages that carry its reply. */
+	readonly messages: bigint[];
 	outcome: Outcome<ScriptReply> | undefined;
 }
 
@@ -120,6 +126,8 @@ export interface State {
 	appGone: ErrorValue | undefined;
 	readonly connections: Map<number, Connection>;
 	readonly rpcs: Map<bigint, Rpc>;
+	/** Those that read and are not outdated, by their content. */
+	readonly reads: Map<string, Rpc[]>;
 	readonly messages: Map<bigint, Message>;
 	/** By {@link connKey}, like all that is about handing connections over. */
 	readonly transfers: Map<string, Transfer>;
@@ -135,7 +143,7 @@ export interface State {
 	readonly expectedIds: Set<bigint>;
 	/** How many more messages and connections the script has announced without an id. */
 	expectedCount: number;
-	/** What the script has done, call by call, for the case that it must be run again. */
+	/** What the script has done, call by call, for the case that it must be run again; bounded as {@link MAX_CALLS} says. */
 	readonly history: string[];
 	/** How much of its history a script that was run again has repeated. */
 	repeated: number;
@@ -171,6 +179,7 @@ export function initialState(rules: Rules): State {
 		appGone: rules.app ? undefined : { code: "appExited", message: "no application runs beside the script" },
 		connections: new Map(),
 		rpcs: new Map(),
+		reads: new Map(),
 		messages: new Map(),
 		transfers: new Map(),
 		appMessages: new Map(),
