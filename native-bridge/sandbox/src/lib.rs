@@ -25,6 +25,7 @@ mod sandboxes;
 mod seccomp;
 mod spec;
 mod tool;
+mod vfork;
 mod workerd;
 
 pub use boot::{Boot, IMAGE_FILES};

@@ -4,12 +4,12 @@
 //! forked: a worker of the runtime may end at any time, our own thread does not.
 
 use crate::failure::failed;
+use crate::vfork::{self, Surroundings};
 use headstart_base::{Error, ErrorCode, Result};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::Command;
 use std::sync::mpsc;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// What to start, and in which surroundings.
 pub struct Launch {
-    /// Program, arguments, environment and working directory; its standard streams are set here.
+    /// Program, arguments, working directory, and all of its environment: it has nothing of ours.
     pub command: Command,
     /// The network namespace it is put into.
     pub network: Option<OwnedFd>,
@@ -89,69 +89,35 @@ impl Launch {
         Self { command, network: None, cgroup: Vec::new(), keep: Vec::new(), stdin: None, limits: Vec::new() }
     }
 
-    fn start(mut self) -> Result<Started> {
+    fn start(self) -> Result<Started> {
         let program = self.command.get_program().to_string_lossy().into_owned();
-        let network = self.network.as_ref().map(AsRawFd::as_raw_fd);
-        let doors: Vec<RawFd> = self.cgroup.iter().map(AsRawFd::as_raw_fd).collect();
-        let keep: Vec<RawFd> = self.keep.iter().map(AsRawFd::as_raw_fd).collect();
-        let limits = std::mem::take(&mut self.limits);
-        let parent = std::process::id();
-        let stdin = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
-        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: between fork and exec only system calls are made, on memory that was allocated before.
-        unsafe {
-            self.command.pre_exec(move || enter(network, &doors, &keep, &limits, parent));
-        }
-        let mut child = self.command.spawn().map_err(|error| failed(format_args!("start {program}"), error))?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(failed(program, "no output"));
+        let (stdout, stderr) = (new_pipe()?, new_pipe()?);
+        let stdin = match self.stdin {
+            Some(stdin) => stdin,
+            None => File::open("/dev/null").map_err(|error| failed("/dev/null", error))?.into(),
         };
+        let numbers = |fds: &[OwnedFd]| fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let surroundings = Surroundings {
+            streams: [stdin.as_raw_fd(), stdout.1.as_raw_fd(), stderr.1.as_raw_fd()],
+            network: self.network.as_ref().map(AsRawFd::as_raw_fd),
+            doors: self.cgroup.iter().map(AsRawFd::as_raw_fd).collect(),
+            keep: numbers(&self.keep),
+            limits: self.limits,
+        };
+        let started = vfork::spawn(&self.command, &surroundings);
+        let pid = started.map_err(|error| failed(format_args!("start {program}"), error))?;
         let receiver = |fd: OwnedFd| pipe::Receiver::from_owned_fd(fd).map_err(|error| failed("pipe", error));
-        Ok(Started {
-            process: Process::of(child.id())?,
-            stdout: receiver(stdout.into())?,
-            stderr: receiver(stderr.into())?,
-        })
+        Ok(Started { process: Process::of(pid)?, stdout: receiver(stdout.0)?, stderr: receiver(stderr.0)? })
     }
 }
 
-/// In the child: puts itself where it belongs. Only async-signal-safe calls.
-fn enter(
-    network: Option<RawFd>,
-    doors: &[RawFd],
-    keep: &[RawFd],
-    limits: &[(libc::__rlimit_resource_t, u64)],
-    parent: u32,
-) -> io::Result<()> {
-    let check = |result: libc::c_int| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
-    for door in doors {
-        // SAFETY: the buffer is a static byte string of one byte, and the descriptor is open.
-        let written = unsafe { libc::write(*door, b"0".as_ptr().cast(), 1) };
-        check(if written == 1 { 0 } else { -1 })?;
-    }
-    if let Some(network) = network {
-        // SAFETY: setns(2) takes no pointer.
-        check(unsafe { libc::setns(network, libc::CLONE_NEWNET) })?;
-    }
-    for (resource, value) in limits {
-        let limit = libc::rlimit { rlim_cur: *value, rlim_max: *value };
-        // SAFETY: `limit` is a valid rlimit.
-        check(unsafe { libc::setrlimit(*resource, &limit) })?;
-    }
-    for fd in keep {
-        // SAFETY: fcntl(F_SETFD) takes no pointer.
-        check(unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) })?;
-    }
-    // SAFETY: prctl(PR_SET_PDEATHSIG) and getppid(2) take no pointer.
-    let orphan = unsafe {
-        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        libc::getppid().cast_unsigned() != parent
-    };
-    if orphan { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }
+/// (reading end, writing end)
+pub(crate) fn new_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| failed("pipe", error))
 }
 
 impl Process {
-    fn of(pid: u32) -> Result<Self> {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
         // SAFETY: pidfd_open(2) takes no pointer, and answers with a new descriptor or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.cast_signed(), libc::PIDFD_NONBLOCK) };
         let fd = i32::try_from(fd).unwrap_or(-1);
