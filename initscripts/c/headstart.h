@@ -109,6 +109,23 @@ HS_FN int32_t hs_connect(struct hs_conn *conn, const char *address)
 	return conn->handle;
 }
 
+/*
+ * Connects to the address that a URL begins with, "scheme://host/path". Never waits. `path` is set to where its path begins: at
+ * the slash, or at the end of what is no such URL.
+ */
+HS_FN int32_t hs_connect_url(struct hs_conn *conn, const char *url, const char **path)
+{
+	uint32_t slashes = 0, end = 0;
+	while (url[end] && (url[end] != '/' || ++slashes < 3))
+		end++;
+	*path = url + end;
+	if (!url[end] || end >= HS_ADDRESS_BYTES)
+		return conn->handle = -HEADSTART_INVALID_ARGUMENT;
+	struct hs_text address = hs_text(conn->address, end + 1); /* has no room for the path */
+	hs_add(&address, url);
+	return conn->handle = headstart_connect(conn->address, address.length);
+}
+
 /* Sends an RPC in the protocol's own form: "VERB path\nname: value\n\nbody". */
 HS_FN int32_t hs_send(const struct hs_conn *conn, uint64_t rpc, const void *request, uint32_t length)
 {

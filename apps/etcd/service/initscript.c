@@ -15,18 +15,14 @@ static char place[256];
 HEADSTART_MAIN
 {
 	struct hs_conn store;
+	const char *key;
 	int32_t length = hs_input(event, sizeof event);
 	if (length < 0 || hs_json_text(event, (uint32_t)length, "state", state, sizeof state) <= 0)
 		return HEADSTART_INVALID_ARGUMENT;
 	uint32_t bytes = hs_json_number(event, (uint32_t)length, "bytes");
 	hs_json_text(event, (uint32_t)length, "place", place, sizeof place);
-	uint32_t slash = 5; /* behind "s3://" */
-	while (state[slash] && state[slash] != '/')
-		slash++;
-	if (!state[slash] || slash >= HS_ADDRESS_BYTES)
-		return HEADSTART_INVALID_ARGUMENT;
-	state[slash] = 0;
-	hs_connect(&store, state);
+	if (hs_connect_url(&store, state, &key) < 0)
+		return -store.handle;
 	headstart_expect(RANGES + 1);
-	return -hs_s3_get_ranges(&store, state + slash + 1, bytes, RANGES, place[0] ? place : 0);
+	return -hs_s3_get_ranges(&store, key, bytes, RANGES, place[0] ? place : 0);
 }

@@ -8,16 +8,6 @@
 static char event[4096];
 static char answer[65536];
 
-/* Splits "scheme://host:port/path"; the place of the path's slash, or 0. */
-static uint32_t path_of(const char *url)
-{
-	uint32_t slashes = 0;
-	for (uint32_t at = 0; url[at]; at++)
-		if (url[at] == '/' && ++slashes == 3)
-			return at;
-	return 0;
-}
-
 /*
  * Sends a request on a connection to its server: GET by HTTP, or mg to a cache. Its id is that of its content, by which the server
  * claims it.
@@ -26,17 +16,14 @@ static int32_t fetch(const char *url, uint64_t *id)
 {
 	struct hs_conn conn;
 	char bytes[HS_REQUEST_BYTES];
+	const char *path;
 	int cache = url[0] == 'm';
-	uint32_t path = path_of(url);
-	if (path == 0 || path >= HS_ADDRESS_BYTES)
-		return -HEADSTART_INVALID_ARGUMENT;
-	struct hs_text address = hs_text(bytes, path + 1); /* ends before the path */
-	hs_add(&address, url);
-	hs_connect(&conn, bytes);
+	if (hs_connect_url(&conn, url, &path) < 0)
+		return conn.handle;
 	*id = hs_fnv1a64_more(hs_fnv1a64(cache ? "MG " : "GET "), url, hs_length(url));
 	struct hs_text request = hs_text(bytes, sizeof bytes);
 	hs_add(&request, cache ? "mg " : "GET ");
-	hs_add(&request, url + path + cache); /* a key has no slash before it */
+	hs_add(&request, path + cache); /* a key has no slash before it */
 	hs_add(&request, cache ? " v" : "\n\n");
 	if (request.full)
 		return -HEADSTART_INVALID_ARGUMENT;
@@ -47,29 +34,19 @@ static int32_t fetch(const char *url, uint64_t *id)
 /* Fetches each shard of an assignment; the bytes go on to the server as they come. */
 static int fetch_shards(struct hs_json json)
 {
-	char name[7] = { 0 };
-	while (hs_json_take(&json, '{') || hs_json_take(&json, ',')) {
-		int32_t length = hs_json_string(&json, name, 6);
-		if (length < 0 || !hs_json_take(&json, ':'))
+	if (!hs_json_find(&json, "shards") || !hs_json_take(&json, '['))
+		return 0;
+	do {
+		char url[1024];
+		uint64_t id;
+		int32_t length = hs_json_string(&json, url, sizeof url - 1);
+		if (length < 0 || length >= (int32_t)sizeof url)
 			return 0;
-		if (length != 6 || !hs_json_equal(name, "shards", 6) || !hs_json_take(&json, '[')) {
-			if (!hs_json_skip(&json, 0))
-				return 0;
-			continue;
-		}
-		do {
-			char url[1024];
-			uint64_t id;
-			int32_t text = hs_json_string(&json, url, sizeof url - 1);
-			if (text < 0 || text >= (int32_t)sizeof url)
-				return 0;
-			url[text] = 0;
-			if (fetch(url, &id) < 0 || headstart_send_reply(id, id) < 0)
-				return 0;
-		} while (hs_json_take(&json, ','));
-		return 1;
-	}
-	return 0;
+		url[length] = 0;
+		if (fetch(url, &id) < 0 || headstart_send_reply(id, id) < 0)
+			return 0;
+	} while (hs_json_take(&json, ','));
+	return 1;
 }
 
 HEADSTART_MAIN
