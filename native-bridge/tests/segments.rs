@@ -97,6 +97,38 @@ fn a_segment_whose_bytes_broke_off_is_to_be_dropped() {
 }
 
 #[test]
+fn claims_that_are_sent_together_are_answered_in_their_order() {
+    let bridge = Bridge::start();
+    let server = Server::start();
+    host::test(async {
+        let host = Host::connect(&bridge).await;
+        let (instance, id) = host.started(&bridge, &server.address, |_| {}).await;
+        let batch: [&Fill; 5] = [
+            &connect(1, &server.address),
+            &send(1, 1, "GET /bytes/200000\n\n"),
+            &reply(1, 1),
+            &send(1, 2, "GET /slow/300000\n\n"),
+            &reply(2, 2),
+        ];
+        assert_eq!(submit(&instance, &batch).await, ErrorCode::Ok);
+        let mut app = App::connect(&bridge.app_socket(&id));
+        let claiming = tokio::task::spawn_local(beside(move || {
+            for id in [2, 1, 2] {
+                app.send(AppOp::RecvMsg, &Ask { id, ..Ask::default() });
+            }
+            [(); 3].map(|()| app.receive().unwrap())
+        }));
+        pause(50).await;
+        server.open();
+        let [slow, other, again] = claiming.await.unwrap();
+        assert_eq!([slow.length, other.length], [300_000, 200_000]);
+        assert!(slow.has(FLAG_FD) && other.has(FLAG_FD) && slow.segment != other.segment);
+        assert_eq!(again.error, ErrorCode::AlreadyClaimed);
+        stop(&instance).await;
+    });
+}
+
+#[test]
 fn whoever_waits_for_news_leaves_with_the_instance() {
     let bridge = Bridge::start();
     let server = Server::start();
