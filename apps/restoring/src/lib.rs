@@ -4,11 +4,13 @@
 mod error;
 mod s3;
 mod server;
+mod shim;
 mod sign;
 mod state;
 
 pub use error::{Error, Result};
 pub use server::{Probe, become_server, watch};
+pub use shim::Shim;
 pub use state::State;
 
 /// Stamps a point on the instance's timeline: a line of output that begins so is one.
