@@ -1,7 +1,7 @@
 import { expect, inject, test } from "vitest";
 import { until } from "../../src/cli/node/wait.ts";
-import { deployProbe, invoke } from "../harness/probe.ts";
-import { application, descendants, runners } from "../harness/processes.ts";
+import { deployProbe, type Event, invoke, recovers as recoversProbe } from "../harness/probe.ts";
+import { application, kill, killHost, runners } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
 /** Sends, among others, what must not be sent twice. */
@@ -43,20 +43,11 @@ const node = useNode(async (node) => {
 	await node.put("inputs", "a2", "contents of a2");
 });
 
-const event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
+const event: Event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
 const answered = { status: 200, steps: [{ head: "contents of a" }] };
 
-/** Invokes until that works again. */
 function recovers(name = "probe"): Promise<unknown> {
-	return until("an invocation", 30_000, async () => {
-		const answer = await invoke(node(), name, event).catch(() => undefined);
-		return answer?.status === 200 ? answer : undefined;
-	});
-}
-
-function kill(pid: number | undefined): void {
-	if (pid === undefined) throw new Error("there is no such process");
-	process.kill(pid, "SIGKILL");
+	return recoversProbe(node(), name, event);
 }
 
 async function runnerPid(): Promise<number> {
@@ -210,19 +201,11 @@ test("after a killed bridge the next invocation works, and nothing of the old on
 	expect(await node().leaks()).toEqual([]);
 });
 
-async function killHost(): Promise<void> {
-	const host = node().node.host.pid;
-	if (inject("host") === "wrangler") {
-		for (const { pid, command } of await descendants(host ?? 0)) if (command.includes("workerd")) kill(pid);
-	}
-	kill(host);
-}
-
 test("after a killed host its functions are there, and what was in flight is interrupted", async () => {
 	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
 	const instance = await until("the instance", 10_000, async () => (await node().live())[0]);
 	await new Promise((resolve) => setTimeout(resolve, 500));
-	await killHost();
+	await killHost(node().node.host.pid, inject("host"));
 	await running;
 	expect(await recovers()).toMatchObject(answered);
 	expect(await node().ended(instance.id)).toMatchObject({ state: "interrupted" });
@@ -240,7 +223,7 @@ test("what a host was killed in as it began is interrupted, too", async () => {
 	const before = new Set((await node().client.json<Listed>("/v1/instances")).instances.map(({ id }) => id));
 	const running = invoke(node(), "probe", { app: [["sleep", 20]] }).catch(() => "cut");
 	await until("the application", 10_000, () => application(bridge));
-	await killHost();
+	await killHost(node().node.host.pid, inject("host"));
 	await running;
 	const { instances } = await until("the host", 30_000, () =>
 		node()

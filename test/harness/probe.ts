@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parse, stringify, type TomlTable } from "smol-toml";
 import { deploy } from "../../src/cli/deploy/deploy.ts";
 import type { DevStore } from "../../src/cli/node/dev-store.ts";
+import { until } from "../../src/cli/node/wait.ts";
 import type { TestNode } from "./node.ts";
 
 const probe = join(import.meta.dirname, "../functions/probe");
@@ -24,6 +25,10 @@ export interface Variant {
 	main?: string;
 	/** The initscript in a registry. */
 	artifact?: string;
+	/** The sandbox's files from a registry. */
+	image?: string;
+	/** [app.files] */
+	shared?: TomlTable;
 	/** Gives the application what it needs in mode=direct: the store's address, credentials, and a way there. */
 	direct?: true;
 	/** Further files of the application, or other contents. */
@@ -72,7 +77,9 @@ function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTa
 		egress,
 		main,
 		artifact,
+		image,
 		share,
+		shared,
 	} = variant;
 	const table = (value: unknown): TomlTable =>
 		typeof value === "object" && value !== null ? (value as TomlTable) : {};
@@ -80,7 +87,14 @@ function changed(manifest: TomlTable, variant: Variant, more: TomlTable): TomlTa
 	return {
 		...manifest,
 		name,
-		app: { ...app, ...more, isolation, limits: { ...table(app.limits), ...limits } },
+		app: {
+			...app,
+			...more,
+			isolation,
+			...(image === undefined ? {} : { image }),
+			...(shared === undefined ? {} : { files: shared }),
+			limits: { ...table(app.limits), ...limits },
+		},
 		initscript: {
 			...table(manifest.initscript),
 			...(main === undefined ? {} : { main }),
@@ -111,6 +125,19 @@ export interface Answer {
 	steps: unknown[];
 	/** The whole body, parsed. */
 	body: { code?: string; message?: string; hint?: string };
+}
+
+/** Invokes until that is right again. */
+export function recovers(
+	node: Pick<TestNode, "client">,
+	name: string,
+	event: Event,
+	query?: string,
+): Promise<Answer> {
+	return until("an invocation", 30_000, async () => {
+		const answer = await invoke(node, name, event, query).catch(() => undefined);
+		return answer?.status === 200 ? answer : undefined;
+	});
 }
 
 /** Invokes a probe. `query`: "cold=1", "mode=noInitscript", … */

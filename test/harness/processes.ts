@@ -1,7 +1,9 @@
 /** Processes of a node, found by their parents. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { askSocket } from "../../src/cli/node/wait.ts";
+import type { RunningNode } from "../../src/cli/node/node.ts";
+import { askSocket, until } from "../../src/cli/node/wait.ts";
+import type { HostKind } from "./node.ts";
 
 export interface Descendant {
 	pid: number;
@@ -26,6 +28,19 @@ export async function descendants(pid: number): Promise<Descendant[]> {
 			command: await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => ""),
 		})),
 	);
+}
+
+export function kill(pid: number | undefined): void {
+	if (pid === undefined) throw new Error("there is no such process");
+	process.kill(pid, "SIGKILL");
+}
+
+/** Kills the host's process; `wrangler dev` has its workerd below it. */
+export async function killHost(pid: number | undefined, kind: HostKind): Promise<void> {
+	if (kind === "wrangler") {
+		for (const each of await descendants(pid ?? 0)) if (each.command.includes("workerd")) kill(each.pid);
+	}
+	kill(pid);
 }
 
 /** A workerd process that holds initscripts, as the bridge knows it. */
@@ -62,4 +77,17 @@ export async function application(bridge: number): Promise<number | undefined> {
 	return below.findLast(
 		({ command }) => command.includes("function:handler") && !/bwrap/.test(command.split("\0")[0] ?? ""),
 	)?.pid;
+}
+
+/** Who takes part in a start below the host. */
+export type Victim = "bridge" | "runner" | "application";
+
+/** Kills one of a node's, as soon as it is there. */
+export async function killOne({ bridge, run }: RunningNode, victim: Victim): Promise<void> {
+	const find = {
+		bridge: () => bridge.pid,
+		runner: async () => (await runners(run))[0],
+		application: () => application(bridge.pid ?? 0),
+	}[victim];
+	kill(await until(`the ${victim}`, 10_000, async () => find()));
 }
