@@ -6,11 +6,13 @@ mod s3;
 mod server;
 mod shim;
 mod sign;
+mod sparse;
 mod state;
 
 pub use error::{Error, Result};
 pub use server::{Probe, become_server, watch};
 pub use shim::Shim;
+pub use sparse::without_reserving;
 pub use state::State;
 
 /// Stamps a point on the instance's timeline: a line of output that begins so is one.

@@ -5,11 +5,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::mark;
 
+const SHIM: &str = "the shim";
 /// How the shim's second process is called.
 const WATCH: &str = "watch";
 const LONGEST: Duration = Duration::from_secs(120);
@@ -26,7 +28,7 @@ pub struct Probe {
 
 /// Waits, beside the shim, for the server's first answer. What the shim holds is closed when it becomes the server.
 #[derive(Debug)]
-pub struct Watcher(Option<ChildStdin>);
+pub struct Watcher(JoinHandle<std::io::Result<Option<ChildStdin>>>);
 
 /// In the second process, which this starts: does not return there. Call it first.
 pub fn watch(probe: Probe) -> Result<Watcher> {
@@ -39,18 +41,29 @@ pub fn watch(probe: Probe) -> Result<Watcher> {
         std::process::exit(i32::from(!ended));
     }
     mark("shim started");
-    let failed = |error: std::io::Error| Error::Program { program: "the shim", what: error.to_string() };
     let own = std::env::current_exe().map_err(failed)?;
-    let mut child = Command::new(own).arg(WATCH).stdin(Stdio::piped()).spawn().map_err(failed)?;
-    Ok(Watcher(child.stdin.take()))
+    // To start a process takes milliseconds in gVisor: beside what comes first.
+    Ok(Watcher(std::thread::spawn(move || {
+        let child = Command::new(own).arg(WATCH).stdin(Stdio::piped()).spawn();
+        child.map(|mut child| child.stdin.take())
+    })))
 }
 
 /// Becomes the server. Returns only when that fails.
-pub fn become_server(program: &'static str, command: &mut Command, watcher: Watcher) -> Error {
+pub fn become_server(program: &'static str, command: &mut Command, Watcher(starting): Watcher) -> Error {
     // Closed by exec(2), and not before.
+    let held = match starting.join() {
+        Ok(Ok(held)) => held,
+        Ok(Err(error)) => return failed(error),
+        Err(_) => return Error::Program { program: SHIM, what: "its thread was lost".to_owned() },
+    };
     let error = command.stdin(Stdio::null()).exec();
-    drop(watcher.0);
+    drop(held);
     Error::Program { program, what: error.to_string() }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::Program { program: SHIM, what: error.to_string() }
 }
 
 fn answers(probe: Probe) -> bool {

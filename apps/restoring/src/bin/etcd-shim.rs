@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use restoring::{Error, Probe, Result, Shim, mark};
+use restoring::{Error, Probe, Result, Shim, mark, without_reserving};
 
 const ETCD: &str = "/usr/bin/etcd";
 const ETCDCTL: &str = "/usr/bin/etcdctl";
@@ -14,6 +14,9 @@ const PROBE: Probe =
 fn main() -> ExitCode {
     Shim { program: ETCD, file: "SNAPSHOT_FILE", probe: PROBE }.run(|store, state, file| {
         store.restore(state, file)?;
+        if let Err(error) = without_reserving() {
+            eprintln!("etcd reserves room for its log: {error}");
+        }
         unpack(file)?;
         mark("restored");
         let mut command = Command::new(ETCD);
