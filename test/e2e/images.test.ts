@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "smol-toml";
@@ -8,12 +8,16 @@ import { buildImage } from "../../src/cli/image/build.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord } from "../../src/shared/record.ts";
+import { HeldRegistry } from "../harness/held-registry.ts";
 import type { TestNode } from "../harness/node.ts";
+import { deployProbe, invoke as invokeProbe, recovers } from "../harness/probe.ts";
+import { killOne } from "../harness/processes.ts";
 import { registry } from "../harness/servers.ts";
 import { useNode } from "../harness/suite.ts";
 
 const server = await registry();
 const host = `127.0.0.1:${server.port}`;
+const held = await HeldRegistry.before(server);
 const work = await mkdtemp(join(tmpdir(), "hst-image-"));
 let image = "";
 
@@ -58,12 +62,13 @@ const node = useNode(
 		image = await push(layout, manifest, parseTarget(`${host}/python:small`), true);
 		for (const isolation of ["bubblewrap", "gvisor"])
 			await deployFunction(node, isolation, `${host}/python:small`);
+		await deployProbe(node, { name: "held", isolation: "bubblewrap", image: `${held.host}/python:small` });
 	},
-	{ images: { registries: [{ host, plain: true }] } },
+	{ images: { registries: [host, held.host].map((host) => ({ host, plain: true })) } },
 );
 
 afterAll(async () => {
-	await server.stop();
+	await Promise.all([server.stop(), held.stop()]);
 	await rm(work, { recursive: true, force: true });
 });
 
@@ -142,6 +147,35 @@ test("an instance that is ended in mid-pull leaves nothing of it", async () => {
 	await asked;
 	await node().quiet();
 	expect((await invoke("bubblewrap", "?cold=1")).record.state).toBe("ended");
+});
+
+/** What comes of a death in the middle of a layer's download; an application there is none then. */
+const inPull = [
+	["runner", { status: 200, steps: [{ head: "said in the end" }] }],
+	["bridge", { status: 503, body: { code: "bridgeLost" } }],
+] as const;
+
+test.each(inPull)("the %s is killed in the middle of an image's download", async (victim, outcome) => {
+	const event = {
+		script: [
+			["expect", 1],
+			["sleep", 500],
+			["say", "note", "said in the end"],
+		],
+		app: [["receive", "note"]],
+	};
+	const half = held.hold(1_000_000);
+	const running = invokeProbe(node(), "held", event, "cold=image");
+	await half;
+	await killOne(node().node, victim);
+	held.letGo();
+	expect(await running).toMatchObject(outcome);
+	const next = await recovers(node(), "held", event, "cold=image");
+	expect(next.steps).toMatchObject([{ head: "said in the end" }]);
+	expect(kinds(await node().ended(next.instance))).toContain("imagePulled");
+	const layers = await readdir(join(node().node.state, "images/layers"));
+	expect(layers.filter((name) => name.startsWith("."))).toEqual([]);
+	expect(await node().leaks()).toEqual([]);
 });
 
 test("what cannot be pulled is told at deploy", async () => {
