@@ -1,6 +1,6 @@
 /** Tenants of a node that wants tokens: what is one's is no other's. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,109 +8,23 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { NodeClient } from "../../src/cli/client.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import { inRoot } from "../../src/cli/paths.ts";
-import type { InstanceRecord, InstanceSummary } from "../../src/shared/record.ts";
-import type { Quota, Tenant } from "../../src/shared/tenant.ts";
-import { textsInProcess } from "../harness/memory.ts";
-import { type Answer, deployProbe, type Event, invoke, type Variant } from "../harness/probe.ts";
-import { descendants } from "../harness/processes.ts";
+import { type Event, invoke } from "../harness/probe.ts";
+import { killHost } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
+import { code, download, echo, Tenants } from "../harness/tenants.ts";
 
 const MIB = 1 << 20;
-const isolation = "bubblewrap";
 
 const node = useNode(
 	async (node) => {
 		await node.put("inputs", "a", "contents of a");
 		await node.put("inputs", "big", Buffer.alloc(3 * MIB, "big "));
-		await addTenant("default");
-		for (const name of ["acme", "bolt"]) await useTenant(name);
+		await tenants.add("default");
+		for (const name of ["acme", "bolt"]) await tenants.use(name);
 	},
 	{ development: false },
 );
-
-/** The tenants' own clients, by name. */
-const clients = new Map<string, NodeClient>();
-
-function of(name: string): { client: NodeClient; node: ReturnType<typeof node>["node"] } {
-	const client = clients.get(name);
-	if (client === undefined) throw new Error(`there is no tenant ${name}`);
-	return { client, node: node().node };
-}
-
-async function addTenant(name: string, quota: Quota = {}): Promise<string> {
-	const body = JSON.stringify(quota);
-	const added = await node().operator.json<Tenant & { token: string }>(`/v1/tenants/${name}`, {
-		method: "POST",
-		body,
-	});
-	clients.set(name, node().of(added.token));
-	return added.token;
-}
-
-/** The development store's credentials, or some that are wrong. */
-function secretOf(changes: Record<string, string> = {}): string {
-	const { endpoint = "", region = "", accessKey = "", secretKey = "" } = node().node.store ?? {};
-	return JSON.stringify({
-		kind: "s3",
-		endpoint,
-		region,
-		access_key: accessKey,
-		secret_key: secretKey,
-		...changes,
-	});
-}
-
-async function putSecret(tenant: string, changes: Record<string, string> = {}): Promise<void> {
-	await of(tenant).client.ask("/v1/secrets/dev-store", { method: "PUT", body: secretOf(changes) });
-}
-
-/** A tenant with the store's credentials and the probe. */
-async function useTenant(name: string, quota: Quota = {}, variant: Partial<Variant> = {}): Promise<string> {
-	const token = await addTenant(name, quota);
-	await putSecret(name);
-	await deployProbe(of(name), { name: "probe", isolation, ...variant });
-	return token;
-}
-
-function run(tenant: string, event: Event, query = "cold=1"): Promise<Answer> {
-	return invoke(of(tenant), "probe", event, query);
-}
-
-async function code(client: NodeClient, path: string, init: RequestInit = {}): Promise<string> {
-	const answer = await client.send(path, init);
-	const body = (await answer.json().catch(() => ({}))) as { code?: string };
-	return `${answer.status} ${body.code ?? ""}`.trim();
-}
-
-async function instancesOf(tenant: string): Promise<InstanceSummary[]> {
-	const { instances } = await of(tenant).client.json<{ instances: InstanceSummary[] }>("/v1/instances");
-	return instances;
-}
-
-function ended(tenant: string, id: string): Promise<InstanceRecord> {
-	return until(`the end of ${id}`, 15_000, async () => {
-		const record = await of(tenant).client.json<InstanceRecord>(`/v1/instances/${id}`);
-		return record.state === "running" || record.state === "warm" ? undefined : record;
-	});
-}
-
-async function used(tenant: string): Promise<Required<Quota> | undefined> {
-	const { tenants } = await node().operator.json<{ tenants: { name: string; used: Required<Quota> }[] }>(
-		"/v1/tenants",
-	);
-	return tenants.find(({ name }) => name === tenant)?.used;
-}
-
-/** Resolves when the tenant uses nothing but connections. */
-function unused(tenant: string): Promise<true> {
-	return until(`the end of what ${tenant} uses`, 15_000, async () => {
-		const { instances, memory } = (await used(tenant)) ?? {};
-		return (instances === 0 && memory === 0) || undefined;
-	});
-}
-
-const echo: Event = { app: [["echo", 1]] };
-const download: Event = { script: [["get", "inputs", "a"]], app: [["download", "inputs", "a"]] };
+const tenants = new Tenants(node);
 
 describe("tokens", () => {
 	const routes = [
@@ -142,14 +56,16 @@ describe("tokens", () => {
 	});
 
 	test("a token says who asks; the operator's work is the operator's", async () => {
-		expect(await of("acme").client.json("/v1/node")).toMatchObject({
+		expect(await tenants.of("acme").client.json("/v1/node")).toMatchObject({
 			access: "tokens",
 			tenant: "acme",
 			operator: false,
 		});
-		expect(await code(of("acme").client, "/v1/tenants")).toBe("401 unauthorized");
-		expect(await code(of("acme").client, "/metrics")).toBe("401 unauthorized");
-		expect(await code(of("acme").client, "/v1/node/key", { method: "POST" })).toBe("401 unauthorized");
+		expect(await code(tenants.of("acme").client, "/v1/tenants")).toBe("401 unauthorized");
+		expect(await code(tenants.of("acme").client, "/metrics")).toBe("401 unauthorized");
+		expect(await code(tenants.of("acme").client, "/v1/node/key", { method: "POST" })).toBe(
+			"401 unauthorized",
+		);
 		expect(await code(node().operator, "/v1/functions")).toBe("400 invalidArgument");
 		expect(await code(node().operator, "/v1/tenants/acme", { method: "POST" })).toBe("409 alreadyExists");
 		expect(await code(node().operator, "/v1/tenants/A..B", { method: "POST" })).toBe("400 invalidArgument");
@@ -158,9 +74,9 @@ describe("tokens", () => {
 
 	test("Host and Origin are looked at with a token, too", async () => {
 		const headers = { origin: "http://evil.example" };
-		expect(await code(of("acme").client, "/v1/functions", { headers })).toBe("403 forbiddenOrigin");
+		expect(await code(tenants.of("acme").client, "/v1/functions", { headers })).toBe("403 forbiddenOrigin");
 		expect(
-			await code(of("acme").client, "/v1/functions/probe/invocations", { method: "POST", headers }),
+			await code(tenants.of("acme").client, "/v1/functions/probe/invocations", { method: "POST", headers }),
 		).toBe("403 forbiddenOrigin");
 	});
 
@@ -168,11 +84,11 @@ describe("tokens", () => {
 		const wrong = Array.from({ length: 500 }, (_, index) =>
 			code(new NodeClient(node().node.url, { token: `hst_acme.${index}` }), "/v1/functions"),
 		);
-		const [{ status }, refused] = await Promise.all([run("acme", echo), Promise.all(wrong)]);
+		const [{ status }, refused] = await Promise.all([tenants.run("acme", echo), Promise.all(wrong)]);
 		expect(status).toBe(200);
 		expect(new Set(refused)).toEqual(new Set(["401 unauthorized"]));
 		expect(await hugeToken()).toMatch(/4\d\d|closed/);
-		expect((await run("bolt", echo)).status).toBe(200);
+		expect((await tenants.run("bolt", echo)).status).toBe(200);
 	});
 
 	/** The status of a request whose token has a megabyte. */
@@ -191,31 +107,32 @@ describe("tokens", () => {
 
 describe("isolation", () => {
 	test("a function, its instances and their lines are there for their tenant only", async () => {
-		await deployProbe(of("acme"), { name: "only-acmes", isolation });
-		const answer = await invoke(of("acme"), "only-acmes", { app: [["fail", "a line of acme"]] });
+		await tenants.deploy("acme", { name: "only-acmes" });
+		const answer = await invoke(tenants.of("acme"), "only-acmes", { app: [["fail", "a line of acme"]] });
 		const { instance } = answer;
-		await ended("acme", instance);
-		const { client } = of("bolt");
+		await tenants.ended("acme", instance);
+		const { client } = tenants.of("bolt");
 		expect(await code(client, "/v1/functions/only-acmes")).toBe("404 unknownFunction");
 		expect(await code(client, "/v1/functions/only-acmes", { method: "DELETE" })).toBe("404 unknownFunction");
 		expect(await code(client, "/v1/functions/only-acmes/invocations", { method: "POST", body: "{}" })).toBe(
 			"404 unknownFunction",
 		);
 		expect(await code(client, `/v1/instances/${instance}`)).toBe("404 unknownInstance");
-		expect((await instancesOf("bolt")).map(({ id }) => id)).not.toContain(instance);
-		expect((await instancesOf("acme")).map(({ id }) => id)).toContain(instance);
-		const lines = async (name: string): Promise<string> => (await of(name).client.ask("/v1/logs")).text();
+		expect((await tenants.instances("bolt")).map(({ id }) => id)).not.toContain(instance);
+		expect((await tenants.instances("acme")).map(({ id }) => id)).toContain(instance);
+		const lines = async (name: string): Promise<string> =>
+			(await tenants.of(name).client.ask("/v1/logs")).text();
 		expect(await lines("acme")).toContain("a line of acme");
 		expect(await lines("bolt")).not.toContain("acme");
 	});
 
 	test("a live instance is not found, and not ended, by another tenant", async () => {
-		const running = run("acme", { app: [["sleep", 1.5]] });
+		const running = tenants.run("acme", { app: [["sleep", 1.5]] });
 		const { id } = await until("the instance", 5_000, async () =>
-			(await instancesOf("acme")).find(({ state }) => state === "running"),
+			(await tenants.instances("acme")).find(({ state }) => state === "running"),
 		);
-		expect(await code(of("bolt").client, `/v1/instances/${id}`)).toBe("404 unknownInstance");
-		expect(await code(of("bolt").client, `/v1/instances/${id}`, { method: "DELETE" })).toBe(
+		expect(await code(tenants.of("bolt").client, `/v1/instances/${id}`)).toBe("404 unknownInstance");
+		expect(await code(tenants.of("bolt").client, `/v1/instances/${id}`, { method: "DELETE" })).toBe(
 			"404 unknownInstance",
 		);
 		expect((await running).status).toBe(200);
@@ -224,7 +141,7 @@ describe("isolation", () => {
 	test("functions of one name are two, and one's warm instance serves the other never", async () => {
 		const processes = async (tenant: string): Promise<number[]> => {
 			const answers = [];
-			for (let round = 0; round < 2; round++) answers.push(await run(tenant, echo, ""));
+			for (let round = 0; round < 2; round++) answers.push(await tenants.run(tenant, echo, ""));
 			return answers.map(({ process }) => process);
 		};
 		const [acme, bolt] = [await processes("acme"), await processes("bolt")];
@@ -234,14 +151,14 @@ describe("isolation", () => {
 	});
 
 	test("files that another tenant has sent are not there", async () => {
-		const { bundle, manifest } = await of("acme").client.json<{ bundle: string; manifest: unknown }>(
-			"/v1/functions/only-acmes",
-		);
+		const { bundle, manifest } = await tenants
+			.of("acme")
+			.client.json<{ bundle: string; manifest: unknown }>("/v1/functions/only-acmes");
 		const hex = bundle.slice("sha256:".length);
 		// Bolt's probe has the same files: a tenant without any.
-		await addTenant("empty");
-		const { client } = of("empty");
-		expect((await of("acme").client.send(`/v1/bundles/${hex}`, { method: "HEAD" })).status).toBe(200);
+		await tenants.add("empty");
+		const { client } = tenants.of("empty");
+		expect((await tenants.of("acme").client.send(`/v1/bundles/${hex}`, { method: "HEAD" })).status).toBe(200);
 		expect((await client.send(`/v1/bundles/${hex}`, { method: "HEAD" })).status).toBe(404);
 		const guessed = await client.send(`/v1/bundles/${hex}`, { method: "PUT", body: "not the files" });
 		expect(guessed.status).toBe(400);
@@ -260,7 +177,7 @@ describe("isolation", () => {
 		});
 		const all = Array.from({ length: 12 }, (_, index) => {
 			const tenant = index % 2 ? "acme" : "bolt";
-			return run(tenant, event(tenant, index)).then(({ status, steps }) => ({
+			return tenants.run(tenant, event(tenant, index)).then(({ status, steps }) => ({
 				tenant,
 				index,
 				status,
@@ -274,26 +191,26 @@ describe("isolation", () => {
 
 describe("quotas", () => {
 	test("of instances: one more is refused with the limit and the use, and fits after the first", async () => {
-		await useTenant("single", { instances: 1 });
-		const first = run("single", { app: [["sleep", 1]] });
-		await until("the first", 5_000, async () => (await used("single"))?.instances === 1 || undefined);
-		const refused = await run("single", echo);
+		await tenants.use("single", { instances: 1 });
+		const first = tenants.run("single", { app: [["sleep", 1]] });
+		await until("the first", 5_000, async () => (await tenants.used("single"))?.instances === 1 || undefined);
+		const refused = await tenants.run("single", echo);
 		expect(refused).toMatchObject({ status: 429, body: { code: "quotaExceeded" } });
 		expect(refused.body.message).toMatch(/1 instances run.*quota of instances is 1/);
-		expect((await run("acme", echo)).status).toBe(200);
+		expect((await tenants.run("acme", echo)).status).toBe(200);
 		expect((await first).status).toBe(200);
-		await unused("single");
-		expect((await run("single", echo)).status).toBe(200);
+		await tenants.unused("single");
+		expect((await tenants.run("single", echo)).status).toBe(200);
 	});
 
 	test("of memory: sandboxes' limits and results count together", async () => {
-		await useTenant("small", { memory: 100 * MIB });
-		const refused = await run("small", echo);
+		await tenants.use("small", { memory: 100 * MIB });
+		const refused = await tenants.run("small", echo);
 		expect(refused).toMatchObject({ status: 429, body: { code: "quotaExceeded" } });
 		expect(refused.body.message).toMatch(/134217728 bytes more than the 0 in use.*memory quota of 104857600/);
 		const body = JSON.stringify({ memory: 130 * MIB });
 		await node().operator.ask("/v1/tenants/small/quota", { method: "PUT", body });
-		const { status, steps, instance } = await run("small", {
+		const { status, steps, instance } = await tenants.run("small", {
 			script: [["get", "inputs", "big"]],
 			app: [
 				["download", "inputs", "a"],
@@ -304,21 +221,21 @@ describe("quotas", () => {
 			status: 200,
 			steps: [{ bytes: 13 }, { error: "quotaExceeded" }],
 		});
-		await ended("small", instance);
-		await unused("small");
+		await tenants.ended("small", instance);
+		await tenants.unused("small");
 	});
 
 	test("of connections: one more is refused, and those that wait make room", async () => {
-		await useTenant("narrow", { connections: 1 });
+		await tenants.use("narrow", { connections: 1 });
 		await node().fault({ request: "GET inputs/a", kind: "slow", ms: 700 });
-		const { instance } = await run("narrow", {
+		const { instance } = await tenants.run("narrow", {
 			script: [
 				["get", "inputs", "a"],
 				["get", "inputs", "big"],
 			],
 			app: [["sleep", 1]],
 		});
-		const { events } = await ended("narrow", instance);
+		const { events } = await tenants.ended("narrow", instance);
 		const errors = events.filter(({ kind }) => kind === "rpcDone").map(({ error }) => error);
 		expect(errors).toContainEqual({
 			code: "quotaExceeded",
@@ -326,46 +243,40 @@ describe("quotas", () => {
 		});
 		await node().resetStore();
 		const twice = { ...download, app: [...(download.app ?? []), ["download", "inputs", "big"]] };
-		expect((await run("narrow", twice)).steps).toMatchObject([{ bytes: 13 }, { bytes: 3 * MIB }]);
-		expect(await used("narrow")).toMatchObject({ connections: 1 });
+		expect((await tenants.run("narrow", twice)).steps).toMatchObject([{ bytes: 13 }, { bytes: 3 * MIB }]);
+		expect(await tenants.used("narrow")).toMatchObject({ connections: 1 });
 	});
 
 	test("what is counted is given back when an application or the host is killed", {
 		timeout: 60_000,
 	}, async () => {
-		await useTenant("killed", { instances: 1 });
-		const sleeping = run("killed", { app: [["sleep", 20]] });
+		await tenants.use("killed", { instances: 1 });
+		const sleeping = tenants.run("killed", { app: [["sleep", 20]] });
 		const { id } = await until("the instance", 5_000, async () =>
-			(await instancesOf("killed")).find(({ state }) => state === "running"),
+			(await tenants.instances("killed")).find(({ state }) => state === "running"),
 		);
 		const pid = await until("its process", 5_000, async () => {
-			const { events } = await of("killed").client.json<InstanceRecord>(`/v1/instances/${id}`);
+			const { events } = await tenants.record("killed", id);
 			return Number(events.find(({ kind }) => kind === "sandboxCreated")?.id) || undefined;
 		});
 		process.kill(pid, "SIGKILL");
 		expect((await sleeping).status).toBe(502);
-		await unused("killed");
-		const cut = run("killed", { app: [["sleep", 20]] }).catch(() => "cut");
-		await until("the second", 5_000, async () => (await used("killed"))?.instances === 1 || undefined);
-		await killHost();
+		await tenants.unused("killed");
+		const cut = tenants.run("killed", { app: [["sleep", 20]] }).catch(() => "cut");
+		await until(
+			"the second",
+			5_000,
+			async () => (await tenants.used("killed"))?.instances === 1 || undefined,
+		);
+		await killHost(node().node.host.pid, inject("host"));
 		expect(await cut).toBe("cut");
 		await until("the host", 20_000, async () => {
 			const answer = await fetch(`${node().node.url}/healthz`).catch(() => undefined);
 			return answer?.ok || undefined;
 		});
-		await unused("killed");
-		expect((await run("killed", echo)).status).toBe(200);
+		await tenants.unused("killed");
+		expect((await tenants.run("killed", echo)).status).toBe(200);
 	});
-
-	/** `wrangler dev` has its workerd below it. */
-	async function killHost(): Promise<void> {
-		const { pid = 0 } = node().node.host;
-		if (inject("host") === "wrangler") {
-			const below = (await descendants(pid)).filter(({ command }) => command.includes("workerd"));
-			for (const each of below) process.kill(each.pid, "SIGKILL");
-		}
-		process.kill(pid, "SIGKILL");
-	}
 
 	test("a bridge that was killed is told of them again", { timeout: 60_000 }, async () => {
 		process.kill(node().node.bridge.pid ?? 0, "SIGKILL");
@@ -374,22 +285,30 @@ describe("quotas", () => {
 			return answer?.ok || undefined;
 		});
 		const first = until("an answer", 20_000, async () => {
-			const answer = await run("single", { app: [["sleep", 1]] });
+			const answer = await tenants.run("single", { app: [["sleep", 1]] });
 			return answer.status === 200 || undefined;
 		});
-		await until("the first", 20_000, async () => (await used("single"))?.instances === 1 || undefined);
-		expect((await run("single", echo)).body.code).toBe("quotaExceeded");
+		await until(
+			"the first",
+			20_000,
+			async () => (await tenants.used("single"))?.instances === 1 || undefined,
+		);
+		expect((await tenants.run("single", echo)).body.code).toBe("quotaExceeded");
 		await first;
 	});
 });
 
 describe("a tenant whose token", () => {
 	test("is renewed: the old one is worth nothing, what it began ends, the rest stays", async () => {
-		await useTenant("renewed");
-		const old = of("renewed");
-		await run("renewed", { app: [["fail", "begun"]] });
-		const running = run("renewed", { app: [["sleep", 20]] });
-		await until("the instance", 5_000, async () => (await used("renewed"))?.instances === 1 || undefined);
+		await tenants.use("renewed");
+		const old = tenants.of("renewed");
+		await tenants.run("renewed", { app: [["fail", "begun"]] });
+		const running = tenants.run("renewed", { app: [["sleep", 20]] });
+		await until(
+			"the instance",
+			5_000,
+			async () => (await tenants.used("renewed"))?.instances === 1 || undefined,
+		);
 		const followed = await old.client.ask("/v1/logs?follow=1");
 		const { token } = await node().operator.json<{ token: string }>("/v1/tenants/renewed/token", {
 			method: "POST",
@@ -397,28 +316,32 @@ describe("a tenant whose token", () => {
 		expect((await running).status).toBeGreaterThanOrEqual(400);
 		expect(await code(old.client, "/v1/functions")).toBe("401 unauthorized");
 		expect(await followed.text()).toContain("begun");
-		clients.set("renewed", node().of(token));
-		expect((await run("renewed", download)).steps).toMatchObject([{ bytes: 13 }]);
+		tenants.keep("renewed", token);
+		expect((await tenants.run("renewed", download)).steps).toMatchObject([{ bytes: 13 }]);
 	});
 
 	test("is removed: all of it goes, and another of the name begins with nothing", async () => {
-		await useTenant("gone");
-		const before = of("gone");
-		await run("gone", { app: [["fail", "a line that goes"]] });
-		await run("gone", echo, "");
-		const running = run("gone", { app: [["sleep", 20]] });
-		await until("the instances", 5_000, async () => (await used("gone"))?.instances === 2 || undefined);
+		await tenants.use("gone");
+		const before = tenants.of("gone");
+		await tenants.run("gone", { app: [["fail", "a line that goes"]] });
+		await tenants.run("gone", echo, "");
+		const running = tenants.run("gone", { app: [["sleep", 20]] });
+		await until(
+			"the instances",
+			5_000,
+			async () => (await tenants.used("gone"))?.instances === 2 || undefined,
+		);
 		await node().operator.ask("/v1/tenants/gone", { method: "DELETE" });
 		expect((await running).status).toBeGreaterThanOrEqual(400);
 		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
-		await addTenant("gone");
-		const { client } = of("gone");
+		await tenants.add("gone");
+		const { client } = tenants.of("gone");
 		expect(await client.json("/v1/functions")).toEqual({ functions: [] });
 		expect(await client.json("/v1/instances")).toEqual({ instances: [] });
 		expect(await client.json("/v1/secrets")).toEqual({ secrets: [] });
 		expect(await (await client.ask("/v1/logs")).text()).toBe("");
 		expect(await code(before.client, "/v1/functions")).toBe("401 unauthorized");
-		await unused("gone");
+		await tenants.unused("gone");
 	});
 });
 
@@ -465,7 +388,7 @@ describe("the command line", () => {
 		expect(changed).toEqual({ status: 0, text: "1GiB\n" });
 		expect((await headstart(["tenant", "list"], "", operator)).text).toMatch(/^cli +1GiB +uses 0 instances/m);
 
-		expect((await headstart(["secret", "set", "cli/dev-store"], secretOf(), operator)).status).toBe(0);
+		expect((await headstart(["secret", "set", "cli/dev-store"], tenants.secret(), operator)).status).toBe(0);
 		const wrong = await headstart(["secret", "set", "cli/other"], "secret_key = hush hush", operator);
 		expect(wrong.status).toBe(1);
 		expect(wrong.text).not.toContain("hush");
@@ -474,8 +397,8 @@ describe("the command line", () => {
 		expect((await headstart(["login"], token)).text).toContain("tenant cli at");
 		expect((await headstart(["login"], "hst_cli.wrong")).text).toContain("unauthorized");
 		expect((await headstart(["secret", "list"])).text).toMatch(/^dev-store +s3\n$/);
-		clients.set("cli", node().of(token.trim()));
-		await deployProbe(of("cli"), { name: "probe", isolation });
+		tenants.keep("cli", token.trim());
+		await tenants.deploy("cli");
 		const invoked = await headstart(["invoke", "probe", "--cold", "--json", "-d", JSON.stringify(download)]);
 		expect(JSON.parse(invoked.text)).toMatchObject({ status: 200, answer: { steps: [{ bytes: 13 }] } });
 		expect((await headstart(["trace"])).text).toContain("critical path");
@@ -484,100 +407,4 @@ describe("the command line", () => {
 		expect((await headstart(["tenant", "remove", "cli"], "", operator)).status).toBe(0);
 		expect((await headstart(["secret", "list"])).text).toContain("unauthorized");
 	});
-});
-
-describe("secrets", () => {
-	test("are listed by name and kind, and are one tenant's", async () => {
-		expect(await of("acme").client.json("/v1/secrets")).toEqual({
-			secrets: [{ name: "dev-store", kind: "s3" }],
-		});
-		expect(await code(of("acme").client, "/v1/secrets/dev-store")).toBe("404 notFound");
-		await addTenant("poor");
-		await expect(deployProbe(of("poor"), { name: "probe", isolation })).rejects.toThrow("unknownSecret");
-	});
-
-	test("a changed one holds from the next start on", async () => {
-		await useTenant("changing");
-		expect((await run("changing", download, "")).steps).toMatchObject([{ bytes: 13 }]);
-		await putSecret("changing", { secret_key: "another" });
-		const refused = await until("the new value", 5_000, async () => {
-			const { steps } = await run("changing", download);
-			return JSON.stringify(steps).includes("error") ? steps : undefined;
-		});
-		expect(refused).toMatchObject([{ error: expect.any(String) }]);
-		await putSecret("changing");
-		expect((await run("changing", download)).steps).toMatchObject([{ bytes: 13 }]);
-		await of("changing").client.ask("/v1/secrets/dev-store", { method: "DELETE" });
-		expect(await run("changing", download)).toMatchObject({ body: { code: "unknownSecret" } });
-	});
-
-	test("are in no log, error, record, environment, file or memory that a tenant can read", {
-		timeout: 90_000,
-	}, async () => {
-		const { store } = node().node;
-		const sentinel = (what: string): string => `Sentinel-${what}-${"q".repeat(20)}`;
-		const cases: [tenant: string, changes: Record<string, string>][] = [
-			["forged", { secret_key: sentinel("forged") }],
-			["stranger", { access_key: "AKSTRANGER", secret_key: sentinel("stranger") }],
-			["refused", { endpoint: "http://10.213.255.1:9", secret_key: sentinel("refused") }],
-			["nowhere", { endpoint: "http://nowhere.invalid:9", secret_key: sentinel("nowhere") }],
-			["right", {}],
-		];
-		const secrets = [store?.secretKey ?? "", ...cases.flatMap(([, { secret_key = [] }]) => secret_key)];
-		const said: string[] = [];
-		for (const [tenant, changes] of cases) {
-			await addTenant(tenant);
-			await putSecret(tenant, changes);
-			await deployProbe(of(tenant), { name: "probe", isolation });
-			const running = run(tenant, { ...download, app: [...(download.app ?? []), ["sleep", 2]] });
-			await new Promise((resolve) => setTimeout(resolve, 1_500));
-			const [live] = await instancesOf(tenant);
-			if (live === undefined) throw new Error("no instance");
-			const record = await of(tenant).client.json<InstanceRecord>(`/v1/instances/${live.id}`);
-			const pid = Number(record.events.find(({ kind }) => kind === "sandboxCreated")?.id);
-			const sandbox = [pid, ...(await descendants(pid)).map((each) => each.pid)];
-			for (const each of sandbox) expect(await textsInProcess(each, secrets)).toEqual([]);
-			const answer = await running;
-			said.push(JSON.stringify(answer), JSON.stringify(await ended(tenant, answer.instance)));
-			const only = await of(tenant).client.send("/v1/functions/probe/invocations?only=initscript", {
-				method: "POST",
-				body: JSON.stringify(download),
-			});
-			said.push(await only.text(), await (await of(tenant).client.ask("/v1/logs")).text());
-			const malformed = await of(tenant).client.send("/v1/secrets/dev-store", {
-				method: "PUT",
-				body: secretOf({ ...changes, region: "" }),
-			});
-			expect(malformed.status).toBe(400);
-			said.push(await malformed.text());
-		}
-		said.push(await (await node().operator.ask("/v1/logs")).text(), node().lines.join("\n"));
-		said.push(JSON.stringify(await node().operator.json("/v1/tenants")));
-		for (const text of said) for (const secret of secrets) expect(text).not.toContain(secret);
-		const below = await descendants(node().node.bridge.pid ?? 0);
-		const runners = below.filter(({ command }) => /workerd\0serve/.test(command));
-		expect(runners.length).toBeGreaterThan(0);
-		for (const { pid } of runners) expect(await textsInProcess(pid, secrets)).toEqual([]);
-		const { run: runFolder, state } = node().node;
-		// In STATE/base lies the machine's own /usr.
-		for (const folder of [
-			runFolder,
-			join(state, "objects"),
-			join(state, "secrets"),
-			join(state, "bundles"),
-		]) {
-			for (const file of await filesIn(folder)) {
-				const bytes = await readFile(file).catch(() => Buffer.alloc(0));
-				for (const secret of secrets) expect(bytes.includes(secret), file).toBe(false);
-			}
-		}
-		// What is looked for can be found.
-		expect(secrets.every((secret) => secret.length > 20)).toBe(true);
-		expect(new Set(await textsInProcess(process.pid, secrets))).toEqual(new Set(secrets));
-	});
-
-	async function filesIn(folder: string): Promise<string[]> {
-		const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-		return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
-	}
 });
