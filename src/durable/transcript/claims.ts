@@ -72,11 +72,17 @@ export function claim(state: State, now: number, claimed: Claimed, effects: Effe
  */
 export function coverClaims(state: State, now: number, effects: Effect[]): void {
 	let free = state.expectedCount;
+	/** What is counted for once, however many wait for it. */
+	const counted = new Set<string>();
 	for (const [number, it] of state.claims) {
 		if (sentFor(state, it) !== undefined) continue;
 		const byId = !it.connection && state.expectedIds.has(it.id);
-		const covered = byId || free > 0;
-		if (covered && !byId) free -= 1;
+		const again = byId || counted.has(keyOf(it));
+		const covered = again || free > 0;
+		if (covered && !again) {
+			counted.add(keyOf(it));
+			free -= 1;
+		}
 		if (it.expected !== covered) {
 			it.expected = covered;
 			it.patience = Math.min(it.deadline, now + CLAIM_WAIT_MS);
@@ -107,7 +113,10 @@ export function claimTimeout(state: State, now: number, number: bigint, effects:
 		answer(state, number, it, "miss", why, effects);
 	} else {
 		setTimer(state, now, number, it, effects);
+		return;
 	}
+	// What was announced is for the next one now.
+	coverClaims(state, now, effects);
 }
 
 /** The script sends no more: what waits for it without anything sent has no producer (rule 1). */

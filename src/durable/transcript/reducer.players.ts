@@ -17,11 +17,13 @@ const errors = fc.constantFrom(
 	{ code: "connectionReset", message: "x" } as const,
 );
 const data = fc.uint8Array({ maxLength: 3 });
+const places = fc.constantFrom(0, 9).map((offset) => ({ place: "file:/tmp/x", offset, room: 0 }));
 const timeouts = fc.constantFrom<{ timeoutMs?: number }>({}, { timeoutMs: 1 }, { timeoutMs: 25 });
 
 const scriptOps: fc.Arbitrary<ScriptOp> = fc.oneof(
 	fc.record({ op: fc.constant("connect" as const), conn: conns, address: addresses }),
 	fc.record({ op: fc.constant("sendRpc" as const), conn: conns, rpc: ids, request: data }),
+	fc.record({ op: fc.constant("sendRpc" as const), conn: conns, rpc: ids, request: data, to: places }),
 	fc.record({ op: fc.constant("sendMsg" as const), id: ids, data }),
 	fc.record({ op: fc.constant("sendReply" as const), id: ids, rpc: ids }),
 	fc.record({ op: fc.constant("transferConn" as const), id: ids, address: addresses, conn: conns }),
@@ -45,6 +47,8 @@ type Act =
 	| { act: "done"; rpc: bigint; error: { code: "ok" | "connectionReset"; message: string } }
 	| { act: "failMessage"; id: bigint }
 	| { act: "serve"; id: bigint }
+	/** A claim of what was not sent is over, a little before our own clock says so. */
+	| { act: "giveUp"; id: bigint }
 	/** `crossed`: while it is being withdrawn. */
 	| {
 			act: "ready" | "take";
@@ -93,6 +97,7 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
 	{ weight: 10, arbitrary: act("done", { rpc: ids, error: errors }) },
 	{ weight: 6, arbitrary: act("failMessage", { id: ids }) },
 	{ weight: 6, arbitrary: act("serve", { id: ids }) },
+	{ weight: 3, arbitrary: act("giveUp", { id: ids }) },
 	...(["ready", "take"] as const).map((name) => ({
 		weight: 3,
 		arbitrary: act(name, { id: ids, address: addresses, crossed: fc.boolean(), error: errors }),
@@ -190,6 +195,12 @@ export class World {
 				const error = { code: "ok", message: "" } as const;
 				if (this.state.invocation > 1) break;
 				this.#event({ which: "served", served: { id: it.id, bytes, waitedNanos: 0n, error } });
+				break;
+			}
+			case "giveUp": {
+				if (this.sent.some((op) => op.which === "message" && op.message.id === it.id)) break;
+				const error = { code: "deadline", message: "x" } as const;
+				this.#event({ which: "served", served: { id: it.id, bytes: 0n, waitedNanos: 0n, error } });
 				break;
 			}
 			case "ready":

@@ -92,6 +92,68 @@ const broken: [Violation["rule"], string, Step[]][] = [
 	],
 	[3, "an unexpected claim that waits", [[claim(1n)], wait(CLAIM_WAIT_MS + 1)]],
 	[3, "a refusal of what was announced", [[ops({ op: "expectMsg", id: 1n })], [claim(1n), [decide("miss")]]]],
+	[
+		3,
+		"a refusal of what was announced by number",
+		[[ops({ op: "expect", count: 1 })], [claim(1n), [decide("miss")]]],
+	],
+	[
+		1,
+		"a claim that is forgotten with another of its id",
+		[
+			[ops({ op: "expectMsg", id: 1n })],
+			[claim(1n)],
+			[claim(1n, { claim: 2n })],
+			[
+				event({
+					which: "served",
+					served: { id: 1n, bytes: 0n, waitedNanos: 0n, error: { code: "deadline", message: "" } },
+				}),
+			],
+			[{ input: "exit", now: 0 }, [ended]],
+		],
+	],
+	[
+		5,
+		"an old state of what was written, sent after that",
+		[
+			made,
+			[ops({ op: "sendRpc", conn: 1, rpc: 1n, request: bytes(1) }), [send(1n)]],
+			[event({ which: "rpcAccepted", rpcAccepted: { rpc: 1n, content: "GET s3://b/k", idempotent: true } })],
+			[
+				event({
+					which: "called",
+					called: { content: "PUT s3://b/k", status: 200, bytes: 0n, nanos: 0n, error: none },
+				}),
+			],
+			[
+				ops({ op: "sendReply", id: 1n, rpc: 1n }),
+				[submit({ which: "message", message: { which: "reply", reply: 1n, id: 1n, content: "" } })],
+			],
+		],
+	],
+	[
+		7,
+		"a miss for what the script failed to send, where that is to be told",
+		[
+			[claim(1n)],
+			[
+				{ input: "exit", now: 0, error: trapped },
+				[ended, decide("miss"), { effect: "fail", error: trapped }],
+			],
+		],
+	],
+	[
+		7,
+		"another cause than the application's end",
+		[
+			[recvMsg],
+			[
+				event({ which: "sandboxExited", sandboxExited: { status: 1, signal: 0, error: none } }),
+				[{ effect: "message", waiter: 0, outcome: { error: { code: "cancelled", message: "" } } }],
+			],
+		],
+	],
 	[3, "a claim and a script that wait for one another", [[recvMsg], [claim(2n)]]],
 	[4, "data for a claim of other content", [[claim(1n, { diverges: "GET x" })]]],
 	[4, "a divergence where there is none", [[claim(1n), [decide("diverged")]]]],

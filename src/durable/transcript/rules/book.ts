@@ -21,6 +21,8 @@ export interface Dispatched {
 	/** "GET s3://bucket/key", once the bridge has accepted it. */
 	content?: string;
 	done?: Outcome<{ status: number; length: number }>;
+	/** The application has written to what it reads. */
+	outdated?: true;
 }
 
 export interface OpenClaim {
@@ -79,4 +81,20 @@ export class Book {
 	broken(rule: Violation["rule"], what: string): void {
 		this.violations.push({ rule, what });
 	}
+}
+
+/** The open claims of what the script has announced: by its id, or by number, which the oldest of them have. */
+export function announcedClaims(book: Book): Set<bigint> {
+	const all = new Set<bigint>();
+	const counted = new Set<string>();
+	for (const [number, it] of book.claims) {
+		if (book.sent.has(it.key)) continue;
+		const byId = !it.connection && book.announced.has(it.key);
+		if (!byId && !counted.has(it.key)) {
+			if (counted.size >= book.announcedCount) continue;
+			counted.add(it.key);
+		}
+		all.add(number);
+	}
+	return all;
 }

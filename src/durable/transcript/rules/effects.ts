@@ -3,7 +3,7 @@ import type { Outcome } from "../../../isolates/protocol.ts";
 import type { ErrorValue } from "../../../shared/error.ts";
 import type { Input } from "../reducer.ts";
 import { connKey, type Effect } from "../state.ts";
-import type { Book } from "./book.ts";
+import { announcedClaims, type Book } from "./book.ts";
 
 /** What was decided goes into the books, where it may. */
 export function judgeEffect(book: Book, it: Effect, input: Input, running: boolean): void {
@@ -130,6 +130,7 @@ function judgeDecision(book: Book, number: bigint, error: ErrorValue, input: Inp
 		book.broken(1, `claim ${number} is answered, and is not open`);
 		return;
 	}
+	const announced = announcedClaims(book).has(number);
 	book.claims.delete(number);
 	const sent = book.sent.get(claim.key);
 	const { code } = error;
@@ -143,10 +144,11 @@ function judgeDecision(book: Book, number: bigint, error: ErrorValue, input: Inp
 		book.broken(1, `claim ${number} is late before its deadline`);
 	if (code === "miss") {
 		if (sent?.phase === "sent") book.broken(1, `claim ${number} is missed, and ${claim.key} was sent`);
-		const announced = !claim.connection && book.announced.has(claim.key);
 		if (announced && book.script === "running" && !book.owned.has(claim.key))
 			book.broken(3, `claim ${number} is missed, and ${claim.key} was announced`);
 	}
+	if (code === "miss" && input.input === "exit" && book.refused.size > 0)
+		book.broken(7, `claim ${number} is missed, and the cause was ${[...book.refused].join()}`);
 	if (code === "alreadyClaimed" && sent?.phase !== "served")
 		book.broken(5, `claim ${number} of ${claim.key}, which was not received before`);
 	if (code === "voided" && sent?.phase !== "voided")
@@ -159,8 +161,9 @@ function judgeDecision(book: Book, number: bigint, error: ErrorValue, input: Inp
 function judgeAnswer(
 	book: Book,
 	it: Extract<Effect, { waiter: number }> & { outcome: Outcome<unknown> },
-	{ now }: Input,
+	input: Input,
 ): void {
+	const { now } = input;
 	const wait = book.waits.get(it.waiter);
 	book.waits.delete(it.waiter);
 	if (wait === undefined || wait.for !== it.effect) {
@@ -173,6 +176,9 @@ function judgeAnswer(
 			book.broken(1, `waiter ${it.waiter} is late before its deadline`);
 		if (code === "alreadyClaimed" && wait.for === "message" && !book.appMessages.get(wait.key)?.received)
 			book.broken(5, `message ${wait.key} was not received before`);
+		const left = input.input === "event" && input.event.which === "sandboxExited";
+		if (left && code !== book.appGone)
+			book.broken(7, `waiter ${it.waiter} hears ${code}, and the cause was ${book.appGone}`);
 		const done = book.rpcs.get(wait.key)?.done;
 		if (wait.for === "reply" && done !== undefined && book.script === "running") {
 			if ("ok" in done && code !== "tooMany")

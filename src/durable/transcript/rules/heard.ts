@@ -42,8 +42,8 @@ function hearOps(book: Book, ops: readonly ScriptOp[], effects: readonly Effect[
 	const published = new Set<string>();
 	for (const it of effects) {
 		if (it.effect !== "submit") continue;
-		if (it.op.which === "message") published.add(String(it.op.message.id));
-		if (it.op.which === "transfer") published.add(connKey(it.op.transfer.id, it.op.transfer.address));
+		if (it.op.which === "message") published.add(nameOf(it.op.message));
+		if (it.op.which === "transfer") published.add(nameOf(it.op.transfer));
 	}
 	const { maxMessages, maxConnections } = book.rules;
 	const use = (key: string): void => {
@@ -51,6 +51,7 @@ function hearOps(book: Book, ops: readonly ScriptOp[], effects: readonly Effect[
 	};
 	const messages = new Set([...book.sent.keys()].filter((key) => !key.includes(" ")));
 	const dispatched = new Set(book.rpcs.keys());
+	const connected = new Set(book.connections.keys());
 	for (const op of ops) {
 		if (op.op === "log") continue;
 		if (book.repeated < book.calls) {
@@ -70,17 +71,36 @@ function hearOps(book: Book, ops: readonly ScriptOp[], effects: readonly Effect[
 			if (effects.some(sends)) dispatched.add(String(op.rpc));
 		} else if (op.op === "transferConn") {
 			const key = connKey(op.id, op.address);
-			if (published.delete(key)) use(key);
+			if (connected.has(op.conn) && published.delete(nameOf(op))) use(key);
+		} else if (op.op === "connect") {
+			connected.add(op.conn);
 		} else if (op.op === "sendMsg" || op.op === "sendReply") {
 			const key = String(op.id);
 			const vain = op.op === "sendReply" && !dispatched.has(String(op.rpc));
 			const fails = vain && !messages.has(key) && !book.owned.has(key) && messages.size < maxMessages;
 			if (fails) book.sent.set(key, { phase: "failed" });
-			if (!fails && !published.delete(key)) continue;
+			const name = op.op === "sendMsg" ? nameOf(op) : nameOf({ id: op.id, reply: op.rpc });
+			if (!fails && !published.delete(name)) continue;
 			messages.add(key);
 			use(key);
 		}
 	}
+}
+
+/** Tells what one call of a batch has sent from what another has under the same id, which was refused. */
+function nameOf(
+	it:
+		| { id: bigint; address: string; conn: number }
+		| { id: bigint; data: Uint8Array }
+		| { id: bigint; reply: bigint },
+): string {
+	const what =
+		"conn" in it
+			? `${it.conn} ${it.address}`
+			: "data" in it
+				? `${it.data.length} bytes`
+				: `reply ${it.reply}`;
+	return `${it.id} ${what}`;
 }
 
 function hearEvent(book: Book, now: number, it: Event): void {
@@ -165,9 +185,11 @@ function hearEvent(book: Book, now: number, it: Event): void {
 
 /** The bridge gave the application what the script had sent. */
 function hearServed(book: Book, key: string, error: ErrorValue, bytes: number | undefined): void {
+	const sent = book.sent.get(key);
+	// Who gives up before anything is sent does so for itself.
+	if (sent === undefined && error.code !== "ok") return;
 	for (const [number, it] of book.claims) if (it.key === key) book.claims.delete(number);
 	if (error.code !== "ok") return;
-	const sent = book.sent.get(key);
 	const rule = key.includes(" ") ? 6 : 5;
 	if (sent === undefined) {
 		book.broken(rule === 6 ? 6 : 1, `${key} was given to the application and never sent`);

@@ -1,5 +1,5 @@
 import { CLAIM_WAIT_MS } from "../state.ts";
-import type { Book } from "./book.ts";
+import { announcedClaims, type Book } from "./book.ts";
 
 /** How things stand after a step. */
 export function judgeStanding(book: Book, now: number): void {
@@ -12,6 +12,9 @@ export function judgeStanding(book: Book, now: number): void {
 	for (const [key, sent] of book.sent) {
 		if (book.invocation > 1 && sent.phase === "sent" && !key.includes(" "))
 			book.broken(5, `message ${key} is to be had after its invocation`);
+		const rpc = sent.rpc === undefined ? undefined : book.rpcs.get(String(sent.rpc));
+		if (sent.phase === "sent" && rpc?.outdated)
+			book.broken(5, `message ${key} is to be had, and the application wrote to what it holds`);
 	}
 	if (book.rules.onFailure === "fail" && book.refused.size > 0 && book.failures === 0)
 		book.broken(7, "the script failed, its policy is `fail`, and the invocation goes on");
@@ -35,7 +38,7 @@ function judgeWaits(book: Book, now: number): void {
 
 function judgeClaims(book: Book, now: number): void {
 	const scriptWaits = [...book.waits.values()].some((it) => it.for !== "reply");
-	let free = book.announcedCount;
+	const announced = announcedClaims(book);
 	for (const [number, it] of book.claims) {
 		if (it.diverges) book.broken(4, `claim ${number} diverges and waits`);
 		if (now > it.deadline + book.slack) book.broken(1, `claim ${number} is past its deadline`);
@@ -48,9 +51,7 @@ function judgeClaims(book: Book, now: number): void {
 			book.broken(1, `claim ${number} waits, and nobody is going to send ${it.key}`);
 		if (book.owned.has(it.key))
 			book.broken(3, `claim ${number} waits for ${it.key}, which is the application's own`);
-		const byId = !it.connection && book.announced.has(it.key);
-		const covered = byId || free > 0;
-		if (covered && !byId) free -= 1;
+		const covered = announced.has(number);
 		if (it.covered && !covered) it.uncoveredSince = now;
 		it.covered = covered;
 		if (covered) continue;
@@ -72,13 +73,9 @@ export function judgeEnd(book: Book): void {
 	}
 }
 
-/** The application reads its own writes. */
+/** The application reads its own writes: what was fetched before is not to be had any more. */
 export function judgeWrite(book: Book, content: string): void {
 	const [verb, place] = content.split(" ");
 	if (verb === "GET" || verb === "HEAD") return;
-	for (const [key, sent] of book.sent) {
-		const read = sent.rpc === undefined ? undefined : book.rpcs.get(String(sent.rpc))?.content;
-		if (sent.phase === "sent" && read === `GET ${place}`)
-			book.broken(5, `message ${key} is to be had, and the application wrote to ${place}`);
-	}
+	for (const rpc of book.rpcs.values()) if (rpc.content === `GET ${place}`) rpc.outdated = true;
 }
