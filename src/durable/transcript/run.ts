@@ -15,8 +15,10 @@ import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
 import type { InstanceRecord, InstanceState, InstanceSummary, TraceEvent } from "../../shared/record.ts";
+import { Batches } from "./batches.ts";
 import { Driver, NOTHING } from "./driver.ts";
 import { ScriptHost, type ScriptPort, type Timeout } from "./host-api.ts";
+import { readMessage, readReply } from "./reading.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
 import type { Input } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
@@ -28,8 +30,6 @@ import { turnsOf } from "./turns.ts";
 const MAX_EVENTS = 10_000;
 /** How many of the script's lines go to the node's log. */
 const MAX_LOGGED_LINES = 2000;
-/** Bytes of one read of a reply: the bridge's own bound. */
-const MAX_READ = 1 << 20;
 
 /** What is noted when the script ends, before how it did. */
 const SCRIPT_ENDED = "initscript ended: ";
@@ -77,10 +77,7 @@ export class Run implements ScriptPort {
 	#since = 0;
 	#seq = 0n;
 	#loggedLines = 0;
-	/** How many batches the bridge has not acknowledged. */
-	#unacknowledged = 0;
-	/** Ops that wait for the bridge to have the instance's function; undefined once it has. */
-	#held: Op[] | undefined = [];
+	readonly #batches: Batches;
 	#script: ScriptEnd | undefined;
 	#failure: ErrorValue | undefined;
 	#starting = false;
@@ -95,6 +92,10 @@ export class Run implements ScriptPort {
 		this.#instance = instance;
 		this.id = id;
 		this.#listener = listener;
+		this.#batches = new Batches(
+			(ops) => this.#instance.submit(ops),
+			(error) => this.#fail(error),
+		);
 		this.#driver = this.#driverOf(NOTHING);
 		if (fresh) void this.#pump();
 	}
@@ -114,7 +115,7 @@ export class Run implements ScriptPort {
 		run.assign(begin);
 		run.#startedAt = begin.startedAt;
 		run.#driver.state.script = "none";
-		run.#held = undefined;
+		run.#batches.release();
 		await run.#catchUp();
 		run.#submit([{ which: "scriptEnded" }]);
 		void run.#pump();
@@ -211,9 +212,7 @@ export class Run implements ScriptPort {
 		this.#starting = true;
 		return this.#start().then(
 			() => {
-				const held = this.#held ?? [];
-				this.#held = undefined;
-				this.#submit(held);
+				if (!this.#ended) this.#batches.release();
 			},
 			(thrown) => {
 				const own = HeadstartError.from(thrown).value();
@@ -237,7 +236,7 @@ export class Run implements ScriptPort {
 		const host = new ScriptHost(this, turn);
 		const run = runScript(runner, host, {
 			script,
-			...(download && { download }),
+			...(download && { download: () => this.#forAsLong(download) }),
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			sourceMap: () => this.#listener.sourceMap(),
@@ -270,6 +269,13 @@ export class Run implements ScriptPort {
 		});
 	}
 
+	/** What comes for an instance that has ended meanwhile is nobody's. */
+	async #forAsLong<T>(download: () => Promise<T>): Promise<T> {
+		const downloaded = await download();
+		if (this.#ended) throw new HeadstartError("instanceClosed", "the instance has ended");
+		return downloaded;
+	}
+
 	/** The next invocation is here: nobody else's from now on. */
 	wake(): void {
 		this.#phase = "running";
@@ -281,7 +287,7 @@ export class Run implements ScriptPort {
 	async again(): Promise<void> {
 		const ops = this.#driver.decide({ input: "invocation", now: Date.now() });
 		// What was submitted at the end of the one before may be on its way still: the bridge takes batches in order.
-		if (ops.length > 0 || this.#unacknowledged > 0) await this.#instance.submit(ops);
+		if (ops.length > 0 || this.#batches.underWay) await this.#instance.submit(ops);
 	}
 
 	/** It stays for its function's next invocation. */
@@ -334,23 +340,12 @@ export class Run implements ScriptPort {
 		return this.#driver.getConn(id, address, conn, timeout);
 	}
 
-	async read(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
-		const outcome = this.state.rpcs.get(rpc)?.outcome;
-		if (outcome === undefined) {
-			return { error: { code: "rpcUnknown", message: `RPC ${rpc} has no complete reply` } };
-		}
-		if ("error" in outcome) return outcome;
-		const bytes = Math.min(length, MAX_READ);
-		return piece(outcome.ok.body, offset, bytes, () => this.#instance.read(rpc, BigInt(offset), bytes));
+	read(rpc: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		return readReply(this.state, this.#instance, rpc, offset, length);
 	}
 
-	async readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
-		const message = this.state.appMessages.get(id);
-		if (message?.received !== true) {
-			return { error: { code: "invalidArgument", message: `message ${id} was not received` } };
-		}
-		const bytes = Math.min(length, MAX_READ);
-		return piece(message.body, offset, bytes, () => this.#instance.readMessage(id, BigInt(offset), bytes));
+	readMsg(id: bigint, offset: number, length: number): Promise<Outcome<Uint8Array>> {
+		return readMessage(this.state, this.#instance, id, offset, length);
 	}
 
 	async #start(): Promise<void> {
@@ -405,7 +400,7 @@ export class Run implements ScriptPort {
 	 */
 	async #reattach(error: HeadstartError): Promise<boolean> {
 		if (error.code !== "bridgeLost" || this.#begin === undefined || this.#ended) return false;
-		if (this.#held !== undefined || this.#unacknowledged > 0) return false;
+		if (this.#batches.inDoubt) return false;
 		try {
 			this.#bridge = await this.#listener.reconnect();
 			this.#instance = await this.#bridge.attach(this.id);
@@ -459,24 +454,7 @@ export class Run implements ScriptPort {
 	}
 
 	#submit(ops: Op[]): void {
-		if (ops.length === 0 || this.#ended) return;
-		if (this.#held !== undefined) {
-			this.#held.push(...ops);
-			return;
-		}
-		this.#unacknowledged += 1;
-		this.#instance.submit(ops).then(
-			() => {
-				this.#unacknowledged -= 1;
-			},
-			(error: unknown) => {
-				const { code, message } = HeadstartError.from(error);
-				// An instance that is closing takes no more ops: its end is on the way. So is that of one out of reach.
-				if (code === "instanceClosed" || code === "bridgeLost") return;
-				this.#unacknowledged -= 1;
-				this.#fail({ code, message: `the bridge refused a batch: ${message}` });
-			},
-		);
+		if (!this.#ended) this.#batches.add(ops);
 	}
 
 	#fail(error: ErrorValue): void {
@@ -506,20 +484,5 @@ export class Run implements ScriptPort {
 
 	#wakeSettled(): void {
 		for (const wake of this.#settled.splice(0)) wake();
-	}
-}
-
-/** Bytes that are here, or what `fetch` gives. */
-async function piece(
-	body: Uint8Array | undefined,
-	offset: number,
-	length: number,
-	fetch: () => Promise<Uint8Array>,
-): Promise<Outcome<Uint8Array>> {
-	if (body !== undefined) return { ok: body.slice(offset, offset + length) };
-	try {
-		return { ok: await fetch() };
-	} catch (thrown) {
-		return { error: HeadstartError.from(thrown).value() };
 	}
 }
