@@ -7,11 +7,16 @@ use std::sync::{Arc, Mutex, OnceLock};
 use headstart_base::{Error, ErrorCode, Result, now};
 use headstart_sandbox::Stream;
 use tokio::sync::broadcast;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::sync::lock;
 
 /// How many bytes of lines are kept. When there are more, those who have most lose their oldest.
 const KEPT_BYTES: usize = 8 << 20;
+/// What a line takes beside its texts: its entry, its place, and what the allocator adds to four pieces of memory.
+const LINE_BYTES: usize = 160;
+/// How many lines may wait to be written to stderr. When its reader is slower than that, more are not written; they are kept all the same.
+const UNWRITTEN: usize = 4096;
 /// How far a reader that follows may lag behind.
 const LAG: usize = 4096;
 /// How many may follow a tenant's lines at one time, and all tenants' together: each of them holds a connection.
@@ -27,9 +32,18 @@ pub(crate) struct Entry {
     pub(crate) json: String,
 }
 
+impl Entry {
+    /// What it takes of the memory.
+    fn bytes(&self) -> usize {
+        LINE_BYTES + self.tenant.len() + self.instance.len() + self.json.len()
+    }
+}
+
 pub(crate) struct Logs {
     kept: Mutex<Kept>,
     live: broadcast::Sender<Arc<Entry>>,
+    /// Where lines are written to, once [`begin`] has said so.
+    written: OnceLock<NonBlocking>,
 }
 
 #[derive(Default)]
@@ -72,15 +86,15 @@ impl Kept {
     fn push(&mut self, entry: Arc<Entry>) {
         self.last += 1;
         let number = self.last;
-        self.bytes += entry.json.len();
+        self.bytes += entry.bytes();
         let lines = self.lines.entry(entry.tenant.clone()).or_default();
-        lines.bytes += entry.json.len();
+        lines.bytes += entry.bytes();
         lines.lines.push_back((number, entry));
         while self.bytes > KEPT_BYTES {
             let Some(most) = self.lines.values_mut().max_by_key(|lines| lines.bytes) else { break };
             let Some((_, oldest)) = most.lines.pop_front() else { break };
-            most.bytes -= oldest.json.len();
-            self.bytes -= oldest.json.len();
+            most.bytes -= oldest.bytes();
+            self.bytes -= oldest.bytes();
         }
     }
 
@@ -99,7 +113,7 @@ impl Kept {
 /// The process's logs. (There is one stderr, so there is one of these.)
 pub(crate) fn logs() -> &'static Logs {
     static LOGS: OnceLock<Logs> = OnceLock::new();
-    LOGS.get_or_init(|| Logs { kept: Mutex::default(), live: broadcast::channel(LAG).0 })
+    LOGS.get_or_init(|| Logs { kept: Mutex::default(), live: broadcast::channel(LAG).0, written: OnceLock::new() })
 }
 
 impl Logs {
@@ -114,7 +128,7 @@ impl Logs {
             "time": time, "at": at, "source": source, "tenant": tenant, "instance": instance, "stream": stream, "text": text,
         });
         let entry = Entry { tenant: tenant.to_owned(), instance: instance.to_owned(), json: format!("{json}\n") };
-        write_stderr(entry.json.as_bytes());
+        self.write(entry.json.as_bytes());
         self.keep(entry);
     }
 
@@ -158,6 +172,14 @@ impl Logs {
         lock(&self.kept).cuts.get(tenant).copied().unwrap_or(0)
     }
 
+    /// Never waits for who reads our stderr.
+    fn write(&self, line: &[u8]) {
+        if let Some(written) = self.written.get() {
+            // It cannot fail: a line for which there is no room is counted.
+            let _ = written.clone().write_all(line);
+        }
+    }
+
     fn keep(&self, entry: Entry) {
         let entry = Arc::new(entry);
         lock(&self.kept).push(Arc::clone(&entry));
@@ -166,11 +188,18 @@ impl Logs {
     }
 }
 
-/// Begins to log: JSON lines, level by `HEADSTART_LOG` ("info" unless told otherwise).
-pub(crate) fn begin() {
+/// Begins to log: JSON lines, level by `HEADSTART_LOG` ("info" unless told otherwise). When what it gives is dropped, the last lines are written.
+pub(crate) fn begin() -> WorkerGuard {
+    let (written, guard) = NonBlockingBuilder::default()
+        .thread_name("log")
+        .lossy(true)
+        .buffered_lines_limit(UNWRITTEN)
+        .finish(std::io::stderr());
+    let _ = logs().written.set(written);
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADSTART_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(|| Tee).init();
+    guard
 }
 
 /// Writes a line of the bridge to stderr and keeps it.
@@ -178,7 +207,7 @@ struct Tee;
 
 impl Write for Tee {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        write_stderr(line);
+        logs().write(line);
         logs().keep(Entry {
             tenant: String::new(),
             instance: String::new(),
@@ -190,11 +219,6 @@ impl Write for Tee {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// A stderr that is closed or full is no reason to stop.
-fn write_stderr(line: &[u8]) {
-    let _ = std::io::stderr().write_all(line);
 }
 
 #[cfg(test)]
@@ -218,13 +242,14 @@ mod tests {
         assert_eq!((all[0].json.as_str(), all[all.len() - 1].json.as_str()), ("first", "last"));
         assert!(kept.bytes <= KEPT_BYTES && all.len() > 90, "{} {}", kept.bytes, all.len());
         kept.forget("loud");
-        assert_eq!((kept.bytes, kept.all().len()), (9, 2));
+        let left = [entry("quiet", "first"), entry("quiet", "last")].iter().map(|entry| entry.bytes()).sum();
+        assert_eq!((kept.bytes, kept.all().len()), (left, 2));
         kept.forget("nobody");
     }
 
     #[test]
     fn a_tenant_has_so_many_followers_and_leaves_room_to_others() {
-        let logs = Logs { kept: Mutex::default(), live: broadcast::Sender::new(1) };
+        let logs = Logs { kept: Mutex::default(), live: broadcast::Sender::new(1), written: OnceLock::new() };
         let mut greedy: Vec<_> = (0..TENANTS_FOLLOWERS).map(|_| logs.follower("greedy").unwrap()).collect();
         let refused = logs.follower("greedy").err().map(|error| error.code);
         assert_eq!(refused, Some(ErrorCode::TooMany));

@@ -40,7 +40,7 @@ const REAP: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(config: Config) -> Result<()> {
-    logs::begin();
+    let _written = logs::begin();
     // Bundles must be readable for applications; what is private says so itself.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let runtime = |error| io("cannot start a runtime", &error);

@@ -1,14 +1,24 @@
-//! A process's output as lines: stamped when read, bounded in length and in number.
+//! A process's output as lines: stamped when read, bounded in length, in number and in rate.
 
 use crate::spec::{Line, Stream};
 use headstart_base::now;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::Instant;
 
-/// Reads `source` to its end. Never waits for the receiver: what does not fit its queue is dropped and counted, and the
+/// Lines that a stream may have at once; of more, what is beyond is dropped. All that a node's tenants say is written by the one bridge.
+const BURST: u32 = 10_000;
+/// One that had them gets so many again after each such time.
+const SHARE: u32 = 1_000;
+const SHARE_TIME: Duration = Duration::from_millis(500);
+/// A stream that has more waits so long before it is read on: it shall not keep a core busy with what nobody will see.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Reads `source` to its end. Never waits for the receiver: what does not fit its queue, or comes too fast, is dropped and counted, and the
 /// count is a line of its own once there is room.
 pub async fn forward(mut source: impl AsyncRead + Unpin, stream: Stream, lines: mpsc::Sender<Line>) {
-    let mut sender = LineSender { stream, lines, dropped: 0 };
+    let mut sender = LineSender { stream, lines, dropped: 0, pace: Pace::new() };
     let mut buffer = vec![0_u8; Line::MAX_BYTES];
     let mut filled = 0;
     loop {
@@ -28,6 +38,9 @@ pub async fn forward(mut source: impl AsyncRead + Unpin, stream: Stream, lines: 
         }
         buffer.copy_within(begin..filled, 0);
         filled -= begin;
+        if sender.pace.is_exceeded() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     if filled > 0 {
         sender.send(&buffer[..filled]);
@@ -35,16 +48,47 @@ pub async fn forward(mut source: impl AsyncRead + Unpin, stream: Stream, lines: 
     sender.tell_dropped();
 }
 
+/// How many lines may still come at once.
+struct Pace {
+    left: u32,
+    since: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { left: BURST, since: Instant::now() }
+    }
+
+    /// Whether one more may come.
+    fn take(&mut self) -> bool {
+        if self.left == 0 {
+            let shares = self.since.elapsed().as_millis() / SHARE_TIME.as_millis();
+            if shares == 0 {
+                return false;
+            }
+            self.left = SHARE.saturating_mul(u32::try_from(shares).unwrap_or(u32::MAX)).min(BURST);
+            self.since = Instant::now();
+        }
+        self.left -= 1;
+        true
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.left == 0
+    }
+}
+
 struct LineSender {
     stream: Stream,
     lines: mpsc::Sender<Line>,
     dropped: u64,
+    pace: Pace,
 }
 
 impl LineSender {
     fn send(&mut self, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if !self.tell_dropped() || !self.push(String::from_utf8_lossy(bytes).into_owned()) {
+        if !self.pace.take() || !self.tell_dropped() || !self.push(String::from_utf8_lossy(bytes).into_owned()) {
             self.dropped += 1;
         }
     }
@@ -106,12 +150,31 @@ mod tests {
     #[tokio::test]
     async fn dropped_lines_are_counted_once_there_is_room() {
         let (sender, mut receiver) = mpsc::channel(1);
-        let mut lines = LineSender { stream: Stream::Stdout, lines: sender, dropped: 0 };
+        let mut lines = LineSender { stream: Stream::Stdout, lines: sender, dropped: 0, pace: Pace::new() };
         for text in [b"a", b"b", b"c"] {
             lines.send(text);
         }
         assert_eq!(receiver.try_recv().map(|line| line.text).as_deref(), Ok("a"));
         assert!(lines.tell_dropped());
         assert_eq!(receiver.try_recv().map(|line| line.text).as_deref(), Ok("[2 lines dropped]"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_cut_to_its_rate_and_what_is_dropped_is_counted() {
+        let (sender, mut receiver) = mpsc::channel(100_000);
+        let flood = "x\n".repeat(4_000_000);
+        let began = Instant::now();
+        forward(flood.as_bytes(), Stream::Stdout, sender).await;
+        let most =
+            BURST as usize + began.elapsed().as_millis() as usize / SHARE_TIME.as_millis() as usize * SHARE as usize;
+        let (mut lines, mut dropped) = (0, 0);
+        while let Some(Line { text, .. }) = receiver.recv().await {
+            match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(" lines dropped]")) {
+                Some(count) => dropped += count.parse::<usize>().unwrap(),
+                None => lines += 1,
+            }
+        }
+        assert_eq!(lines + dropped, 4_000_000);
+        assert!(lines >= BURST as usize + SHARE as usize && lines <= most, "{lines} of at most {most}");
     }
 }

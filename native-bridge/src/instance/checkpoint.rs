@@ -83,16 +83,9 @@ impl Instance {
         }
         spec.boot = Boot::ToBeStopped;
         let Some(reservation) = self.lock().reservation.take() else { return Err(closed()) };
-        let (sender, mut lines) = mpsc::channel(LINES);
+        let (sender, lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
-        let instance = Arc::clone(self);
-        self.spawn(async move {
-            let mut number = 0;
-            while let Some(line) = lines.recv().await {
-                number += 1;
-                instance.line(number, line);
-            }
-        });
+        self.take_lines(lines);
         let taken = tokio::select! {
             taken = self.stop_when_ready(&mut sandbox, folder) => taken,
             () = self.closing.cancelled() => Err(closed()),

@@ -149,7 +149,7 @@ impl Instance {
         if isolated {
             crate::isolate::listen(self)?;
         }
-        let (sender, mut lines) = mpsc::channel(LINES);
+        let (sender, lines) = mpsc::channel(LINES);
         let mut sandbox = self.node.sandboxes.spawn(spec, reservation, sender).await?;
         {
             let mut state = self.lock();
@@ -157,14 +157,7 @@ impl Instance {
             state.inside = Some(sandbox.inside());
         }
         self.events.push(Kind::SandboxCreated(sandbox.pid()));
-        let instance = Arc::clone(self);
-        self.spawn(async move {
-            let mut number = 0;
-            while let Some(line) = lines.recv().await {
-                number += 1;
-                instance.line(number, line);
-            }
-        });
+        self.take_lines(lines);
         if isolated {
             let instance = Arc::clone(self);
             self.spawn(async move { crate::isolate::drive(&instance).await });

@@ -1,32 +1,51 @@
 //! The application's output: log lines and marks.
 
+use std::sync::Arc;
+
 use headstart_sandbox::Line;
+use tokio::sync::mpsc;
 
 use crate::instance::Instance;
 use crate::instance::event::Kind;
 use crate::logs::logs;
 
-/// Lines of an instance that become events; the rest is in the logs only.
-const MOST_EVENTS: u64 = 10_000;
+/// Lines of an instance that become events of its timeline, and their bytes; the rest is in the logs only. The host's one thread reads
+/// each of them, and writes them to its disk.
+const MOST_EVENTS: usize = 1_000;
+const MOST_EVENT_BYTES: usize = 128 << 10;
 /// Bytes of a line that become an event.
 const EVENT_BYTES: usize = 1024;
-/// Lines of an instance that are kept at all.
-const MOST_LINES: u64 = 1_000_000;
+
+/// What of an instance's output is in its timeline.
+#[derive(Default)]
+struct Shown {
+    lines: usize,
+    bytes: usize,
+}
 
 impl Instance {
-    /// A line of the application. `number` counts them from 1.
-    pub(super) fn line(&self, number: u64, line: Line) {
-        if number > MOST_LINES {
+    /// Takes what the application says, to its end.
+    pub(super) fn take_lines(self: &Arc<Self>, mut lines: mpsc::Receiver<Line>) {
+        let instance = Arc::clone(self);
+        self.spawn(async move {
+            let mut shown = Shown::default();
+            while let Some(line) = lines.recv().await {
+                instance.line(&mut shown, line);
+            }
+        });
+    }
+
+    fn line(&self, shown: &mut Shown, line: Line) {
+        logs().line("app", &self.tenant, &self.id, line.at, line.stream, &line.text);
+        if shown.lines >= MOST_EVENTS || shown.bytes >= MOST_EVENT_BYTES {
             return;
         }
-        logs().line("app", &self.tenant, &self.id, line.at, line.stream, &line.text);
         let function = self.function();
         let is_mark =
             function.is_some_and(|function| function.marks.iter().any(|mark| line.text.starts_with(mark.as_str())));
-        if number > MOST_EVENTS {
-            return;
-        }
         let text = cut(line.text, EVENT_BYTES);
+        shown.lines += 1;
+        shown.bytes += text.len();
         let kind = if is_mark { Kind::Mark(text) } else { Kind::Log { stream: line.stream, text } };
         self.events.push_at(line.at, kind);
     }
