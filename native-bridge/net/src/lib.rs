@@ -24,6 +24,7 @@ mod failure;
 mod frame;
 mod grpc;
 mod head;
+mod line;
 mod memcached;
 mod pool;
 mod quota;

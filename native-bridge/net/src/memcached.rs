@@ -8,7 +8,7 @@ use crate::body::Receiver;
 use crate::canonical;
 use crate::failure::{Attempt, Failure};
 use crate::head::ResponseHead;
-use crate::redis::line_and_body;
+use crate::line::{call_words, words_and_body};
 use crate::request::{Request, fingerprint, invalid};
 use crate::status;
 
@@ -21,18 +21,13 @@ const MAX_VALUE: u64 = 1 << 40;
 
 /// A command as a script writes it: "mg key v t", or "ms key T60\n\nvalue"; the platform adds the value's length.
 pub(crate) fn request(address: &Address, raw: &[u8]) -> Result<Request> {
-    let (line, body) = line_and_body(raw)?;
-    let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    command(address, words.map(Bytes::copy_from_slice).collect(), Bytes::copy_from_slice(body))
+    let (words, body) = words_and_body(raw)?;
+    command(address, words, body)
 }
 
 /// A command as an application's call names it: "MG memcached://host:port/key flag …".
 pub(crate) fn absolute(address: &Address, verb: &str, path: &str, body: &[u8]) -> Result<Request> {
-    let mut words = vec![Bytes::copy_from_slice(verb.as_bytes())];
-    for word in path.trim_start_matches('/').split(' ').filter(|word| !word.is_empty()) {
-        words.push(canonical::decode(word)?.into());
-    }
-    command(address, words, Bytes::copy_from_slice(body))
+    command(address, call_words(verb, path)?, Bytes::copy_from_slice(body))
 }
 
 /// Whether a command changes nothing.

@@ -5,7 +5,7 @@ use headstart_base::{Error, ErrorCode, Result};
 use serde_json::{Map, Value};
 
 use crate::address::Address;
-use crate::redis::line_and_body;
+use crate::line::line_and_body;
 use crate::request::{Request, invalid};
 
 /// The actions that are about one queue, the verb that each has in rules and contents, and whether it may be repeated. What hands

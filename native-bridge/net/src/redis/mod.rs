@@ -4,4 +4,4 @@ mod reply;
 mod request;
 
 pub(crate) use reply::receive;
-pub(crate) use request::{absolute, encode, hello, is_read, line_and_body, request};
+pub(crate) use request::{absolute, encode, hello, is_read, request};

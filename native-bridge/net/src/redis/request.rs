@@ -5,12 +5,13 @@ use headstart_base::{Error, ErrorCode, Result};
 
 use crate::address::Address;
 use crate::canonical;
+use crate::line::{call_words, words_and_body};
 use crate::request::{Request, fingerprint, invalid};
 
 /// Arguments of a command.
 const MAX_WORDS: usize = 65_536;
-/// Bytes of a command's line, or of the path that a key becomes.
-const MAX_LINE: usize = 16 * 1024;
+/// Bytes of the path that a key becomes.
+const MAX_PATH: usize = 16 * 1024;
 
 /// Commands whose first argument is the key that they read, and that change nothing.
 const READS: [&str; 47] = [
@@ -134,18 +135,13 @@ pub(crate) fn request(address: &Address, raw: &[u8]) -> Result<Request> {
     if raw.starts_with(b"*") {
         return command(address, array(raw)?, Bytes::new());
     }
-    let (line, body) = line_and_body(raw)?;
-    let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    command(address, words.map(Bytes::copy_from_slice).collect(), Bytes::copy_from_slice(body))
+    let (words, body) = words_and_body(raw)?;
+    command(address, words, body)
 }
 
 /// A command as an application's call names it: "VERB redis://host:port/key argument …", each argument percent-encoded.
 pub(crate) fn absolute(address: &Address, verb: &str, path: &str, body: &[u8]) -> Result<Request> {
-    let mut words = vec![Bytes::copy_from_slice(verb.as_bytes())];
-    for word in path.trim_start_matches('/').split(' ').filter(|word| !word.is_empty()) {
-        words.push(canonical::decode(word)?.into());
-    }
-    command(address, words, Bytes::copy_from_slice(body))
+    command(address, call_words(verb, path)?, Bytes::copy_from_slice(body))
 }
 
 fn command(address: &Address, words: Vec<Bytes>, body: Bytes) -> Result<Request> {
@@ -168,7 +164,7 @@ fn command(address: &Address, words: Vec<Bytes>, body: Bytes) -> Result<Request>
     let mut path = "/".to_owned();
     canonical::encode(key.map_or(&[], |key| &key[..]), b"/:", &mut path);
     let mut rest = 2;
-    if path.len() > MAX_LINE {
+    if path.len() > MAX_PATH {
         path.truncate(1);
         rest = 1;
     }
@@ -202,21 +198,6 @@ fn array_of(words: &[&[u8]]) -> Vec<u8> {
         wire.extend_from_slice(b"\r\n");
     }
     wire
-}
-
-/// "line", "line\n" or "line\n\nbody".
-pub(crate) fn line_and_body(raw: &[u8]) -> Result<(&[u8], &[u8])> {
-    let end = raw.iter().position(|&byte| byte == b'\n').unwrap_or(raw.len());
-    let (line, rest) = raw.split_at(end);
-    let body = match rest {
-        b"" | b"\n" => &[],
-        _ => rest.strip_prefix(b"\n\n").ok_or_else(|| invalid("an empty line should follow its first line"))?,
-    };
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match line.len() > MAX_LINE || line.contains(&b'\r') {
-        true => Err(invalid("its first line is too long or has a carriage return in it")),
-        false => Ok((line, body)),
-    }
 }
 
 /// The words of exactly one array of bulk strings.
