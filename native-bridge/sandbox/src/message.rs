@@ -17,8 +17,7 @@ pub(crate) enum Value {
     Struct(Struct),
     Structs(Vec<Struct>),
     Text(String),
-    /// A list of texts without any.
-    NoTexts,
+    Texts(Vec<String>),
     /// What a file has: as a text, which a NUL follows, or as data.
     File {
         path: PathBuf,
@@ -77,7 +76,11 @@ impl Message {
     fn put(&mut self, value: Value, at: usize) -> io::Result<()> {
         match value {
             Value::Null => Ok(()),
-            Value::NoTexts => self.point(at, at + 1, 1, 6),
+            Value::Texts(all) => {
+                let target = self.room(all.len());
+                self.point(at, target, 1, 6 | ((all.len() as u64) << 3))?;
+                all.into_iter().enumerate().try_for_each(|(index, one)| self.put(Value::Text(one), target + index))
+            }
             Value::Struct(one) => {
                 let target = self.room(1 + one.pointers.len());
                 self.point(at, target, 0, size_of_struct(one.pointers.len()))?;
@@ -155,18 +158,21 @@ mod tests {
             Struct { tag: 3, pointers: vec![Value::Text("ab".into())] },
             Struct { tag: 4, pointers: vec![Value::Null] },
         ]);
-        write(Value::Struct(Struct { tag: 2, pointers: vec![file, list, Value::NoTexts] }), &to).unwrap();
+        let texts = Value::Texts(vec!["c".into()]);
+        write(Value::Struct(Struct { tag: 2, pointers: vec![file, list, texts] }), &to).unwrap();
         let bytes = std::fs::read(&to).unwrap();
         let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        assert_eq!(words[0], 13 << 32);
+        assert_eq!(words[0], 15 << 32);
         assert_eq!(words[1], (1 | (3 << 16)) << 32);
         assert_eq!(words[2], 2);
-        assert_eq!(words[3], 1 | (8 << 2) | ((2 | (10 << 3)) << 32));
+        assert_eq!(words[3], 1 | (10 << 2) | ((2 | (10 << 3)) << 32));
         assert_eq!(words[4], 1 | (1 << 2) | ((7 | (4 << 3)) << 32));
-        assert_eq!(words[5], 1 | (6 << 32));
+        assert_eq!(words[5], 1 | (6 << 2) | ((6 | (1 << 3)) << 32));
         assert_eq!(words[6], (2 << 2) | ((1 | (1 << 16)) << 32));
         assert_eq!(words[7..11], [3, 1 | (2 << 2) | ((2 | (3 << 3)) << 32), 4, 0]);
-        assert_eq!(&bytes[88..], b"ab\0\0\0\0\0\x00123456789\0\0\0\0\0\0\0");
+        assert_eq!(words[12], 1 | ((2 | (2 << 3)) << 32));
+        assert_eq!(&bytes[88..96], b"ab\0\0\0\0\0\0");
+        assert_eq!(&bytes[104..], b"c\0\0\0\0\0\0\x00123456789\0\0\0\0\0\0\0");
         for path in [source, to] {
             std::fs::remove_file(path).unwrap();
         }
