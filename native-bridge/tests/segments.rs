@@ -62,7 +62,10 @@ fn a_segment_is_told_when_its_bytes_begin_to_come_and_are_for_the_application() 
         assert_eq!(submit(&instance, &[&reply(1, 1)]).await, ErrorCode::Ok);
         let (ahead, finished) = ask(ahead, AppOp::Segment, after(news.id)).await;
         assert!(finished.id > news.id && finished.segment != news.segment && finished.has(FLAG_FD));
-        let (_, none) = ask(ahead, AppOp::Segment, Ask { deadline: 50, ..after(finished.id) }).await;
+        let at_once = |news| Ask { c: 1, deadline: 60_000, ..after(news) };
+        let (ahead, same) = ask(ahead, AppOp::Segment, at_once(news.id)).await;
+        assert_eq!((same.id, same.segment, same.flags), (finished.id, finished.segment, FLAG_FD));
+        let (_, none) = ask(ahead, AppOp::Segment, at_once(finished.id)).await;
         assert_eq!(none.error, ErrorCode::Deadline);
         stop(&instance).await;
     });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cached::{Base, Store, connection, make};
 use clap::{Args, Parser, Subcommand};
-use headstart_serving::{Body, Fetched, Fetcher, Stopwatch, Url, exit_on_sigterm, serve};
+use headstart_serving::{Body, Fetched, Fetcher, Held, Stopwatch, Url, serve};
 
 /// A sharded key-value cache that starts from its peers' shards.
 #[derive(Parser)]
@@ -53,10 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse().verb {
         Verb::MakeShards { folder, shards, bytes } => Ok(make::write(&folder, shards, bytes)?),
         Verb::Serve(options) => {
-            exit_on_sigterm()?;
+            let signals = Held::hold()?;
             let store = Arc::new(start(&options)?);
             let listener = TcpListener::bind(options.listen)?;
             println!("ready: cached on {}", listener.local_addr()?);
+            signals.exit()?;
             serve(&listener, move |stream| connection::serve(&store, stream))
         }
     }
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the state over.
 fn start(options: &Serve) -> Result<Store, Box<dyn Error>> {
-    let fetcher = Fetcher::start()?;
+    let fetcher = Fetcher::start();
     let assigned = match &options.assignment {
         Some(text) => Some(fetcher.assignment(&Url::parse(text)?)?),
         None => None,

@@ -30,11 +30,12 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// From now on what the initscript sends is mapped before it is claimed.
-    pub fn start() -> Result<Self> {
+    /// Maps what the initscript has sent so far.
+    pub fn start() -> Self {
         let client = Client::new();
-        client.map_ahead()?;
-        Ok(Self { client })
+        // Where there is no instance, all is fetched here.
+        let _ = client.connect();
+        Self { client }
     }
 
     /// Asks the coordinator ("http://host:port/path") which shards are this server's.

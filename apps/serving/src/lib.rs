@@ -21,6 +21,6 @@ pub use error::{Error, FormatError, Result};
 pub use fetch::{Fetched, Fetcher};
 pub use handover::{Handover, Stopwatch};
 pub use listen::serve;
-pub use signals::exit_on_sigterm;
+pub use signals::Held;
 pub use splitmix::SplitMix;
 pub use url::{Scheme, Url};

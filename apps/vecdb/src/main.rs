@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use headstart_serving::{Fetcher, Stopwatch, Url, exit_on_sigterm, serve};
+use headstart_serving::{Fetcher, Held, Stopwatch, Url, serve};
 use vecdb::api::Api;
 use vecdb::{Database, make};
 
@@ -51,10 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse().verb {
         Verb::MakeShards { folder, shards, bytes, dimensions } => Ok(make::write(&folder, shards, bytes, dimensions)?),
         Verb::Serve(options) => {
-            exit_on_sigterm()?;
+            let signals = Held::hold()?;
             let api = Arc::new(start(&options)?);
             let listener = TcpListener::bind(options.listen)?;
             println!("ready: vecdb on {}", listener.local_addr()?);
+            signals.exit()?;
             serve(&listener, move |stream| api.serve(stream))
         }
     }
@@ -62,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the state over.
 fn start(options: &Serve) -> headstart_serving::Result<Api> {
-    let fetcher = Fetcher::start()?;
+    let fetcher = Fetcher::start();
     let assignment = fetcher.assignment(&Url::parse(&options.assignment)?)?;
     let watch = Stopwatch::start();
     let (bodies, fetched) = fetcher.shards(&assignment.shards)?;

@@ -89,7 +89,10 @@ class FakeBridge:
                     peer.send(answer(request, b"i-test", total=1 << 20))
                     continue
                 if request.operation == numbers.OP_SEGMENT and request.a == 0:
-                    self._send(peer, self._news(request, peer))
+                    told = self._news(request, peer)
+                    if told is None and request.c == 1:
+                        told = answer(request, b"there is none", error="deadline")
+                    self._send(peer, told)
                     continue
                 self.requests.append(request)
                 self._send(peer, self._handle(request, peer))

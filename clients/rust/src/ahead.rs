@@ -40,10 +40,10 @@ impl Drop for Running {
 
 fn map(path: &Arc<str>) -> Result<()> {
     let mut connection = Connection::silent(path)?;
-    let mut news = 0;
     loop {
-        match connection.map_ahead(news, WAIT) {
-            Ok(heard) => news = heard,
+        match connection.map_ahead(WAIT) {
+            Ok(Some(mapping)) => mapping.populate(),
+            Ok(None) => {}
             Err(error) if error.code == Code::Deadline && connection.is_usable() => {}
             Err(error) => return Err(error),
         }
@@ -91,7 +91,7 @@ mod tests {
 
     fn until_it_ends(client: &Client, bridge: &FakeBridge) {
         let (segments, end) = (Segments::of(&Arc::from(&*bridge.path)), Instant::now() + Duration::from_secs(20));
-        while segments.is_ahead() {
+        while segments.expects(1) {
             assert!(Instant::now() < end, "{client:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -122,6 +122,26 @@ mod tests {
         let mut freed = others(&bridge.asked(1, |asked| asked.op == OP_MARK)).split_off(3);
         freed.sort_unstable();
         assert_eq!(freed, [(OP_FREE, 1), (OP_FREE, 2), (OP_FREE, 3), (OP_MARK, 0)]);
+    }
+
+    #[test]
+    fn who_connects_maps_what_is_there() {
+        let bridge = FakeBridge::start(|asked| match (asked.op, asked.b) {
+            // The third has gone.
+            (OP_SEGMENT, 2 | 3) => Deed::Tell(Told { id: 4, ..bytes(4, EARLY) }),
+            (OP_SEGMENT, 6..) => Deed::Tell(Told::error(Code::Deadline)),
+            (OP_SEGMENT, before) => Deed::Tell(Told { id: before + 1, ..bytes(before + 1, EARLY) }),
+            _ => named(asked.id),
+        });
+        let client = Client::at(&bridge.path);
+        client.connect().unwrap();
+        client.connect().unwrap();
+        let replies = client.recv_msgs(&[1, 2, 4, 5, 6].map(|id| (id, "")), Wait::default());
+        assert!(replies.iter().all(|reply| reply.as_ref().is_ok_and(|reply| reply.there() == EARLY)));
+        let asked = bridge.asked(5, |asked| asked.op == OP_RECV_MSG);
+        assert!(asked.iter().all(|asked| is_news(asked) || asked.flags == numbers::FLAG_NO_FD));
+        let news: Vec<u64> = asked.iter().filter(|asked| is_news(asked)).map(|asked| asked.b).collect();
+        assert_eq!(news, [0, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9]);
     }
 
     #[test]
@@ -164,6 +184,7 @@ mod tests {
     fn a_bridge_that_dies_between_two_answers_has_given_the_first() {
         let bridge = FakeBridge::start(|asked| match asked.id {
             1 => Deed::Tell(bytes(1, EARLY)),
+            2 => Deed::Wait,
             _ => Deed::Cut,
         });
         let long = "x".repeat(5000);

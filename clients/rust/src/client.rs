@@ -91,13 +91,17 @@ impl Client {
         Self { path: path.into() }
     }
 
-    /// Connects this thread now instead of at its first call. The instance's id.
+    /// Connects this thread now instead of at its first call, and maps what the initscript has sent so far. The instance's id.
     pub fn connect(&self) -> Result<String> {
-        self.with(|connection| Ok(connection.instance().to_owned()))
+        self.with(|connection| {
+            // It only saves time: what was not mapped is when it is claimed.
+            let _ = connection.map_there();
+            Ok(connection.instance().to_owned())
+        })
     }
 
-    /// Maps from now on what the initscript sends before it is claimed, in a thread of its own: call it first, and what the
-    /// program does until its first claim takes that off the claim. The thread ends with the instance; there is one of these.
+    /// Maps from now on what the initscript sends before it is claimed, in a thread of its own, for programs that do other things
+    /// for long before their first claim. The thread ends with the instance; there is one of these.
     pub fn map_ahead(&self) -> Result<()> {
         let failed = |error| Error::new(Code::Internal, format!("no thread can be started: {error}"));
         ahead::start(&self.path).map_err(failed)

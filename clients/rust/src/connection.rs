@@ -87,13 +87,17 @@ impl Connection {
         if let Err(error) = self.give_back() {
             return requests.iter().map(|_| Err(error.clone())).collect();
         }
-        let ahead = self.segments.is_ahead();
+        let ahead = self.segments.expects(requests.len());
         // Of nothing else there is news.
         let flags = |op| if ahead && op == numbers::OP_RECV_MSG { numbers::FLAG_NO_FD } else { 0 };
+        let flagged = requests.iter().map(|request| Request { flags: request.flags | flags(request.op), ..*request });
+        self.exchange_all(&flagged.collect::<Vec<_>>(), timeout)
+    }
+
+    fn exchange_all(&mut self, requests: &[Request<'_>], timeout: Duration) -> Vec<Result<Answered>> {
         let mut answers = Vec::with_capacity(requests.len());
         for some in requests.chunks(AT_ONCE) {
-            let flagged = some.iter().map(|request| Request { flags: request.flags | flags(request.op), ..*request });
-            let sent: Vec<Result<u32>> = flagged.map(|request| self.send(&request, None, timeout)).collect();
+            let sent: Vec<Result<u32>> = some.iter().map(|request| self.send(request, None, timeout)).collect();
             let received = some.iter().zip(sent).map(|(request, sent)| self.receive(request.op, sent?, timeout));
             answers.extend(received);
         }
@@ -199,21 +203,48 @@ impl Connection {
         self.segments.claim(segment, file).map_err(|error| self.unmappable(error))
     }
 
-    /// Waits for news of segments after that of number `news`, and maps or forgets the one it is of. The news' number.
-    pub(crate) fn map_ahead(&mut self, news: u64, timeout: Duration) -> Result<u64> {
-        let request = Request { op: numbers::OP_SEGMENT, b: news, ..Request::default() };
+    /// Maps what the initscript has sent so far.
+    pub(crate) fn map_there(&mut self) -> Result<()> {
+        loop {
+            let first = self.segments.heard();
+            // Numbers have few gaps; where there is one, the same news comes twice.
+            let news = [first, first + 1, first + 2, first + 3];
+            let request = |after| Request { op: numbers::OP_SEGMENT, b: after, c: 1, ..Request::default() };
+            for (after, told) in news.into_iter().zip(self.exchange_all(&news.map(request), CONNECT)) {
+                match told {
+                    Ok(told) => drop(self.map(after, told)?),
+                    Err(error) if error.code == Code::Deadline && self.socket.is_some() => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Waits for news of segments, and maps or forgets the one it is of.
+    pub(crate) fn map_ahead(&mut self, timeout: Duration) -> Result<Option<Arc<Mapping>>> {
+        let after = self.segments.heard();
+        let request = Request { op: numbers::OP_SEGMENT, b: after, ..Request::default() };
         self.segments.listening(true);
         let told = self.exchange(&request, None, timeout);
         self.segments.listening(false);
-        let (told, file) = told?;
-        if told.id <= news || (told.segment == 0 && file.is_some()) {
+        self.map(after, told?)
+    }
+
+    /// Does what is told by news after that of number `after`.
+    fn map(&mut self, after: u64, (told, file): Answered) -> Result<Option<Arc<Mapping>>> {
+        if told.id <= after || (told.segment == 0 && file.is_some()) {
             return Err(self.refuse("news that is none"));
         }
         match file {
-            Some(file) => self.segments.map_ahead(told.segment, &file).map_err(|error| self.unmappable(error))?,
-            None => self.segments.forget(told.segment),
+            _ if !self.segments.hear(told.id) => Ok(None),
+            Some(file) => {
+                self.segments.map_ahead(told.segment, &file).map(Some).map_err(|error| self.unmappable(error))
+            }
+            None => {
+                self.segments.forget(told.segment);
+                Ok(None)
+            }
         }
-        Ok(told.id)
     }
 
     /// Copies bytes to the outbox, which is made longer where it is too short.

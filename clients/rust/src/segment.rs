@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::fmt::Display;
 use std::fs::File;
+use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -13,6 +14,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use crate::error::Error;
 use crate::numbers::Code;
 use crate::packet::Packet;
+
+const PAGE: usize = 4096;
+const FRONT: usize = 256 << 10;
 
 /// A mapped segment, unmapped when it is dropped.
 #[derive(Debug)]
@@ -37,7 +41,15 @@ impl Mapping {
         Ok(Self { base, length })
     }
 
-    /// Has its pages mapped now, where the kernel does that; else they are as they are touched.
+    /// Has the first pages mapped now, where heads and indexes lie.
+    pub(crate) fn touch(&self) {
+        let front = self.bytes(0, self.length.min(FRONT)).unwrap_or_default();
+        for page in front.chunks(PAGE) {
+            black_box(page[0]);
+        }
+    }
+
+    /// Has all pages mapped now. gVisor does not: there they are as they are touched.
     pub(crate) fn populate(&self) {
         // SAFETY: the mapping is ours, and this changes none of its bytes.
         let _ = unsafe { madvise(self.base.as_ptr(), self.length, Advice::LinuxPopulateRead) };

@@ -1,7 +1,6 @@
 //! The segments of an instance that this process has mapped. All its connections share them.
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +36,8 @@ pub(crate) struct Segments {
 struct Table {
     entries: HashMap<u64, Entry>,
     ahead: Ahead,
+    /// The number of the last news.
+    heard: u64,
 }
 
 /// The thread that maps what comes.
@@ -99,14 +100,13 @@ impl Segments {
     }
 
     /// Maps a segment that something will be claimed in.
-    pub(crate) fn map_ahead(&self, segment: u64, file: &OwnedFd) -> Result<(), Errno> {
+    pub(crate) fn map_ahead(&self, segment: u64, file: &OwnedFd) -> Result<Arc<Mapping>, Errno> {
         let mapping = Arc::new(Mapping::new(file, false)?);
-        // The first page fault is the one that takes gVisor long.
-        black_box(mapping.bytes(0, 1).map(|bytes| bytes[0]));
         self.enter(segment, Arc::clone(&mapping));
         self.changed.notify_all();
-        mapping.populate();
-        Ok(())
+        // In gVisor the first page fault maps the segment, which takes long.
+        mapping.touch();
+        Ok(mapping)
     }
 
     /// Nothing in a segment will ever be claimed.
@@ -124,9 +124,23 @@ impl Segments {
         table.entries.extract_if(unused).map(|(segment, entry)| (segment, entry.bodies)).collect()
     }
 
-    /// Whether a thread maps what comes: then claims want no fds.
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.lock().ahead != Ahead::None
+    /// Whether what this many claims are answered with is likely to be mapped: then they want no fds.
+    pub(crate) fn expects(&self, claims: usize) -> bool {
+        let table = self.lock();
+        table.ahead != Ahead::None || table.entries.values().filter(|entry| entry.bodies == 0).count() >= claims
+    }
+
+    /// The number of the last news.
+    pub(crate) fn heard(&self) -> u64 {
+        self.lock().heard
+    }
+
+    /// News comes; false for what is none any more.
+    pub(crate) fn hear(&self, news: u64) -> bool {
+        let mut table = self.lock();
+        let new = news > table.heard;
+        table.heard = table.heard.max(news);
+        new
     }
 
     /// A thread begins to map what comes; false where one does already.
@@ -215,14 +229,15 @@ mod tests {
     fn a_claim_waits_for_what_is_about_to_be_mapped() {
         let segments = Segments::default();
         assert!(segments.claim_soon(1).is_none(), "nobody maps anything");
-        assert!(segments.begin() && !segments.begin() && segments.is_ahead());
+        assert!(segments.begin() && !segments.begin() && segments.expects(9));
         assert!(segments.claim_soon(1).is_none(), "it does not come");
         std::thread::scope(|scope| {
-            scope.spawn(|| segments.map_ahead(1, &memory(10)).unwrap());
+            scope.spawn(|| drop(segments.map_ahead(1, &memory(10)).unwrap()));
             while segments.claim_soon(1).is_none() {}
         });
         segments.listening(true);
         segments.end();
-        assert!(!segments.is_ahead());
+        segments.map_ahead(2, &memory(10)).unwrap();
+        assert!(segments.expects(1) && !segments.expects(2));
     }
 }
