@@ -8,6 +8,7 @@ import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import type { DeployedFunction } from "../shared/function.ts";
+import { Pace } from "../shared/pace.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
 import type { Answer, Serving } from "../shared/service.ts";
 import {
@@ -35,6 +36,8 @@ const BRIDGE_GRACE_MS = 30_000;
 const NOTE_START_MS = 250;
 /** How long an object tries to reach the bridge. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** The source maps that are read for a tenant's stacks, on a thread that is everybody's (25 ms for 1 MiB). Beyond it stacks stay as they are. */
+const sourceMaps = new Pace({ perSecond: 1 << 20, burst: 16 << 20 });
 
 /**
  * An instance's transcript: the place where all that happens to it is put in order (docs/transcript.md). A spare one holds
@@ -161,7 +164,11 @@ export class Transcript extends DurableObject<Env> {
 	async #sourceMap(): Promise<string | undefined> {
 		const { tenant, manifest, script } = this.#deployed ?? {};
 		if (tenant === undefined || manifest === undefined || script?.module.format !== "js") return undefined;
-		return this.env.REGISTRY.getByName("registry").sourceMap(tenant, manifest.name, script.module.digest);
+		if (sourceMaps.isBehind(tenant)) return undefined;
+		const registry = this.env.REGISTRY.getByName("registry");
+		const map = await registry.sourceMap(tenant, manifest.name, script.module.digest);
+		sourceMaps.count(tenant, map?.length ?? 0);
+		return map;
 	}
 
 	/** The instance is a service's from now on. */

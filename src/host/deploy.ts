@@ -29,9 +29,9 @@ import {
 	parseManifest,
 } from "../shared/manifest.ts";
 import { nearest } from "../shared/nearest.ts";
+import { Pace } from "../shared/pace.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
-import { Pace } from "./pace.ts";
 
 /** More than any that a runner takes. */
 const MAX_SCRIPT_BYTES = 8 << 20;

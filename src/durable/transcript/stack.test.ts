@@ -14,7 +14,8 @@ test("what is not in the map stays, and so does a stack without a map or with a 
 	const stack = "Error: at 10:30\n    at other (elsewhere.js:99:1)";
 	expect(mapStack(stack, map)).toBe(stack);
 	expect(mapStack(stack, undefined)).toBe(stack);
-	expect(mapStack(stack, "{")).toBe(stack);
+	for (const broken of ["{", "null", '{"version":3}', '{"version":3,"sources":["a"],"mappings":[[null]]}'])
+		expect(mapStack("at script.js:1:1", broken)).toBe("at script.js:1:1");
 });
 
 test("a stack of the script's own making takes no longer than another, and has no place that cannot be", () => {

@@ -7,6 +7,15 @@ import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
 export function mapStack(stack: string, sourceMap: string | undefined): string {
 	const map = parse(sourceMap);
 	if (map === undefined) return stack;
+	try {
+		return inSource(stack, map);
+	} catch {
+		return stack;
+	}
+}
+
+/** Throws where the map, which the tenant has uploaded, is not one. */
+function inSource(stack: string, map: TraceMap): string {
 	return stack.replaceAll(/[^\s()]+/g, (word) => {
 		const [, line, column] = /:([1-9]\d{0,8}):(\d{1,9})$/.exec(word) ?? [];
 		if (line === undefined) return word;

@@ -17,12 +17,25 @@ export class Pace {
 
 	/** Waits for these bytes' turn. */
 	async turn(tenant: string, bytes: number): Promise<void> {
-		const { perSecond, burst } = this.#limits;
-		const now = Date.now();
-		const due = Math.max(this.#due.get(tenant) ?? 0, now) + (bytes * 1000) / perSecond;
-		this.#due.set(tenant, due);
-		for (const [other, at] of this.#due) if (at < now) this.#due.delete(other);
-		const wait = due - now - (burst * 1000) / perSecond;
+		this.count(tenant, bytes);
+		const wait = this.#wait(tenant);
 		if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+	}
+
+	/** Whether this tenant has had more than its share, for what is rather left out than waited for. */
+	isBehind(tenant: string): boolean {
+		return this.#wait(tenant) > 0;
+	}
+
+	/** Counts bytes that did not wait. */
+	count(tenant: string, bytes: number): void {
+		const now = Date.now();
+		for (const [other, at] of this.#due) if (at < now) this.#due.delete(other);
+		this.#due.set(tenant, (this.#due.get(tenant) ?? now) + (bytes * 1000) / this.#limits.perSecond);
+	}
+
+	#wait(tenant: string): number {
+		const { perSecond, burst } = this.#limits;
+		return (this.#due.get(tenant) ?? 0) - Date.now() - (burst * 1000) / perSecond;
 	}
 }
