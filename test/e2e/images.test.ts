@@ -170,9 +170,11 @@ test.each(inPull)("the %s is killed in the middle of an image's download", async
 	await killOne(node().node, victim);
 	held.letGo();
 	expect(await running).toMatchObject(outcome);
-	const next = await recovers(node(), "held", event, "cold=image");
-	expect(next.steps).toMatchObject([{ head: "said in the end" }]);
-	expect(kinds(await node().ended(next.instance))).toContain("imagePulled");
+	await until("a start with its initscript", 30_000, async () => {
+		const { instance, steps } = await recovers(node(), "held", event, "cold=image");
+		expect(kinds(await node().ended(instance))).toContain("imagePulled");
+		return JSON.stringify(steps).includes("said in the end") || undefined;
+	});
 	const layers = await readdir(join(node().node.state, "images/layers"));
 	expect(layers.filter((name) => name.startsWith("."))).toEqual([]);
 	expect(await node().leaks()).toEqual([]);
