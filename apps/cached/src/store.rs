@@ -57,7 +57,9 @@ impl Base {
 
     fn copied(opened: &[Shard]) -> Self {
         let copy = |(key, Value { bytes, flags }): (&[u8], Value<'_>)| (key.into(), (bytes.into(), flags));
-        Self::Copied(opened.iter().flat_map(Shard::iter).map(copy).collect())
+        let mut values = HashMap::with_capacity(opened.iter().map(|shard| shard.head().entries).sum());
+        values.extend(opened.iter().flat_map(Shard::iter).map(copy));
+        Self::Copied(values)
     }
 
     fn get(&self, key: &[u8]) -> Option<Value<'_>> {
