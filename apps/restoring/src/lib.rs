@@ -10,7 +10,7 @@ mod sparse;
 mod state;
 
 pub use error::{Error, Result};
-pub use server::{Probe, become_server, watch};
+pub use server::Probe;
 pub use shim::Shim;
 pub use sparse::without_reserving;
 pub use state::State;

@@ -28,10 +28,10 @@ pub struct Probe {
 
 /// Waits, beside the shim, for the server's first answer. What the shim holds is closed when it becomes the server.
 #[derive(Debug)]
-pub struct Watcher(JoinHandle<std::io::Result<Option<ChildStdin>>>);
+pub(crate) struct Watcher(JoinHandle<std::io::Result<Option<ChildStdin>>>);
 
 /// In the second process, which this starts: does not return there. Call it first.
-pub fn watch(probe: Probe) -> Result<Watcher> {
+pub(crate) fn watch(probe: Probe) -> Result<Watcher> {
     if std::env::args().nth(1).as_deref() == Some(WATCH) {
         // The end of the pipe is the beginning of the server.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -50,7 +50,7 @@ pub fn watch(probe: Probe) -> Result<Watcher> {
 }
 
 /// Becomes the server. Returns only when that fails.
-pub fn become_server(program: &'static str, command: &mut Command, Watcher(starting): Watcher) -> Error {
+pub(crate) fn become_server(program: &'static str, command: &mut Command, Watcher(starting): Watcher) -> Error {
     // Closed by exec(2), and not before.
     let held = match starting.join() {
         Ok(Ok(held)) => held,
