@@ -17,8 +17,18 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Reads `source` to its end. Never waits for the receiver: what does not fit its queue, or comes too fast, is dropped and counted, and the
 /// count is a line of its own once there is room.
-pub async fn forward(mut source: impl AsyncRead + Unpin, stream: Stream, lines: mpsc::Sender<Line>) {
-    let mut sender = LineSender { stream, lines, dropped: 0, pace: Pace::new() };
+pub async fn forward(source: impl AsyncRead + Unpin, stream: Stream, lines: mpsc::Sender<Line>) {
+    forward_but(|_| false, source, stream, lines).await;
+}
+
+/// The same, without lines that tell nobody anything.
+pub(crate) async fn forward_but(
+    is_noise: fn(&[u8]) -> bool,
+    mut source: impl AsyncRead + Unpin,
+    stream: Stream,
+    lines: mpsc::Sender<Line>,
+) {
+    let mut sender = LineSender { stream, lines, is_noise, dropped: 0, pace: Pace::new() };
     let mut buffer = vec![0_u8; Line::MAX_BYTES];
     let mut filled = 0;
     loop {
@@ -81,6 +91,7 @@ impl Pace {
 struct LineSender {
     stream: Stream,
     lines: mpsc::Sender<Line>,
+    is_noise: fn(&[u8]) -> bool,
     dropped: u64,
     pace: Pace,
 }
@@ -88,7 +99,11 @@ struct LineSender {
 impl LineSender {
     fn send(&mut self, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if !self.pace.take() || !self.tell_dropped() || !self.push(String::from_utf8_lossy(bytes).into_owned()) {
+        let in_time = self.pace.take();
+        if in_time && (self.is_noise)(bytes) {
+            return;
+        }
+        if !in_time || !self.tell_dropped() || !self.push(String::from_utf8_lossy(bytes).into_owned()) {
             self.dropped += 1;
         }
     }
@@ -114,6 +129,18 @@ impl LineSender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn noise_is_left_out() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        let is_noise: fn(&[u8]) -> bool = |line| line.starts_with(b"noise");
+        forward_but(is_noise, &b"one\nnoise 1\ntwo\nnoise"[..], Stream::Stderr, sender).await;
+        let mut texts = Vec::new();
+        while let Some(Line { text, .. }) = receiver.recv().await {
+            texts.push(text);
+        }
+        assert_eq!(texts, ["one", "two"]);
+    }
 
     async fn lines_of(input: &[u8], room: usize) -> Vec<String> {
         let (sender, mut receiver) = mpsc::channel(room);
@@ -150,7 +177,8 @@ mod tests {
     #[tokio::test]
     async fn dropped_lines_are_counted_once_there_is_room() {
         let (sender, mut receiver) = mpsc::channel(1);
-        let mut lines = LineSender { stream: Stream::Stdout, lines: sender, dropped: 0, pace: Pace::new() };
+        let mut lines =
+            LineSender { stream: Stream::Stdout, lines: sender, is_noise: |_| false, dropped: 0, pace: Pace::new() };
         for text in [b"a", b"b", b"c"] {
             lines.send(text);
         }

@@ -4,7 +4,7 @@ use crate::base::Base;
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::failure::{failed, unsupported};
 use crate::job::Job;
-use crate::lines::forward;
+use crate::lines::{forward, forward_but};
 use crate::names::Names;
 use crate::network::{Pool, Reservation, Slice};
 use crate::process::{Launch, Spawner, Started};
@@ -117,9 +117,11 @@ impl Sandboxes {
             Ok((isolation, started, resources)) => {
                 let Started { process, stdout, stderr } = started;
                 let (cgroup, folder) = resources;
+                let is_noise: fn(&[u8]) -> bool =
+                    if isolation == Isolation::Wasm { isolate::is_noise } else { |_| false };
                 let output = vec![
                     tokio::spawn(forward(stdout, Stream::Stdout, lines.clone())),
-                    tokio::spawn(forward(stderr, Stream::Stderr, lines)),
+                    tokio::spawn(forward_but(is_noise, stderr, Stream::Stderr, lines)),
                 ];
                 let runsc = self.config.runsc.clone();
                 let resources = Resources { cgroup, folder, reservation, runsc, output };
