@@ -82,8 +82,8 @@ async function attempt(runner: RunnerBinding, host: ScriptHost, spec: ScriptRunS
 	const run = (): Promise<unknown> =>
 		runner.run({ digest: module.digest, input, limits, ...downloaded }, host);
 	const loadAndRun = async (): Promise<Outcome<ScriptExit> | undefined> => {
-		const refused = await loaded(runner, module);
-		return refused === undefined ? parsed(run()) : { error: refused };
+		const taken = await loaded(runner, module);
+		return taken !== undefined && "ok" in taken ? parsed(run()) : taken;
 	};
 	let outcome = await parsed(run());
 	if (needsLoading(outcome)) outcome = await loadAndRun();
@@ -110,15 +110,20 @@ function needsLoading(outcome: Outcome<ScriptExit> | undefined): boolean {
 	return outcome !== undefined && "error" in outcome && outcome.error.code === "unknownModule";
 }
 
-/** Gives the runner the module; the error says why it did not take it. */
-async function loaded(runner: RunnerBinding, module: ScriptModule): Promise<ErrorValue | undefined> {
+/** Gives the runner the module; the error says why it did not take it. undefined when the runner was lost. */
+async function loaded(runner: RunnerBinding, module: ScriptModule): Promise<Outcome<true> | undefined> {
+	let answer: unknown;
 	try {
-		return parseLoad(await runner.load(module));
+		answer = await runner.load(module);
 	} catch (thrown) {
-		return {
-			code: "runnerLost",
-			message: `the runner did not take the initscript: ${HeadstartError.from(thrown).message}`,
-		};
+		return thrown instanceof HeadstartError ? { error: thrown.value() } : undefined;
+	}
+	try {
+		const refused = parseLoad(answer);
+		return refused === undefined ? { ok: true } : { error: refused };
+	} catch (thrown) {
+		const message = `the runner did not take the initscript: ${HeadstartError.from(thrown).message}`;
+		return { error: { code: "runnerLost", message } };
 	}
 }
 
