@@ -1,6 +1,6 @@
 /**
  * Spare isolates: one for each TypeScript script that was used of late, so that a run does not wait for its isolate. A run
- * takes the spare and uses it up; the next one is made when the start that took it is over.
+ * takes the spare and uses it up; the next one is made soon after the run.
  *
  * A durable object, because stubs may be kept only within one; it stores nothing.
  */
@@ -23,8 +23,10 @@ type Spare = Rpc.Stub<SpareCell>;
 
 /** Spares of all scripts together; each takes about 2 MB. */
 const MAX_SPARES = 32;
-/** The next spare is made this long after a run took one: a start has the machine to itself. */
-const REFILL_MS = 1_000;
+/** The next spare is made this long after a run's end: what follows at once is its application's start. */
+const REFILL_MS = 100;
+/** The same after the beginning of one that found no spare, whose end is not seen here. */
+const REFILL_UNSEEN_MS = 1_000;
 
 export class Nursery extends DurableObject<Env> {
 	/** By digest; the one used longest ago is first. `undefined` while it is being made. */
@@ -53,19 +55,27 @@ export class Nursery extends DurableObject<Env> {
 	/** Runs the script in its spare; undefined when there is none. Either way one is made for the next run. */
 	async run({ digest, source, input, deadlineMs }: SpareRun, host: HostApi): Promise<ScriptExit | undefined> {
 		const spare = this.#spares.get(digest);
-		clearTimeout(this.#refills.get(digest) ?? null);
-		const refill = setTimeout(() => {
-			this.#refills.delete(digest);
-			return this.prepare(digest, source);
-		}, REFILL_MS);
-		this.#refills.set(digest, refill);
-		if (spare === undefined) return undefined;
+		if (spare === undefined) {
+			this.#refill(digest, source, REFILL_UNSEEN_MS);
+			return undefined;
+		}
 		this.#spares.delete(digest);
 		try {
 			return await spare.run(input, host, deadlineMs);
 		} finally {
 			spare[Symbol.dispose]();
+			this.#refill(digest, source, REFILL_MS);
 		}
+	}
+
+	/** Makes the next spare then. Starts that follow each other closely do not put it off. */
+	#refill(digest: string, source: string, ms: number): void {
+		if (this.#refills.has(digest)) return;
+		const refill = setTimeout(() => {
+			this.#refills.delete(digest);
+			return this.prepare(digest, source);
+		}, ms);
+		this.#refills.set(digest, refill);
 	}
 
 	drop(digest: string): void {
