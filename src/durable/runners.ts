@@ -82,11 +82,6 @@ export class TenantRunner implements Omit<RunnerService, "open"> {
 			});
 	}
 
-	/** For a start that has a session: without one, making it would take longer than what is gained. */
-	async expect(): Promise<void> {
-		await this.#session?.expect();
-	}
-
 	/** A session that waits for a script; undefined where the tenant has no runner now. Who has it disposes of it. */
 	async session(): Promise<RunnerSession | undefined> {
 		const slot = allSlots(this.#env).known(this.#tenant);

@@ -2,7 +2,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
-import { buildInitscript } from "../build/index.ts";
 
 const here = import.meta.dirname;
 
@@ -15,9 +14,8 @@ export async function buildRunner(outDir: string): Promise<void> {
 	const isolate = {
 		headstart: await bundle(join(here, "js/headstart.ts")),
 		shim: await bundle(join(here, "js/shim.ts")),
-		practice: await practice(),
 	};
-	const runner = await bundle(join(here, "runner.ts"), [isolateFiles(isolate)]);
+	const runner = await bundle(join(here, "runner.ts"), [isolateTexts(isolate)]);
 	await mkdir(outDir, { recursive: true });
 	await writeFile(join(outDir, "runner.js"), runner);
 	await writeFile(join(outDir, "config.capnp"), CONFIG);
@@ -42,23 +40,16 @@ async function bundle(entry: string, plugins: Plugin[] = []): Promise<string> {
 	return file.text;
 }
 
-/** The module that the runner practises with. */
-async function practice(): Promise<Uint8Array> {
-	const script = await buildInitscript(join(here, "practice/initscript.as.ts"), { memoryBytes: 1 << 20 });
-	if (script.format !== "wasm") throw new Error("the practice is no WASM module");
-	return script.bytes;
-}
-
-/** `import source from "isolate:headstart"` gives that module's text, or its bytes. */
-function isolateFiles(files: Record<string, string | Uint8Array>): Plugin {
+/** `import source from "isolate:headstart"` gives that module's text. */
+function isolateTexts(texts: Record<string, string>): Plugin {
 	return {
-		name: "isolate-files",
+		name: "isolate-texts",
 		setup: ({ onResolve, onLoad }) => {
 			onResolve({ filter: /^isolate:/ }, ({ path }) => ({ path, namespace: "isolate" }));
-			onLoad({ filter: /.*/, namespace: "isolate" }, ({ path }) => {
-				const contents = files[path.slice("isolate:".length)] ?? "";
-				return { contents, loader: typeof contents === "string" ? "text" : "binary" };
-			});
+			onLoad({ filter: /.*/, namespace: "isolate" }, ({ path }) => ({
+				contents: texts[path.slice("isolate:".length)] ?? "",
+				loader: "text",
+			}));
 		},
 	};
 }

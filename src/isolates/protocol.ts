@@ -104,8 +104,6 @@ export interface ScriptRunner {
 		spec: { digest: string; input: Uint8Array; limits: ScriptLimits; module?: ScriptModule },
 		host: HostApi,
 	): Promise<Outcome<ScriptExit>>;
-	/** A WASM module that is not here is about to be run: gets the way of it ready. */
-	expect(): Promise<void>;
 }
 
 /** Ready to run a script. */

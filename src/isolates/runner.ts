@@ -3,7 +3,6 @@
  * and nothing else. The other half is the host's `src/host`; the relay between them is the bridge's.
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
-import practice from "isolate:practice";
 import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
@@ -26,7 +25,6 @@ import { HostPort } from "./script/port.ts";
 import { Shelf } from "./shelf.ts";
 import { runWasm } from "./wasm/cell.ts";
 import { meter } from "./wasm/meter/index.ts";
-import { practise } from "./wasm/practice.ts";
 import { ModuleError } from "./wasm/reader.ts";
 import { StoredModule, type UnsafeEval } from "./wasm/store.ts";
 
@@ -87,10 +85,6 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		await this.#nursery.drop(digest);
 	}
 
-	async expect(): Promise<void> {
-		await practise(practice, this.env.UNSAFE_EVAL);
-	}
-
 	async open(): Promise<RunnerSession> {
 		return new OpenSession(this);
 	}
@@ -128,7 +122,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 			if (reason !== undefined) throw new ModuleError(reason);
 			this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
 		} else if (module.format === "wasm" && module.plain && bytes.byteLength <= PRACTICE_BYTES) {
-			this.ctx.waitUntil(meterOften(bytes));
+			this.ctx.waitUntil(practise(bytes));
 		}
 		scripts.put(module.digest, script, bytes.byteLength);
 		return script;
@@ -186,7 +180,7 @@ function js(source: string): Script {
 }
 
 /** Meters a module some more times, until the engine has optimised the meter: a start that has to meter one waits for it. */
-async function meterOften(bytes: Uint8Array): Promise<void> {
+async function practise(bytes: Uint8Array): Promise<void> {
 	for (let left = PRACTICE_TIMES; left > 0; left -= 1) {
 		await scheduler.wait(1);
 		meter(bytes);
@@ -210,10 +204,6 @@ class OpenSession extends RpcTarget implements RunnerSession {
 
 	run(spec: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
 		return this.#runner.run(spec, host);
-	}
-
-	expect(): Promise<void> {
-		return this.#runner.expect();
 	}
 
 	[Symbol.dispose](): void {}

@@ -23,7 +23,6 @@ async function run(
 	const runner: RunnerBinding = {
 		load: () => next(calls.load),
 		run: () => next(calls.run),
-		expect: () => Promise.resolve(),
 		answers: () => Promise.resolve(true),
 	};
 	const end = await runScript(runner, new ScriptHost({} as ScriptPort), {

@@ -20,7 +20,7 @@ const RUNNER_BACK_MS = 3000;
 const RUNNER_ASK_MS = 25;
 
 /** The tenant's runner: its entrypoint, and whether it answers now. */
-export interface RunnerBinding extends Pick<RunnerService, "load" | "expect"> {
+export interface RunnerBinding extends Pick<RunnerService, "load"> {
 	run(spec: Parameters<RunnerService["run"]>[0], host: ScriptHost): ReturnType<RunnerService["run"]>;
 	answers(): Promise<boolean>;
 }
@@ -74,10 +74,7 @@ export async function runScript(
 
 async function attempt(runner: RunnerBinding, host: ScriptHost, spec: ScriptRunSpec): Promise<ScriptEnd> {
 	const { script, input, limits } = spec;
-	const coming = spec.download?.();
-	// The download takes longer. What the runner says to it, or not, changes nothing.
-	if (coming !== undefined && script.module.format === "wasm") runner.expect().catch(() => undefined);
-	const downloaded = coming && { module: await coming };
+	const downloaded = spec.download && { module: await spec.download() };
 	const { module } = downloaded ?? script;
 	const run = (): Promise<unknown> =>
 		runner.run({ digest: module.digest, input, limits, ...downloaded }, host);

@@ -21,11 +21,6 @@ declare module "isolate:headstart" {
 	export default source;
 }
 
-declare module "isolate:practice" {
-	const module: Uint8Array;
-	export default module;
-}
-
 declare module "isolate:shim" {
 	const source: string;
 	export default source;
