@@ -8,9 +8,9 @@
 
 use crate::failure::{failed, invalid};
 use crate::inside::runsc;
+use crate::process::new_pipe;
 use crate::sandbox::Live;
 use headstart_base::Result;
-use nix::fcntl::OFlag;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -50,15 +50,14 @@ impl Boot {
 
     /// The standard input, and what must be held open as long as the sandbox's process. None: there is none.
     pub(crate) fn stdin(&self) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
-        let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| failed("pipe", error));
         match self {
             Self::Command => Ok(None),
-            Self::ToBeStopped => pipe().map(|(reader, writer)| Some((reader, Some(writer)))),
+            Self::ToBeStopped => new_pipe().map(|(reader, writer)| Some((reader, Some(writer)))),
             Self::Restored { stdin, .. } => {
                 if stdin.len() > MAX_STDIN {
                     return Err(invalid("the standard input of a restored program is longer than 64 KiB"));
                 }
-                let (reader, writer) = pipe()?;
+                let (reader, writer) = new_pipe()?;
                 File::from(writer).write_all(stdin).map_err(|error| failed("standard input", error))?;
                 Ok(Some((reader, None)))
             }

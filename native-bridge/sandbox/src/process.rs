@@ -96,12 +96,11 @@ impl Launch {
             Some(stdin) => stdin,
             None => File::open("/dev/null").map_err(|error| failed("/dev/null", error))?.into(),
         };
-        let numbers = |fds: &[OwnedFd]| fds.iter().map(AsRawFd::as_raw_fd).collect();
         let surroundings = Surroundings {
             streams: [stdin.as_raw_fd(), stdout.1.as_raw_fd(), stderr.1.as_raw_fd()],
             network: self.network.as_ref().map(AsRawFd::as_raw_fd),
             doors: self.cgroup.iter().map(AsRawFd::as_raw_fd).collect(),
-            keep: numbers(&self.keep),
+            keep: self.keep.iter().map(AsRawFd::as_raw_fd).collect(),
             limits: self.limits,
         };
         let started = vfork::spawn(&self.command, &surroundings);

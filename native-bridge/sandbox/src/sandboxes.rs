@@ -7,7 +7,7 @@ use crate::job::Job;
 use crate::lines::{forward, forward_but};
 use crate::names::Names;
 use crate::network::{Pool, Reservation, Slice};
-use crate::process::{Launch, Spawner, Started};
+use crate::process::{Launch, Spawner, Started, new_pipe};
 use crate::sandbox::{Live, Registry, Resources, Sandbox, remove_folder};
 use crate::spec::{Inventory, Isolation, Limits, Line, SandboxConfig, Spec, Stream};
 use crate::{bubblewrap, gvisor, isolate, probe, reap, seccomp};
@@ -147,7 +147,7 @@ impl Sandboxes {
         let network = namespace.handle()?;
         let isolation = spec.isolation;
         let egress = spec.egress.clone();
-        let (gate, latch) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| failed("pipe", error))?;
+        let (gate, latch) = new_pipe()?;
         let folder = self.folder(&spec.id);
         let name = self.names.cgroup(&spec.id);
         let hierarchies = self.hierarchies.clone();
