@@ -67,7 +67,8 @@ async fn answers_and_sees_nothing_but_the_bridge() {
     let [hello, out] = answers.await.unwrap();
     assert!(hello.starts_with("HTTP/1.1 200") && hello.ends_with("hello world"), "{hello}");
     assert!(out.ends_with(r#"["refused","refused"]"#), "{out}");
-    assert_eq!(lines.recv().await.unwrap().text, "asked /");
+    // What workerd itself says of "/out" comes by another pipe.
+    while lines.recv().await.expect("it logs that it was asked").text != "asked /" {}
     let answering = tokio::task::spawn_blocking(move || {
         let (mut stream, _) = bridge.accept().unwrap();
         let mut head = [0; 1024];
@@ -102,7 +103,7 @@ async fn what_has_no_bounds_is_ended() {
     let folder = spec.socket_dir.clone();
     let (sandbox, mut lines) = node.spawn(spec).await;
     let asking = tokio::task::spawn_blocking(move || ask(&folder, "/loop", ""));
-    assert_eq!(lines.recv().await.unwrap().text, "asked /loop");
+    while lines.recv().await.expect("it logs that it was asked").text != "asked /loop" {}
     sandbox.kill().await;
     assert_eq!(asking.await.unwrap(), "");
     node.end().await;
