@@ -21,7 +21,7 @@ export function renderTrace(record: InstanceRecord, style: Style): string {
 	const lines = [
 		`${trace.id}  ${trace.function}  ${trace.mode}  ${trace.state}`,
 		"",
-		...waterfall(trace.events, style),
+		...draw(trace.events, style),
 	];
 	const path = criticalPath(trace.events);
 	if (path.length > 0) {
@@ -44,7 +44,12 @@ export function renderTrace(record: InstanceRecord, style: Style): string {
 
 /** One line a span: its name, a bar from its beginning to its end, its length in ms. */
 export function waterfall(events: readonly TraceEvent[], style: Style): string[] {
-	const bars = spans(plainTexts(events));
+	return draw(plainTexts(events), style);
+}
+
+/** The same of texts that a terminal may have. */
+function draw(events: readonly TraceEvent[], style: Style): string[] {
+	const bars = spans(events);
 	const from = beginning(events);
 	const scale = style.scale ?? Math.max(ending(events) - from, 1);
 	const labels = Math.min(40, Math.max(0, ...bars.map(({ name }) => name.length)));
