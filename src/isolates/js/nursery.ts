@@ -21,18 +21,24 @@ export interface SpareRun {
 
 type Spare = Rpc.Stub<SpareCell>;
 
+interface Refill {
+	timer: ReturnType<typeof setTimeout>;
+	/** Milliseconds of the worker's clock. */
+	at: number;
+}
+
 /** Spares of all scripts together; each takes about 2 MB. */
 const MAX_SPARES = 32;
 /** The next spare is made this long after a run's end: what follows at once is its application's start. */
 const REFILL_MS = 100;
-/** The same after the beginning of one that found no spare, whose end is not seen here. */
-const REFILL_UNSEEN_MS = 1_000;
+/** And this long after its beginning at the latest. (The end of one that found no spare is not seen here.) */
+const REFILL_LATEST_MS = 1_000;
 
 export class Nursery extends DurableObject<Env> {
 	/** By digest; the one used longest ago is first. `undefined` while it is being made. */
 	readonly #spares = new Map<string, Spare | undefined>();
 	/** Those to be made, by digest. */
-	readonly #refills = new Map<string, ReturnType<typeof setTimeout>>();
+	readonly #refills = new Map<string, Refill>();
 
 	/** Makes a spare, unless there is one. */
 	async prepare(digest: string, source: string): Promise<void> {
@@ -55,32 +61,37 @@ export class Nursery extends DurableObject<Env> {
 	/** Runs the script in its spare; undefined when there is none. Either way one is made for the next run. */
 	async run({ digest, source, input, deadlineMs }: SpareRun, host: HostApi): Promise<ScriptExit | undefined> {
 		const spare = this.#spares.get(digest);
-		if (spare === undefined) {
-			this.#refill(digest, source, REFILL_UNSEEN_MS);
-			return undefined;
-		}
+		// Starts that follow each other closely do not put it off.
+		if (!this.#refills.has(digest)) this.#refill(digest, source, REFILL_LATEST_MS);
+		if (spare === undefined) return undefined;
 		this.#spares.delete(digest);
 		try {
 			return await spare.run(input, host, deadlineMs);
 		} finally {
 			spare[Symbol.dispose]();
-			this.#refill(digest, source, REFILL_MS);
+			// A script that was dropped meanwhile needs none.
+			const refill = this.#refills.get(digest);
+			if (refill !== undefined && refill.at > Date.now() + REFILL_MS) this.#refill(digest, source, REFILL_MS);
 		}
 	}
 
-	/** Makes the next spare then. Starts that follow each other closely do not put it off. */
+	/** Makes the next spare then. */
 	#refill(digest: string, source: string, ms: number): void {
-		if (this.#refills.has(digest)) return;
-		const refill = setTimeout(() => {
+		this.#cancelRefill(digest);
+		const timer = setTimeout(() => {
 			this.#refills.delete(digest);
 			return this.prepare(digest, source);
 		}, ms);
-		this.#refills.set(digest, refill);
+		this.#refills.set(digest, { timer, at: Date.now() + ms });
+	}
+
+	#cancelRefill(digest: string): void {
+		clearTimeout(this.#refills.get(digest)?.timer ?? null);
+		this.#refills.delete(digest);
 	}
 
 	drop(digest: string): void {
-		clearTimeout(this.#refills.get(digest) ?? null);
-		this.#refills.delete(digest);
+		this.#cancelRefill(digest);
 		this.#spares.get(digest)?.[Symbol.dispose]();
 		this.#spares.delete(digest);
 	}
