@@ -8,9 +8,9 @@ import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
 import type { DeployedFunction } from "../shared/function.ts";
-import { Pace } from "../shared/pace.ts";
 import type { InstanceRecord, InstanceSummary, ScriptRun } from "../shared/record.ts";
 import type { Answer, Serving } from "../shared/service.ts";
+import { TenantPace } from "../shared/tenant-pace.ts";
 import {
 	bootId,
 	functions,
@@ -37,7 +37,7 @@ const NOTE_START_MS = 250;
 /** How long an object tries to reach the bridge. */
 const CONNECT_TIMEOUT_MS = 5000;
 /** The source maps that are read for a tenant's stacks, on a thread that is everybody's (25 ms for 1 MiB). Beyond it stacks stay as they are. */
-const sourceMaps = new Pace({ perSecond: 1 << 20, burst: 16 << 20 });
+const sourceMaps = new TenantPace({ perSecond: 1 << 20, burst: 16 << 20 });
 
 /**
  * An instance's transcript: the place where all that happens to it is put in order (docs/transcript.md). A spare one holds

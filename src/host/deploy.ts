@@ -29,7 +29,7 @@ import {
 	parseManifest,
 } from "../shared/manifest.ts";
 import { nearest } from "../shared/nearest.ts";
-import { Pace } from "../shared/pace.ts";
+import { TenantPace } from "../shared/tenant-pace.ts";
 import { headBundle } from "./bundles.ts";
 import { registry } from "./functions.ts";
 
@@ -40,7 +40,7 @@ const MAX_SOURCE_MAP = 4 << 20;
 const MAX_MANIFEST = 256 << 10;
 
 /** A module of a MiB takes the host's thread for up to 0.2 s. */
-const pace = new Pace({ perSecond: 256 << 10, burst: 1 << 20 });
+const pace = new TenantPace({ perSecond: 256 << 10, burst: 1 << 20 });
 
 const deploymentSchema = v.strictObject({
 	/** headstart.toml as JSON. */

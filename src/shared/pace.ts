@@ -1,41 +1,35 @@
-interface Limits {
-	/** Of one tenant, bytes. */
+/** A rate that is kept over time. */
+export interface Rate {
 	perSecond: number;
 	/** At once, after a quiet time. */
 	burst: number;
 }
 
-/** Lets each tenant's bytes through at a bounded rate: for what the host's one thread, which is everybody's, works on as a whole. */
+/** Lets an amount through at a bounded rate: a burst at once, then each when it is due. */
 export class Pace {
-	readonly #limits: Limits;
-	/** When a tenant's next ones are due, in milliseconds of the worker's clock, if they were as many as a burst. */
-	readonly #due = new Map<string, number>();
+	readonly #interval: number;
+	readonly #allowance: number;
+	/** When the next is due, in milliseconds of the worker's clock, if it were as much as a burst. */
+	#due = 0;
 
-	constructor(limits: Limits) {
-		this.#limits = limits;
+	constructor({ perSecond, burst }: Rate) {
+		this.#interval = 1_000 / perSecond;
+		this.#allowance = burst * this.#interval;
 	}
 
-	/** Waits for these bytes' turn. */
-	async turn(tenant: string, bytes: number): Promise<void> {
-		this.count(tenant, bytes);
-		const wait = this.#wait(tenant);
-		if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+	/** Counts this amount. Answers how long it is to its turn, in milliseconds; 0 when it is now. */
+	count(amount: number): number {
+		this.#due = Math.max(this.#due, Date.now()) + amount * this.#interval;
+		return this.wait();
 	}
 
-	/** Whether this tenant has had more than its share, for what is rather left out than waited for. */
-	isBehind(tenant: string): boolean {
-		return this.#wait(tenant) > 0;
+	/** How long it is, in milliseconds, until what was counted had its turn. */
+	wait(): number {
+		return Math.max(0, this.#due - this.#allowance - Date.now());
 	}
 
-	/** Counts bytes that did not wait. */
-	count(tenant: string, bytes: number): void {
-		const now = Date.now();
-		for (const [other, at] of this.#due) if (at < now) this.#due.delete(other);
-		this.#due.set(tenant, (this.#due.get(tenant) ?? now) + (bytes * 1000) / this.#limits.perSecond);
-	}
-
-	#wait(tenant: string): number {
-		const { perSecond, burst } = this.#limits;
-		return (this.#due.get(tenant) ?? 0) - Date.now() - (burst * 1000) / perSecond;
+	/** Whether all that was counted is as good as forgotten. */
+	isQuiet(): boolean {
+		return this.#due <= Date.now();
 	}
 }

@@ -3,16 +3,22 @@
  * be in flight. A script's own isolate is given this object instead of the host's; after the run it answers nothing.
  */
 import { RpcTarget } from "cloudflare:workers";
+import { Pace } from "../../shared/pace.ts";
 import type { HostApi, Id, Outcome, ScriptMessage, ScriptOp, ScriptReply } from "../protocol.ts";
 import { LimitReached } from "./failure.ts";
 import { limits } from "./limits.ts";
 import { address, checkUse, cleanOp, id, opBytes, timeout, u32 } from "./ops.ts";
-import { Pace } from "./pace.ts";
 import { Slots } from "./slots.ts";
 
 /** Of all scripts of this runner. */
 const runnerSlots = new Slots(limits.runnerCalls);
 const runnerPace = new Pace(limits.runnerRate);
+
+/** Calls at once, or when it is its turn. */
+function paced<T>(call: () => Promise<T>): Promise<T> {
+	const wait = runnerPace.count(1);
+	return wait === 0 ? call() : scheduler.wait(wait).then(call);
+}
 
 export class HostPort extends RpcTarget implements HostApi {
 	readonly #host: HostApi;
@@ -116,7 +122,7 @@ export class HostPort extends RpcTarget implements HostApi {
 	#pass<T>(call: () => Promise<T>): Promise<T> {
 		this.#used = true;
 		const passed = this.#slots.use(() =>
-			runnerSlots.use(() => this.#whileOpen(() => runnerPace.use(call)), this.#expiresAt),
+			runnerSlots.use(() => this.#whileOpen(() => paced(call)), this.#expiresAt),
 		);
 		return passed.catch((thrown: unknown) => {
 			if (thrown instanceof Closed) return new Promise<T>(() => {});
