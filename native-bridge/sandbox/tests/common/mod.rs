@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use headstart_sandbox::{Isolation, Limits, Line, Sandbox, SandboxConfig, Sandboxes, Spec, Stream};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,9 +33,10 @@ fn workerd() -> PathBuf {
     root.join("node_modules").join(package).join("bin/workerd").canonicalize().unwrap()
 }
 
-/// The same for each run, so that a run reaps what a failed one has left.
+/// The same for each run of this checkout, so that a run reaps what a failed one has left.
 pub fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("hs-test-{name}"));
+    let checkout = BuildHasherDefault::<DefaultHasher>::default().hash_one(env!("CARGO_MANIFEST_DIR")) as u16;
+    let folder = std::env::temp_dir().join(format!("hs-test-{name}-{checkout:x}"));
     std::fs::create_dir_all(folder.join("run")).unwrap();
     folder
 }
