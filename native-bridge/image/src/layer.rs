@@ -1,7 +1,7 @@
 //! One layer: received, verified and unpacked at the same time.
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,13 +14,14 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::config::Bounds;
+use crate::erofs::Packed;
 use crate::failure::{disk, invalid};
 use crate::frames::frames;
 use crate::parts::Parts;
 use crate::pieces::{Measured, Pieces, hex};
 use crate::registry::{Registries, hex_of};
 use crate::scratch::Scratch;
-use crate::unpack::unpack;
+use crate::unpack::{Folder, unpack};
 
 /// Pieces between the network and the disk.
 const PIECES: usize = 32;
@@ -43,19 +44,27 @@ impl Packing {
     }
 }
 
+/// Where layers are kept, and as what.
+#[derive(Clone)]
+pub(crate) struct Layers {
+    pub(crate) folder: PathBuf,
+    /// Each as a file, else as a folder.
+    pub(crate) as_files: bool,
+}
+
 /// Makes what is to become `layers/<id>`, and tells when its last byte came.
 pub(crate) async fn fetch(
     registries: &Arc<Registries>,
     reference: &Reference,
     blob: &OciDescriptor,
     id: &str,
-    layers: &Path,
+    layers: &Layers,
     bounds: Bounds,
 ) -> Result<(Made, Nanos)> {
     let packing = Packing::of(&blob.media_type)?;
     let size = u64::try_from(blob.size).unwrap_or_default();
     let (sender, pieces) = mpsc::channel(PIECES);
-    let (layers, wanted) = (layers.to_owned(), id.to_owned());
+    let (layers, wanted) = (layers.clone(), id.to_owned());
     let unpacking = tokio::task::spawn_blocking(move || make(Pieces::new(pieces), packing, &wanted, &layers, bounds));
     let received = receive(registries, reference, blob, size, |piece| {
         let sender = sender.clone();
@@ -152,18 +161,28 @@ impl Drop for Made {
 }
 
 /// Unpacks all that comes. Blocks.
-fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Path, bounds: Bounds) -> Result<Made> {
-    let scratch = Scratch::new(layers).map_err(|error| disk("a layer", &error))?;
+fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Layers, bounds: Bounds) -> Result<Made> {
+    let failed = |error: io::Error| disk("a layer", &error);
+    let scratch = Scratch::new(&layers.folder).map_err(failed)?;
     let plain: Box<dyn Read> = match packing {
         Packing::None => Box::new(pieces),
         Packing::Gzip => Box::new(MultiGzDecoder::new(pieces)),
         Packing::Zstd => Box::new(frames(pieces).map_err(crate::archive::broken)?),
     };
     let mut measured = Measured::new(plain, bounds.bytes);
-    let bytes = unpack(&mut measured, scratch.path(), bounds)?;
+    let content = scratch.content();
+    let bytes = if layers.as_files {
+        let mut files = Packed::new(&content).map_err(failed)?;
+        let bytes = unpack(&mut measured, &mut files, bounds)?;
+        files.finish().map_err(failed)?;
+        bytes
+    } else {
+        std::fs::create_dir(&content).map_err(failed)?;
+        unpack(&mut measured, &mut Folder::open(&content).map_err(failed)?, bounds)?
+    };
     let found = measured.finish().map_err(crate::archive::broken)?;
     if found != id {
         return Err(invalid(format!("a layer has the id sha256:{found} instead of sha256:{id}")));
     }
-    Ok(Made { scratch: Some(scratch), id: id.to_owned(), place: layers.join(id), bytes })
+    Ok(Made { scratch: Some(scratch), id: id.to_owned(), place: layers.folder.join(id), bytes })
 }

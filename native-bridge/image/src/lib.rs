@@ -1,16 +1,18 @@
 //! OCI images of applications: pulled from a registry, verified, unpacked, mounted, cached and collected.
 //!
-//! A layer is a folder, named by the SHA-256 of its uncompressed archive; an image is a read-only overlay of its layers,
-//! below one of the sandboxes' own (their mount points). docs/images.md tells how.
+//! A layer is a file that the kernel mounts, or a folder, named by the SHA-256 of its uncompressed archive; an image is a
+//! read-only overlay of its layers, below one of the sandboxes' own (their mount points). docs/images.md tells how.
 
 mod archive;
 mod artifact;
 mod config;
 mod direct;
 mod disk;
+mod erofs;
 mod failure;
 mod frames;
 mod layer;
+mod lower;
 mod manifest;
 mod mount;
 mod parts;

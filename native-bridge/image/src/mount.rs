@@ -1,8 +1,7 @@
 //! The overlay of an image's layers.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use headstart_base::Result;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -10,13 +9,11 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::failure::disk;
 
 /// Mounts `layers`, the uppermost first, at `place`. Without an upper folder nothing can write to it.
-pub(crate) fn overlay(layers: &[PathBuf], place: &Path) -> Result<()> {
+pub(crate) fn overlay(layers: &[&OwnedFd], place: &Path) -> Result<()> {
     let failed = |error: nix::Error| disk(format_args!("the files of an image at {}", place.display()), &error.into());
     std::fs::create_dir_all(place).map_err(|error| disk("an image", &error))?;
     // By descriptors: the options of a mount have one page, and paths may be long.
-    let open = |layer: &PathBuf| File::open(layer).map_err(|error| disk("a layer", &error));
-    let open: Vec<File> = layers.iter().map(open).collect::<Result<_>>()?;
-    let paths: Vec<String> = open.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
+    let paths: Vec<String> = layers.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
     let options = format!("lowerdir={}", paths.join(":"));
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("headstart"), place, Some("overlay"), flags, Some(options.as_str())).map_err(failed)?;

@@ -1,6 +1,5 @@
 //! An image from its registry to its layers.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -10,7 +9,7 @@ use oci_client::Reference;
 use tokio::sync::Semaphore;
 
 use crate::config::Bounds;
-use crate::layer::{self, Made};
+use crate::layer::{self, Layers, Made};
 use crate::manifest::{Record, check, read_config};
 use crate::registry::Registries;
 
@@ -35,7 +34,7 @@ pub struct Pulled {
 pub(crate) async fn pull(
     registries: &Arc<Registries>,
     reference: &Reference,
-    layers: &Path,
+    layers: &Layers,
     bounds: Bounds,
     known: impl Fn(&str) -> Option<u64>,
 ) -> Result<(Record, Vec<Made>, Pulled)> {
@@ -48,7 +47,7 @@ pub(crate) async fn pull(
 async fn fetch(
     registries: &Arc<Registries>,
     reference: &Reference,
-    layers: &Path,
+    layers: &Layers,
     bounds: Bounds,
     known: impl Fn(&str) -> Option<u64>,
 ) -> Result<(Record, Vec<Made>, Pulled)> {

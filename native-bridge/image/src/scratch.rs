@@ -1,9 +1,12 @@
-//! A folder for what is being made: gone when it is dropped, unless it was put in its place.
+//! A folder for what is being made: gone when it is dropped, with all that was not put in its place.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 const PREFIX: &str = ".incoming-";
 
@@ -24,17 +27,22 @@ impl Scratch {
         &self.path
     }
 
-    /// Renames it. What is there already stays: it has the same name, so the same content.
+    /// What is made in it: a file, or a folder.
+    pub(crate) fn content(&self) -> PathBuf {
+        self.path.join("content")
+    }
+
+    /// Puts what was made in its place. What is there already stays: it has the same name, so the same content.
     pub(crate) fn settle(&self, place: &Path) -> io::Result<()> {
-        match fs::rename(&self.path, place) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => Ok(()),
-            other => other,
+        match rustix::fs::renameat_with(CWD, self.content(), CWD, place, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Takes back what was settled: it goes with this.
     pub(crate) fn unsettle(&self, place: &Path) -> io::Result<()> {
-        fs::rename(place, &self.path)
+        fs::rename(place, self.path.join("unsettled"))
     }
 
     /// Moves something here, from where it is removed with this.

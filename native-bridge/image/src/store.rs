@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -15,7 +16,8 @@ use serde::Serialize;
 use crate::artifact::{self, Downloaded, Script};
 use crate::config::ImageConfig;
 use crate::failure::disk;
-use crate::layer::Made;
+use crate::layer::{Layers, Made};
+use crate::lower;
 use crate::manifest::{Defaults, Record};
 use crate::mount::{detach, overlay};
 use crate::pull::{Pulled, pull};
@@ -28,6 +30,8 @@ pub struct Image {
     digest: String,
     record: Record,
     root: PathBuf,
+    /// Its layers, for others that have the same: what is read of one file twice is in memory once.
+    _layers: Vec<Arc<OwnedFd>>,
 }
 
 impl Image {
@@ -69,6 +73,7 @@ pub struct Store {
 
 struct Inner {
     config: ImageConfig,
+    layers: Layers,
     /// The lowest name in every overlay's order: the mount points of sandboxes.
     top: PathBuf,
     registries: Arc<Registries>,
@@ -79,6 +84,8 @@ struct Inner {
 struct State {
     images: HashMap<String, Kept>,
     flights: HashMap<String, WeakShared<Pulling>>,
+    /// Layers that images have open, by their ids.
+    open: HashMap<String, Weak<OwnedFd>>,
 }
 
 struct Kept {
@@ -103,12 +110,14 @@ impl Store {
     pub fn open(config: ImageConfig, top: PathBuf) -> Result<Self> {
         let broken = |error: std::io::Error| disk("the images", &error);
         let registries = Arc::new(Registries::new(config.registries.clone())?);
-        let inner = Inner { config, top, registries, state: Mutex::default() };
-        for folder in [inner.layers(), inner.records(), inner.roots()] {
+        let layers = Layers { folder: config.folder.join("layers"), as_files: false };
+        let mut inner = Inner { config, layers, top, registries, state: Mutex::default() };
+        for folder in [inner.layers.folder.clone(), inner.records(), inner.roots()] {
             fs::create_dir_all(&folder).map_err(broken)?;
         }
-        spread(&inner.layers());
-        Scratch::reap(&inner.layers()).map_err(broken)?;
+        spread(&inner.layers.folder);
+        Scratch::reap(&inner.layers.folder).map_err(broken)?;
+        inner.layers.as_files = lower::can_be_files(&inner.layers.folder);
         inner.load().map_err(broken)?;
         let store = Self { inner: Arc::new(inner) };
         store.collect();
@@ -235,7 +244,7 @@ impl Store {
             return Ok(());
         }
         let broken = |error: std::io::Error| disk("an image", &error);
-        crate::disk::sync(&inner.layers()).map_err(broken)?;
+        crate::disk::sync(&inner.layers.folder).map_err(broken)?;
         for (digest, record) in unsettled {
             let beside = inner.records().join(format!("{digest}.new"));
             crate::disk::write_beside(&beside, &record).map_err(broken)?;
@@ -303,7 +312,7 @@ fn spread(layers: &Path) {
 fn fly(inner: Arc<Inner>, reference: Reference, digest: String) -> Flight {
     let work = async move {
         let known = |layer: &str| inner.known(layer);
-        let pulled = pull(&inner.registries, &reference, &inner.layers(), inner.config.bounds, known).await;
+        let pulled = pull(&inner.registries, &reference, &inner.layers, inner.config.bounds, known).await;
         let (record, made, mut pulled) = pulled?;
         let image = inner.put(digest, record, Some(&made))?;
         pulled.unpacked_at = headstart_base::now();
@@ -315,10 +324,6 @@ fn fly(inner: Arc<Inner>, reference: Reference, digest: String) -> Flight {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn layers(&self) -> PathBuf {
-        self.config.folder.join("layers")
     }
 
     fn records(&self) -> PathBuf {
@@ -348,7 +353,7 @@ impl Inner {
             return Ok(Arc::clone(&kept.image));
         }
         let settled = made.unwrap_or_default().iter().try_for_each(Made::settle);
-        let mounted = settled.and_then(|()| self.mount(digest.clone(), record, made.is_some()));
+        let mounted = settled.and_then(|()| self.mount(&mut state.open, digest.clone(), record, made.is_some()));
         let image = mounted.map(Arc::new).inspect_err(|_| {
             let Some(made) = made else { return };
             detach(&self.roots().join(&digest));
@@ -363,9 +368,15 @@ impl Inner {
     }
 
     /// Mounts what has all its layers, and writes it down if it is new.
-    fn mount(&self, digest: String, record: Record, is_new: bool) -> Result<Image> {
-        let layers: Vec<PathBuf> = record.layers.iter().map(|(id, _)| self.layers().join(id)).collect();
-        if let Some(gone) = layers.iter().find(|layer| !layer.is_dir()) {
+    fn mount(
+        &self,
+        open: &mut HashMap<String, Weak<OwnedFd>>,
+        digest: String,
+        record: Record,
+        is_new: bool,
+    ) -> Result<Image> {
+        let place = |id: &String| self.layers.folder.join(id);
+        if let Some(gone) = record.layers.iter().map(|(id, _)| place(id)).find(|layer| !layer.exists()) {
             let message = format!("a layer was collected meanwhile: {}", gone.display());
             return Err(Error::new(ErrorCode::ImagePullFailed, message));
         }
@@ -375,28 +386,41 @@ impl Inner {
             fs::write(self.record(&digest), bytes).map_err(|error| disk("an image", &error))?;
         }
         let root = self.roots().join(&digest);
-        // The same layer twice is the same as once.
+        open.retain(|_, layer| layer.strong_count() > 0);
+        // The uppermost first. The same layer twice is the same as once.
         let mut seen = HashSet::new();
-        let order = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone()));
-        overlay(&[self.top.clone()].into_iter().chain(order).collect::<Vec<_>>(), &root)?;
-        Ok(Image { digest, record, root })
+        let order = record.layers.iter().rev().map(|(id, _)| id).filter(|id| seen.insert(*id));
+        let layers: Vec<Arc<OwnedFd>> = order
+            .map(|id| {
+                if let Some(layer) = open.get(id).and_then(Weak::upgrade) {
+                    return Ok(layer);
+                }
+                let layer = Arc::new(lower::open(&place(id))?);
+                open.insert(id.clone(), Arc::downgrade(&layer));
+                Ok(layer)
+            })
+            .collect::<std::io::Result<_>>()
+            .map_err(|error| disk("a layer", &error))?;
+        let top = lower::open(&self.top).map_err(|error| disk("the uppermost layer", &error))?;
+        overlay(&[&top].into_iter().chain(layers.iter().map(Arc::as_ref)).collect::<Vec<_>>(), &root)?;
+        Ok(Image { digest, record, root, _layers: layers })
     }
 
     /// Takes an image out of its place. Its files are removed when what this gives is dropped, without the lock.
-    fn take_out(&self, state: &mut State, digest: &str) -> Result<Option<Scratch>> {
+    fn take_out(&self, state: &mut State, digest: &str) -> Result<Option<(Kept, Scratch)>> {
         let Some(kept) = state.images.remove(digest) else { return Ok(None) };
         detach(&kept.image.root);
         let broken = |error: std::io::Error| disk("an image", &error);
         fs::remove_file(self.record(&kept.image.digest)).map_err(broken)?;
-        let trash = Scratch::new(&self.layers()).map_err(broken)?;
+        let trash = Scratch::new(&self.layers.folder).map_err(broken)?;
         for (id, _) in &kept.image.record.layers {
-            let place = self.layers().join(id);
+            let place = self.layers.folder.join(id);
             let needed = state.images.values().any(|other| other.image.uses(id));
             if !needed && place.exists() {
                 trash.take(&place).map_err(broken)?;
             }
         }
-        Ok(Some(trash))
+        Ok(Some((kept, trash)))
     }
 
     /// Takes in what a previous life had, and removes what no image needs.
@@ -427,11 +451,15 @@ impl Inner {
             }
         }
         let state = self.lock();
-        for entry in fs::read_dir(self.layers())? {
+        for entry in fs::read_dir(&self.layers.folder)? {
             let entry = entry?;
             let id = entry.file_name().to_string_lossy().into_owned();
-            if !state.images.values().any(|kept| kept.image.uses(&id)) {
-                fs::remove_dir_all(entry.path())?;
+            if state.images.values().any(|kept| kept.image.uses(&id)) {
+                continue;
+            }
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
             }
         }
         for entry in fs::read_dir(self.roots())? {
