@@ -9,6 +9,8 @@ import { bridgeError } from "./http-error.ts";
 /** An artifact as its registry has it. */
 export interface FoundScript {
 	artifact: ScriptArtifact;
+	/** The layer that is said to be the same module with its meter. */
+	metered: { digest: string; bytes: number } | undefined;
 	/** [initscript.limits] that it was made for, as headstart.toml would say them; nobody has looked into them. */
 	limits: Record<string, unknown>;
 	/** The JSON of a bundle's source map. */
@@ -17,12 +19,17 @@ export interface FoundScript {
 
 type Bridge = Pick<Env, "BRIDGE">;
 
+const layerSchema = v.object({
+	digest: v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/)),
+	bytes: v.number(),
+});
+
 const foundSchema = v.object({
 	/** "registry/name@sha256:…". */
 	artifact: v.string(),
-	/** Of its layer. */
-	digest: v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/)),
-	bytes: v.number(),
+	/** Its layer with the script. */
+	...layerSchema.entries,
+	metered: v.nullable(layerSchema),
 	format: v.picklist(["wasm", "js"]),
 	config: v.string(),
 });
@@ -41,7 +48,7 @@ export async function findInitscript({ BRIDGE }: Bridge, reference: string): Pro
 	const body = JSON.stringify({ artifact: reference });
 	const answer = await BRIDGE.fetch("http://bridge/initscripts", { method: "POST", body });
 	if (!answer.ok) throw await artifactError(answer);
-	const { artifact, digest, bytes, format, config } = v.parse(foundSchema, await answer.json());
+	const { artifact, digest, bytes, metered, format, config } = v.parse(foundSchema, await answer.json());
 	const told = v.safeParse(configSchema, parsed(config));
 	if (!told.success || told.output.format !== format) {
 		throw new HeadstartError("imageInvalid", `${reference}: its configuration is none of an initscript`, {
@@ -49,13 +56,16 @@ export async function findInitscript({ BRIDGE }: Bridge, reference: string): Pro
 		});
 	}
 	const { limits, source_map: sourceMap } = told.output;
-	return { artifact: { reference: artifact, digest, bytes, format }, limits, sourceMap };
+	const script = { reference: artifact, digest, bytes, format };
+	return { artifact: script, metered: metered ?? undefined, limits, sourceMap };
 }
+
+const PLAIN = { plain: true } as const;
 
 /** The script, from its registry. `instance`: whose start waits for it, on whose timeline it is shown. */
 export async function downloadInitscript(
 	{ BRIDGE }: Bridge,
-	{ reference, digest, bytes, format }: ScriptArtifact,
+	{ reference, digest, bytes, format, metered }: ScriptArtifact,
 	instance?: string,
 ): Promise<ScriptModule> {
 	const hex = digest.slice("sha256:".length);
@@ -63,7 +73,12 @@ export async function downloadInitscript(
 	const answer = await BRIDGE.fetch(`http://bridge/initscripts/${hex}`, { method: "POST", body });
 	if (!answer.ok) throw await artifactError(answer);
 	if (format === "js") return { digest: hex, format, source: await answer.text() };
-	return { digest: hex, format, bytes: new Uint8Array(await answer.arrayBuffer()), plain: true };
+	return {
+		digest: hex,
+		format,
+		bytes: new Uint8Array(await answer.arrayBuffer()),
+		...(metered ? {} : PLAIN),
+	};
 }
 
 async function artifactError(answer: Response): Promise<HeadstartError> {

@@ -30,8 +30,8 @@ export type BuiltInitscript = {
 	| {
 			format: "wasm";
 			bytes: Uint8Array;
-			/** Bytes of the module once the node has metered it. */
-			meteredSize: number;
+			/** What the node makes of it when it meters it. */
+			metered: Uint8Array;
 	  }
 	| { format: "js"; source: string; sourceMap: string }
 );
@@ -59,7 +59,7 @@ export async function buildInitscript(path: string, options: BuildOptions = {}):
 	}
 	const module = await compile(path, language);
 	const { bytes, metered } = bound(path, module, options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
-	return { format: "wasm", bytes, meteredSize: metered.byteLength, language, ...identity(bytes) };
+	return { format: "wasm", bytes, metered, language, ...identity(bytes) };
 }
 
 async function compile(path: string, language: Exclude<Language, "typescript">): Promise<Uint8Array> {

@@ -49,7 +49,12 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 		module: { digest: "p", format: "wasm", bytes: new Uint8Array(3), plain: true },
 		artifact,
 	});
-	for (const it of [wasm, js, pulled, deployed("plain")]) await registry.put(it);
+	const metered = deployed("metered", {
+		module: { digest: "m", format: "wasm", bytes: new Uint8Array(3) },
+		artifact: { ...artifact, digest: "sha256:m", metered: true },
+	});
+	for (const it of [wasm, js, pulled, metered, deployed("plain")]) await registry.put(it);
+	expect(await registry.get("t", "metered")).toEqual(metered);
 	expect(await registry.get("t", "pulled")).toEqual(pulled);
 	expect(await registry.get("t", "wasm")).toEqual(wasm);
 	const { sourceMap: _, ...script } = js.script ?? {};
@@ -58,6 +63,7 @@ test("a function comes back as it was put, its initscript in pieces or not", asy
 	expect(await registry.sourceMap("t", "js", "another version")).toBeUndefined();
 	expect((await listed(registry)).map(({ name, initscript }) => [name, initscript])).toEqual([
 		["js", { digest: "j", format: "js", bytes: 23 }],
+		["metered", { digest: "m", format: "wasm", bytes: 3, artifact: artifact.reference }],
 		["plain", undefined],
 		["pulled", { digest: "p", format: "wasm", bytes: 3, artifact: artifact.reference }],
 		["wasm", { digest: "w", format: "wasm", bytes: 2_500_000 }],

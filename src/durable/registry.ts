@@ -265,7 +265,7 @@ export class Registry extends DurableObject<unknown> {
 		const bytes = this.#blob(digest, "module");
 		const module: ScriptModule =
 			format === "wasm"
-				? { digest, format: "wasm", bytes, ...(artifact && { plain: true }) }
+				? { digest, format: "wasm", bytes, ...(artifact && !artifact.metered && { plain: true }) }
 				: { digest, format: "js", source: new TextDecoder().decode(bytes) };
 		return { ...kept, script: { module, ...(artifact && { artifact }) } };
 	}

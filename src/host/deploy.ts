@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { Bridge } from "../bridge/bridge.ts";
 import { prepareImage } from "../bridge/images.ts";
-import { downloadInitscript, findInitscript } from "../bridge/initscripts.ts";
+import { downloadInitscript, type FoundScript, findInitscript } from "../bridge/initscripts.ts";
 import { functions } from "../durable/node.ts";
 import { MAX_FUNCTIONS } from "../durable/registry.ts";
 import { TenantRunner } from "../durable/runners.ts";
@@ -115,7 +115,7 @@ export async function deploy(
 	{ manifest: wanted, input, bundle, initscript }: Deployment,
 ): Promise<DeployedFunction> {
 	await checkBundle(env, tenant, bundle);
-	const pulled = await pullScript(env, wanted, input);
+	const pulled = await pullScript(env, tenant, wanted, input);
 	const manifest = await withImage(env, pulled?.manifest ?? wanted);
 	const bridge = Bridge.connect(env.BRIDGE);
 	let deployed: DeployedFunction;
@@ -159,21 +159,45 @@ async function withImage(env: Env, manifest: Manifest): Promise<Manifest> {
 /** The initscript where that is an artifact, and the manifest with the digest that it has now, and with its limits. */
 async function pullScript(
 	env: Env,
-	manifest: Manifest,
+	tenant: string,
+	wanted: Manifest,
 	input: ManifestInput,
 ): Promise<{ script: DeployedScript; manifest: Manifest } | undefined> {
-	if (manifest.initscript?.artifact === undefined) return undefined;
-	const { artifact, limits, sourceMap } = await findInitscript(env, manifest.initscript.artifact);
+	if (wanted.initscript?.artifact === undefined) return undefined;
+	const found = await findInitscript(env, wanted.initscript.artifact);
+	const { artifact, limits, sourceMap } = found;
 	const module = await downloadInitscript(env, artifact);
 	const initscript = { ...input.initscript, artifact: artifact.reference };
+	// What the manifest says of them comes first.
+	const manifest = parseManifest({
+		...input,
+		initscript: { ...initscript, limits: { ...limits, ...initscript.limits } },
+	});
+	const metered = await meteredLayer(tenant, found, module, manifest.initscript?.limits.memory);
 	return {
-		script: { module, artifact, ...(sourceMap !== undefined && { sourceMap }) },
-		// What the manifest says of them comes first.
-		manifest: parseManifest({
-			...input,
-			initscript: { ...initscript, limits: { ...limits, ...initscript.limits } },
-		}),
+		script: metered ?? { module, artifact, ...(sourceMap !== undefined && { sourceMap }) },
+		manifest,
 	};
+}
+
+/**
+ * The artifact's layer with the metered module, where that is what this node makes of the script: only its own work is run as it
+ * comes. Nobody's word is taken for it, as the digests are compared.
+ */
+async function meteredLayer(
+	tenant: string,
+	{ artifact, metered: layer }: FoundScript,
+	module: ScriptModule,
+	memoryBytes: number | undefined,
+): Promise<DeployedScript | undefined> {
+	if (layer === undefined || module.format !== "wasm") return undefined;
+	const { module: own } = await prepared(
+		tenant,
+		{ format: "wasm", bytes: module.bytes, sourceMap: undefined },
+		memoryBytes,
+	);
+	if (layer.digest !== `sha256:${own.digest}`) return undefined;
+	return { module: own, artifact: { ...artifact, ...layer, metered: true } };
 }
 
 async function checkBundle(env: Env, tenant: string, bundle: string): Promise<void> {

@@ -8,11 +8,13 @@ import { DEFAULT_SCRIPT_LIMITS, type Manifest } from "./manifest.ts";
 export interface ScriptArtifact {
 	/** "registry/name@sha256:…". */
 	reference: string;
-	/** "sha256:…" of its one layer, the script. */
+	/** "sha256:…" of its layer that starts download. */
 	digest: string;
 	/** Of that layer. */
 	bytes: number;
 	format: "wasm" | "js";
+	/** That layer is what this node makes of the script when it meters it, byte for byte. */
+	metered?: true;
 }
 
 export interface DeployedScript {

@@ -109,6 +109,22 @@ test("the limits that it was made for hold where the manifest has none of its ow
 	expect(own.manifest.initscript?.limits).toMatchObject({ memory: 2 << 20, rpcs: 9 });
 });
 
+test("a start downloads the metered module where the node makes the same one, or else meters what it downloads", async () => {
+	const artifact = `${host}/init:wasm`;
+	const less = { memory: "1MiB" };
+	await deployProbe(node(), { name: "less", isolation: "bubblewrap", artifact, scriptLimits: less });
+	const bytes: number[] = [];
+	for (const name of ["wasm", "less"]) {
+		const { instance, steps } = await invoke(node(), name, events.wasm, "cold=image");
+		expect(steps).toMatchObject([{ head: heads.wasm }]);
+		const pulled = (await node().ended(instance)).events.find(({ kind }) => kind === "initscriptPulled");
+		bytes.push(pulled?.bytes ?? 0);
+	}
+	const [metered = 0, plain = 0] = bytes;
+	expect(plain).toBeGreaterThan(0);
+	expect(metered).toBeGreaterThan(plain);
+});
+
 const ARTIFACT = "application/vnd.headstart.initscript";
 
 /** Pushes what is no initscript. */

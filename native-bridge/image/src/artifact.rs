@@ -1,4 +1,5 @@
-//! Initscripts as artifacts of a registry: one layer, which is the script as it was built, and a configuration that tells of it.
+//! Initscripts as artifacts of a registry: a layer, which is the script as it was built, one with the module as it is metered, and
+//! a configuration that tells of it.
 //!
 //! Nothing of them is kept here. What a start needs is a blob whose digest was told at deploy: one request, without a manifest.
 
@@ -15,6 +16,7 @@ use crate::registry::{Registries, hex_of};
 const CONFIG: &str = "application/vnd.headstart.initscript.config.v1+json";
 const WASM: &str = "application/vnd.headstart.initscript.v1.wasm";
 const JS: &str = "application/vnd.headstart.initscript.v1.js";
+const METERED: &str = "application/vnd.headstart.initscript.v1.metered.wasm";
 /// Of a script: more than a runner takes.
 const MOST_BYTES: u64 = 4 << 20;
 /// Of one download.
@@ -25,12 +27,20 @@ const TIME: Duration = Duration::from_secs(60);
 pub struct Script {
     /// "registry/name@sha256:…".
     pub artifact: String,
-    /// Of its one layer: "sha256:…".
-    pub digest: String,
-    pub bytes: u64,
+    #[serde(flatten)]
+    pub script: Layer,
+    /// The same module with its meter, if whoever pushed it keeps his word.
+    pub metered: Option<Layer>,
     pub format: Format,
     /// Its configuration, JSON that nobody has looked into.
     pub config: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// "sha256:…".
+    pub digest: String,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,11 +63,10 @@ pub(crate) async fn find(registries: &Arc<Registries>, text: &str) -> Result<Scr
     let reference = registries.reference(text)?;
     let reference = registries.resolve(&reference).await?;
     let manifest = registries.manifest(&reference).await?;
-    let (layer, format) = check(&manifest.image)?;
+    let (script, metered, format) = check(&manifest.image)?;
     let config = registries.config(&reference, &manifest).await?;
     let config = String::from_utf8(config).map_err(|_| invalid("the initscript's configuration is no text"))?;
-    let bytes = size_of(layer)?;
-    Ok(Script { artifact: reference.whole(), digest: layer.digest.clone(), bytes, format, config })
+    Ok(Script { artifact: reference.whole(), script, metered, format, config })
 }
 
 /// The bytes of an artifact's layer.
@@ -79,27 +88,35 @@ pub(crate) async fn download(
     Ok(Downloaded { content, begun_at, done_at: now() })
 }
 
-/// The one layer, and its format.
-fn check(manifest: &OciImageManifest) -> Result<(&OciDescriptor, Format)> {
+/// The script, its metered module where there is one, and its format.
+fn check(manifest: &OciImageManifest) -> Result<(Layer, Option<Layer>, Format)> {
     if manifest.config.media_type != CONFIG {
         return Err(invalid(format!(
             "it is no initscript: its configuration is of type {:.100}",
             manifest.config.media_type
         )));
     }
-    let [layer] = manifest.layers.as_slice() else {
-        return Err(invalid(format!("an initscript is one layer, not {}", manifest.layers.len())));
+    let (script, metered) = match manifest.layers.as_slice() {
+        [script] => (script, None),
+        [script, metered] if script.media_type == WASM && metered.media_type == METERED => (script, Some(metered)),
+        layers => {
+            let message = format!("an initscript is one layer, and a metered module beside it, not {}", layers.len());
+            return Err(invalid(message));
+        }
     };
-    let format = match layer.media_type.as_str() {
+    let format = match script.media_type.as_str() {
         WASM => Format::Wasm,
         JS => Format::Js,
         other => return Err(invalid(format!("the initscript is of type {other:.100}"))),
     };
-    if hex_of(&layer.digest).is_none() {
+    Ok((layer(script)?, metered.map(layer).transpose()?, format))
+}
+
+fn layer(blob: &OciDescriptor) -> Result<Layer> {
+    if hex_of(&blob.digest).is_none() {
         return Err(invalid("the initscript has no SHA-256 digest"));
     }
-    size_of(layer)?;
-    Ok((layer, format))
+    Ok(Layer { digest: blob.digest.clone(), bytes: size_of(blob)? })
 }
 
 fn size_of(layer: &OciDescriptor) -> Result<u64> {

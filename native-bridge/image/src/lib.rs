@@ -24,7 +24,7 @@ mod scratch;
 mod store;
 mod unpack;
 
-pub use artifact::{Downloaded, Format, Script};
+pub use artifact::{Downloaded, Format, Layer, Script};
 pub use config::{Bounds, ImageConfig, Registry};
 pub use manifest::Defaults;
 pub use pull::Pulled;

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use headstart_base::ErrorCode;
-use headstart_image::{Format, ImageConfig, Registry, Store};
+use headstart_image::{Format, ImageConfig, Layer, Registry, Store};
 use serde_json::{Value, json};
 
 use crate::common::{MANIFEST, Served, State, descriptor, digest};
@@ -17,6 +17,7 @@ use crate::common::{MANIFEST, Served, State, descriptor, digest};
 const CONFIG: &str = "application/vnd.headstart.initscript.config.v1+json";
 const WASM: &str = "application/vnd.headstart.initscript.v1.wasm";
 const JS: &str = "application/vnd.headstart.initscript.v1.js";
+const METERED: &str = "application/vnd.headstart.initscript.v1.metered.wasm";
 const SCRIPT: &[u8] = b"what is no module is refused by whom it is given to";
 
 /// Pushes a script, and gives its reference. `change` may make its manifest another one.
@@ -39,16 +40,21 @@ async fn a_script_is_found_by_its_tag_and_downloaded_by_its_digest() {
     let store = served.open(state.path());
     let artifact = push(&served, "init", SCRIPT, |_| {}).await;
     let script = store.find_script(&format!("{}/init:latest", served.host)).await.unwrap();
-    assert_eq!((&script.artifact, &script.digest), (&artifact, &digest(SCRIPT)));
-    assert_eq!((script.bytes, script.format), (SCRIPT.len() as u64, Format::Wasm));
+    assert_eq!((&script.artifact, script.format), (&artifact, Format::Wasm));
+    let layer = |bytes: &[u8]| Layer { digest: digest(bytes), bytes: bytes.len() as u64 };
+    assert_eq!((&script.script, &script.metered), (&layer(SCRIPT), &None));
     assert_eq!(script.config, r#"{"format":"wasm"}"#);
     // A node that has just started knows of no manifest.
     let store = served.open(state.path());
-    let downloaded = store.download_script(&script.artifact, &script.digest, script.bytes).await.unwrap();
+    let downloaded = store.download_script(&script.artifact, &script.script.digest, script.script.bytes).await.unwrap();
     assert_eq!(downloaded.content, SCRIPT);
     assert!(downloaded.begun_at < downloaded.done_at);
     let js = push(&served, "js", SCRIPT, |it| it["layers"][0]["mediaType"] = json!(JS)).await;
     assert_eq!(store.find_script(&js).await.unwrap().format, Format::Js);
+    let metered = push(&served, "metered", SCRIPT, |it| {
+        it["layers"].as_array_mut().unwrap().push(descriptor(METERED, SCRIPT));
+    });
+    assert_eq!(store.find_script(&metered.await).await.unwrap().metered, Some(layer(SCRIPT)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,11 +68,15 @@ async fn what_is_no_script_is_refused() {
         let layer = it["layers"][0].clone();
         it["layers"].as_array_mut().unwrap().push(layer);
     });
+    let metered = push(&served, "js", SCRIPT, |it| {
+        it["layers"][0]["mediaType"] = json!(JS);
+        it["layers"].as_array_mut().unwrap().push(descriptor(METERED, SCRIPT));
+    });
     let none = push(&served, "none", SCRIPT, |it| it["layers"] = json!([]));
     let kind = push(&served, "kind", SCRIPT, |it| it["layers"][0]["mediaType"] = json!("application/wasm"));
     let huge = push(&served, "huge", SCRIPT, |it| it["layers"][0]["size"] = json!(5 << 20));
     let negative = push(&served, "negative", SCRIPT, |it| it["layers"][0]["size"] = json!(-1));
-    for artifact in [image.await, two.await, none.await, kind.await, huge.await, negative.await] {
+    for artifact in [image.await, two.await, metered.await, none.await, kind.await, huge.await, negative.await] {
         let outcome = store.find_script(&artifact).await.map(drop);
         assert!(outcome.as_ref().is_err_and(|error| error.code == ErrorCode::ImageInvalid), "{artifact}: {outcome:?}");
     }

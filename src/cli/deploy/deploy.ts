@@ -96,7 +96,7 @@ function withLibrary(input: ManifestInput, env: Record<string, string>): Manifes
 }
 
 function built(script: BuiltInitscript): DeployedInitscript {
-	const metered = script.format === "wasm" ? { meteredBytes: script.meteredSize } : {};
+	const metered = script.format === "wasm" ? { meteredBytes: script.metered.length } : {};
 	return { language: script.language, bytes: script.size, ...metered };
 }
 

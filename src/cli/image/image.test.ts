@@ -40,7 +40,7 @@ test("a target names its registry", () => {
 test("an initscript's artifact is its bytes and what is said of them, the same whenever it is made", async () => {
 	const bytes = new Uint8Array([0, 97, 115, 109]);
 	const common = { digest: "", size: 4, language: "c" } as const;
-	const script = { ...common, format: "wasm", bytes, meteredSize: 5 } as const;
+	const script = { ...common, format: "wasm", bytes, metered: Uint8Array.of(5) } as const;
 	const made = async (limits: Record<string, unknown>): Promise<string> => {
 		const layout = await mkdtemp(join(work, "script-"));
 		await createLayout(layout);
@@ -48,8 +48,10 @@ test("an initscript's artifact is its bytes and what is said of them, the same w
 		const { config, layers } = await readManifest(layout, descriptor);
 		expect(layers.map(({ mediaType }) => mediaType)).toEqual([
 			"application/vnd.headstart.initscript.v1.wasm",
+			"application/vnd.headstart.initscript.v1.metered.wasm",
 		]);
 		expect(await readFile(blobPath(layout, layers[0]?.digest ?? ""))).toEqual(Buffer.from(bytes));
+		expect(await readFile(blobPath(layout, layers[1]?.digest ?? ""))).toEqual(Buffer.of(5));
 		const told: unknown = JSON.parse(await readFile(blobPath(layout, config.digest), "utf8"));
 		expect(told).toEqual({ format: "wasm", limits });
 		return descriptor.digest;

@@ -1,4 +1,7 @@
-/** An initscript as an artifact: a layout of one layer, which is the script as it was built (docs/images.md). */
+/**
+ * An initscript as an artifact: a layout with the script as it was built, and the module as it is metered, which a node that makes the same
+ * of the script may download in its stead (docs/images.md).
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -11,6 +14,9 @@ import { push, type Target } from "./push.ts";
 /** Of artifacts, as the bridge knows them (native-bridge/image/src/artifact.rs). */
 const ARTIFACT = "application/vnd.headstart.initscript.v1";
 const CONFIG = "application/vnd.headstart.initscript.config.v1+json";
+
+/** Of a layer: nodes take no more. */
+const MOST_BYTES = 4 << 20;
 
 export interface PushedInitscript {
 	/** "registry/name@sha256:…". */
@@ -55,7 +61,9 @@ export async function addInitscript(
 ): Promise<Descriptor> {
 	const { format } = script;
 	const content = format === "wasm" ? script.bytes : Buffer.from(script.source);
-	const layer = await addBlob(layout, `${ARTIFACT}.${format}`, content);
+	const layers = [await addBlob(layout, `${ARTIFACT}.${format}`, content)];
+	if (script.format === "wasm" && script.metered.length <= MOST_BYTES)
+		layers.push(await addBlob(layout, `${ARTIFACT}.metered.wasm`, script.metered));
 	const config = await addJson(layout, CONFIG, {
 		format,
 		limits,
@@ -66,6 +74,6 @@ export async function addInitscript(
 		mediaType: MANIFEST,
 		artifactType: ARTIFACT,
 		config,
-		layers: [layer],
+		layers,
 	});
 }
