@@ -6,14 +6,14 @@ use headstart_base::{Error, ErrorCode, Result};
 
 /// What the bridge and its programs need, and for what. Numbers of linux/capability.h.
 const NEEDED: &[(u32, &str)] = &[
-    (0, "CHOWN: the runners' folders and the applications' files are nobody's"),
+    (0, "CHOWN: the runners' folders and the applications' files are their users'"),
     (1, "DAC_OVERRIDE: work in these folders"),
     (2, "DAC_READ_SEARCH: gVisor's gofer reads an application's files"),
     (3, "FOWNER: modes of these files"),
     (4, "FSETID: as above"),
-    (5, "KILL: ends runners and applications, which are nobody"),
-    (6, "SETGID: they become nobody"),
-    (7, "SETUID: they become nobody"),
+    (5, "KILL: ends runners and applications, which have users of their own"),
+    (6, "SETGID: they become these"),
+    (7, "SETUID: they become these"),
     (8, "SETPCAP: they give up all capabilities, and we these"),
     (12, "NET_ADMIN: links, addresses and rules of the applications' networks"),
     (18, "SYS_CHROOT: gVisor and bubblewrap change the root"),

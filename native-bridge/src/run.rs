@@ -11,7 +11,7 @@ use headstart_image::{Bounds, ImageConfig, Registry, Store as Images};
 use headstart_memory::{Budget, Class, Pool};
 use headstart_net::{Client, ClientConfig};
 use headstart_runner::{Relay, RunnerConfig, Runners, RunnersConfig};
-use headstart_sandbox::{Line, SandboxConfig, Sandboxes, write_image_top};
+use headstart_sandbox::{Line, SandboxConfig, Sandboxes, Users, write_image_top};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Handle};
@@ -121,7 +121,7 @@ fn folders(config: &Config) -> Result<()> {
     for folder in private {
         make_folder(&folder, 0o700)?;
     }
-    // Applications are nobody and read their bundle: the way to it is open.
+    // Applications have users of their own and read their bundle: the way to it is open.
     make_folder(&config.state_dir, 0o711)?;
     make_folder(&config.bundles_dir(), 0o711)
 }
@@ -185,7 +185,7 @@ async fn make(config: Config, data: &Handle) -> Result<Arc<Node>> {
     let snapshots = Snapshots::open(config.snapshots_dir(), config.snapshots.bytes, &config.runsc, data)?;
     let runners = {
         let _runtime = data.enter();
-        begin_runners(&config)?
+        begin_runners(&config, sandboxes.users().clone())?
     };
     Ok(Node::new(
         config,
@@ -211,7 +211,7 @@ fn open_images(config: &Config) -> Result<Images> {
     Images::open(ImageConfig { folder, most_bytes: wanted.bytes, registries, bounds }, top)
 }
 
-fn begin_runners(config: &Config) -> Result<Option<Arc<Runners>>> {
+fn begin_runners(config: &Config, users: Users) -> Result<Option<Arc<Runners>>> {
     let Some(wanted) = &config.runner else { return Ok(None) };
     let Some(dir) = wanted.config_file.parent() else {
         return Err(Error::new(ErrorCode::InvalidArgument, "the runner's config_file has no folder"));
@@ -231,7 +231,7 @@ fn begin_runners(config: &Config) -> Result<Option<Arc<Runners>>> {
         data_limit: wanted.data_limit,
         memory_limit: wanted.memory_limit,
     };
-    Runners::start(RunnersConfig { runner, slots: wanted.slots, spares: wanted.spares }, sender).map(Some)
+    Runners::start(RunnersConfig { runner, slots: wanted.slots, spares: wanted.spares, users }, sender).map(Some)
 }
 
 fn begin_relays(node: &Arc<Node>) -> Result<Vec<tokio::task::JoinHandle<()>>> {

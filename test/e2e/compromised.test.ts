@@ -1,7 +1,7 @@
 /** A runner that was taken over speaks to the relay as it likes: its tenant's connection ends, and another tenant's work goes on. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import type { NodeClient } from "../../src/cli/client.ts";
@@ -10,7 +10,6 @@ import { deployProbe, invoke } from "../harness/probe.ts";
 import { runnerProcesses } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
-const NOBODY = 65_534;
 const isolation = "bubblewrap";
 
 interface Tenant {
@@ -53,10 +52,12 @@ async function takeOver(attack: string): Promise<string> {
 	const cwd = join(run, "runner", number);
 	const program = await readFile(join(import.meta.dirname, "../harness/compromised-runner.py"), "utf8");
 	await rm(join(cwd, "runner.sock"));
+	// The folder is the runner's own.
+	const { uid, gid } = await stat(cwd);
 	fake = spawn("python3", ["-c", program, attack], {
 		cwd,
-		uid: NOBODY,
-		gid: NOBODY,
+		uid,
+		gid,
 		stdio: ["ignore", "pipe", "inherit"],
 	});
 	await once(fake.stdout ?? fake, "data");

@@ -17,9 +17,6 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use crate::budget::Charge;
 use crate::memfd;
 
-/// User and group of applications.
-const NOBODY: u32 = 65534;
-
 /// A file in /dev/shm, mapped here. It is removed when the last of its holders lets go.
 #[derive(Debug)]
 pub struct SharedFile {
@@ -36,7 +33,7 @@ unsafe impl Send for SharedFile {}
 unsafe impl Sync for SharedFile {}
 
 impl SharedFile {
-    /// Makes a file of so many bytes that applications may open, not yet prefaulted.
+    /// Makes a file of so many bytes, not yet prefaulted. It is ours until a sandbox gives it to its user.
     pub(crate) fn create(path: PathBuf, bytes: usize, charge: Charge) -> Result<Self> {
         let length = std::num::NonZeroUsize::new(memfd::pages(bytes))
             .filter(|_| bytes > 0)
@@ -44,16 +41,12 @@ impl SharedFile {
         let broken = |error: io::Error| Error::new(ErrorCode::Internal, format!("{}: {error}", path.display()));
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(broken)?;
-        let prepared = file
-            .set_len(bytes as u64)
-            .and_then(|()| std::os::unix::fs::fchown(&file, Some(NOBODY), Some(NOBODY)))
-            .map_err(broken)
-            .and_then(|()| {
-                let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-                // SAFETY: a new shared mapping of a file that we own, at an address of the kernel's choice.
-                unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0) }
-                    .map_err(|error| memfd::failed("mmap", error))
-            });
+        let prepared = file.set_len(bytes as u64).map_err(broken).and_then(|()| {
+            let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+            // SAFETY: a new shared mapping of a file that we own, at an address of the kernel's choice.
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0) }
+                .map_err(|error| memfd::failed("mmap", error))
+        });
         match prepared {
             Ok(address) => Ok(Self { file, address: address.cast(), bytes, path, charges: Mutex::new(vec![charge]) }),
             Err(error) => {
@@ -223,7 +216,7 @@ mod tests {
         let shared = file(5000);
         let path = shared.path().to_owned();
         let metadata = std::fs::metadata(&path).unwrap();
-        assert_eq!((metadata.len(), metadata.uid(), metadata.mode() & 0o777), (5000, NOBODY, 0o600));
+        assert_eq!((metadata.len(), metadata.mode() & 0o777), (5000, 0o600));
         let mut writer = shared.place(4090, 910).unwrap();
         assert_eq!(writer.put(b"hello").unwrap(), 5);
         let theirs = File::open(&path).unwrap();

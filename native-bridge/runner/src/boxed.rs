@@ -11,8 +11,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// User and group of workerd.
-pub(crate) const NOBODY: u32 = 65534;
 const DATA_LIMIT: u64 = 1 << 30;
 const MEMORY_LIMIT: u64 = 2 << 30;
 const FILE_LIMIT: u64 = 4096;
@@ -26,9 +24,9 @@ pub(crate) fn cgroup(config: &RunnerConfig, number: u32, hierarchies: &Hierarchi
 }
 
 /// workerd in its box, ready to start. Removes the socket of the one before.
-pub(crate) fn launch(config: &RunnerConfig, number: u32, cgroup: &Cgroup) -> Result<Launch> {
+pub(crate) fn launch(config: &RunnerConfig, number: u32, user: u32, cgroup: &Cgroup) -> Result<Launch> {
     let broken = |error: io::Error| Error::new(ErrorCode::RunnerLost, format!("the runner's box: {error}"));
-    let sockets = prepare_folder(&config.socket(number)).map_err(broken)?;
+    let sockets = prepare_folder(&config.socket(number), user).map_err(broken)?;
     let dir = config.dir.canonicalize().map_err(broken)?;
     let file = config.config_file.canonicalize().map_err(broken)?;
     let inside = file.strip_prefix(&dir).map_err(|_| {
@@ -47,6 +45,7 @@ pub(crate) fn launch(config: &RunnerConfig, number: u32, cgroup: &Cgroup) -> Res
         mounts: &mounts,
         folder: "/run/runner",
         filter: filter.as_raw_fd(),
+        user,
         network: true,
     };
     let file = Path::new("/dist").join(inside);
@@ -58,15 +57,15 @@ pub(crate) fn launch(config: &RunnerConfig, number: u32, cgroup: &Cgroup) -> Res
     Ok(launch)
 }
 
-/// An empty folder for the socket, nobody's own. `RUN` above it keeps others out.
-fn prepare_folder(socket: &Path) -> io::Result<PathBuf> {
+/// An empty folder for the socket, the runner's own. `RUN` above it keeps others out.
+fn prepare_folder(socket: &Path, user: u32) -> io::Result<PathBuf> {
     let folder = socket.parent().ok_or(io::ErrorKind::InvalidInput)?;
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => fs::create_dir_all(folder)?,
     }
     fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
-    chown(folder, Some(NOBODY), Some(NOBODY))?;
+    chown(folder, Some(user), Some(user))?;
     folder.canonicalize()
 }
 

@@ -24,7 +24,7 @@ pub struct RunnerConfig {
 }
 
 impl RunnerConfig {
-    /// Where the socket of runner `number` comes to be. Its folder holds nothing else: it is given to nobody, is writable in
+    /// Where the socket of runner `number` comes to be. Its folder holds nothing else: it is given to the runner's user, is writable in
     /// the box and the working directory there, so the configuration says `unix:runner.sock`.
     pub(crate) fn socket(&self, number: u32) -> PathBuf {
         self.run_dir.join("runner").join(number.to_string()).join("runner.sock")

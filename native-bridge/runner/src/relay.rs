@@ -7,7 +7,6 @@
 use crate::frames::{FrameLimits, Frames};
 use crate::meter::{Meter, MeterLimits, Rate};
 use crate::runners::Runners;
-use crate::socket::connect;
 use crate::supervisor::Runner;
 use headstart_base::{Error, ErrorCode, Result};
 use std::sync::Arc;
@@ -125,7 +124,7 @@ async fn serve_one(host: &mut UnixStream, runner: &Runner) -> Result<()> {
     let answer = if request.starts_with(b"CONNECT ") {
         open_stream(runner).await
     } else if request.starts_with(b"GET /ping ") {
-        let answers = crate::socket::ping(runner.socket(), READY_LIMIT).await;
+        let answers = runner.answers(READY_LIMIT).await;
         let (status, text) = if answers { ("200 OK", "ok") } else { ("503 Service Unavailable", "no answer") };
         refuse(host, status, text).await;
         return Ok(());
@@ -151,7 +150,7 @@ async fn open_stream(runner: &Runner) -> Result<(UnixStream, Vec<u8>, Vec<u8>)> 
     if !runner.ready(READY_LIMIT).await {
         return Err(lost("the runner is not ready"));
     }
-    let mut stream = connect(runner.socket()).await?;
+    let mut stream = runner.connect().await?;
     write(&mut stream, b"CONNECT runner HTTP/1.1\r\nHost: runner\r\n\r\n").await?;
     let (head, beginning) = read_head(&mut stream).await?.ok_or_else(|| lost("the runner closed the connection"))?;
     if !head.starts_with(b"HTTP/1.1 200 ") {

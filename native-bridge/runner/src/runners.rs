@@ -6,7 +6,7 @@
 use crate::config::{RunnerConfig, Status, group};
 use crate::supervisor::{Ground, Runner};
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_sandbox::{Line, tag};
+use headstart_sandbox::{Line, Users, tag};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,8 @@ pub struct RunnersConfig {
     pub slots: u16,
     /// Runners that are kept ready for tenants without one.
     pub spares: u16,
+    /// The node's: each runner takes one of them.
+    pub users: Users,
 }
 
 /// A runner as others see it.
@@ -38,6 +40,8 @@ pub struct Known {
     pub tenant: String,
     /// Its cgroup.
     pub cgroup: String,
+    /// What it runs as.
+    pub user: u32,
     #[serde(flatten)]
     pub status: Status,
 }
@@ -92,7 +96,7 @@ impl Runners {
     pub fn start(config: RunnersConfig, lines: mpsc::Sender<Line>) -> Result<Arc<Self>> {
         let slots = (0..config.slots).map(|_| None).collect();
         let runners = Arc::new(Self {
-            ground: Ground::new(config.runner, lines)?,
+            ground: Ground::new(config.runner, config.users, lines)?,
             spares: usize::from(config.spares),
             table: Mutex::new(Table {
                 slots,
@@ -128,13 +132,18 @@ impl Runners {
     fn warm(&self) -> bool {
         let mut table = self.table();
         while !table.closed && table.spare.len() < self.spares {
-            let runner = self.begin(&mut table);
-            table.spare.push_back(runner);
+            match self.begin(&mut table) {
+                Ok(runner) => table.spare.push_back(runner),
+                Err(error) => {
+                    tracing::warn!(%error, "no spare runner");
+                    break;
+                }
+            }
         }
         !table.closed
     }
 
-    fn begin(&self, table: &mut Table) -> Arc<Runner> {
+    fn begin(&self, table: &mut Table) -> Result<Arc<Runner>> {
         table.last_number += 1;
         Runner::start(&self.ground, table.last_number)
     }
@@ -180,7 +189,7 @@ impl Runners {
                 self.taken.notify_one();
                 match table.spare.pop_front() {
                     Some(spare) => spare,
-                    None => self.begin(&mut table),
+                    None => self.begin(&mut table)?,
                 }
             }
         };
@@ -221,6 +230,7 @@ impl Runners {
             slot,
             tenant: tenant.to_owned(),
             cgroup: format!("{parent}/{}", group(runner.number)),
+            user: runner.user,
             status: runner.status(),
         };
         let table = self.table();

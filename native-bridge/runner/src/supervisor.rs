@@ -2,13 +2,14 @@
 
 use crate::boxed;
 use crate::config::{End, RunnerConfig, State, Status, group};
-use crate::socket::ping;
+use crate::socket::{self, ping};
 use headstart_base::{Nanos, Result, now};
-use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, forward};
-use std::path::{Path, PathBuf};
+use headstart_sandbox::{Cgroup, Hierarchies, Line, Process, Spawner, Started, Stream, User, Users, forward};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 const BEAT: Duration = Duration::from_millis(250);
@@ -36,15 +37,16 @@ pub(crate) struct Ground {
     pub(crate) config: RunnerConfig,
     hierarchies: Hierarchies,
     spawner: Spawner,
+    users: Users,
     lines: mpsc::Sender<Line>,
     /// How many processes were started.
     started: Arc<AtomicU32>,
 }
 
 impl Ground {
-    pub(crate) fn new(config: RunnerConfig, lines: mpsc::Sender<Line>) -> Result<Self> {
+    pub(crate) fn new(config: RunnerConfig, users: Users, lines: mpsc::Sender<Line>) -> Result<Self> {
         let (hierarchies, spawner) = (Hierarchies::find()?, Spawner::new()?);
-        Ok(Self { config, hierarchies, spawner, lines, started: Arc::default() })
+        Ok(Self { config, hierarchies, spawner, users, lines, started: Arc::default() })
     }
 
     pub(crate) fn started(&self) -> u32 {
@@ -61,6 +63,8 @@ impl Ground {
 pub(crate) struct Runner {
     /// Among the node's runners.
     pub(crate) number: u32,
+    /// What its processes run as, one after the other.
+    pub(crate) user: u32,
     socket: PathBuf,
     status: watch::Receiver<Status>,
     stop: watch::Sender<bool>,
@@ -69,7 +73,10 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Starts workerd in its box, and keeps one running from now on. Call it within a runtime.
-    pub(crate) fn start(ground: &Ground, number: u32) -> Arc<Self> {
+    ///
+    /// Errors: the node has no user left for it.
+    pub(crate) fn start(ground: &Ground, number: u32) -> Result<Arc<Self>> {
+        let user = ground.users.take()?;
         let (told, status) = watch::channel(Status {
             pid: 0,
             generation: 0,
@@ -80,9 +87,11 @@ impl Runner {
         let (stop, stopped) = watch::channel(false);
         let socket = ground.config.socket(number);
         let say = Say { number, lines: ground.lines.clone() };
+        let id = user.id();
         let supervisor = Supervisor {
             ground: ground.clone(),
             number,
+            user,
             socket: socket.clone(),
             status: told,
             stopped,
@@ -90,7 +99,7 @@ impl Runner {
             heard: 0,
         };
         tokio::spawn(supervisor.run());
-        Arc::new(Self { number, socket, status, stop, say })
+        Ok(Arc::new(Self { number, user: id, socket, status, stop, say }))
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -123,8 +132,14 @@ impl Runner {
         while status.changed().await.is_ok() {}
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    /// Connects to its socket.
+    pub(crate) async fn connect(&self) -> Result<UnixStream> {
+        socket::connect(&self.socket, self.user).await
+    }
+
+    /// Whether it answers in time.
+    pub(crate) async fn answers(&self, limit: Duration) -> bool {
+        ping(&self.socket, self.user, limit).await
     }
 
     pub(crate) fn say(&self, text: &str) {
@@ -151,6 +166,7 @@ impl Say {
 struct Supervisor {
     ground: Ground,
     number: u32,
+    user: User,
     socket: PathBuf,
     status: watch::Sender<Status>,
     stopped: watch::Receiver<bool>,
@@ -191,6 +207,15 @@ impl Supervisor {
             // What is left is removed with the run folder's other leftovers.
             let _ = std::fs::remove_dir_all(folder);
         }
+        // Of a process whose start broke off, say.
+        if self.leftover().destroy(END_LIMIT).await.is_ok() {
+            self.user.give_back();
+        }
+    }
+
+    /// What there may be of a process before.
+    fn leftover(&self) -> Cgroup {
+        Cgroup::leftover(&self.ground.hierarchies, &self.ground.config.run_dir, &group(self.number))
     }
 
     fn tell(&self, pid: u32, generation: u32, state: State) {
@@ -199,13 +224,13 @@ impl Supervisor {
 
     /// One runner's life: how it ended.
     async fn live(&mut self, generation: u32) -> Result<(End, String)> {
-        let Ground { config, hierarchies, spawner, lines, started } = self.ground.clone();
+        let Ground { config, hierarchies, spawner, lines, started, .. } = self.ground.clone();
         // What is left in the group (of a bridge that was killed, say) would share the new one's limits.
-        Cgroup::leftover(&hierarchies, &config.run_dir, &group(self.number)).destroy(END_LIMIT).await?;
-        let number = self.number;
+        self.leftover().destroy(END_LIMIT).await?;
+        let (number, user) = (self.number, self.user.id());
         let prepare = move || {
             let cgroup = boxed::cgroup(&config, number, &hierarchies)?;
-            Ok((boxed::launch(&config, number, &cgroup)?, cgroup))
+            Ok((boxed::launch(&config, number, user, &cgroup)?, cgroup))
         };
         let (Started { process, stdout, stderr }, cgroup) = spawner.start(prepare).await?;
         started.fetch_add(1, Ordering::Relaxed);
@@ -231,7 +256,7 @@ impl Supervisor {
     async fn watch(&mut self, generation: u32, cgroup: &Cgroup) -> (End, String) {
         let socket = self.socket.clone();
         let begin = Instant::now();
-        while !ping(&socket, BEAT).await {
+        while !ping(&socket, self.user.id(), BEAT).await {
             if begin.elapsed() > START_LIMIT {
                 return (End::Exited, format!("no answer in {} s", START_LIMIT.as_secs()));
             }
@@ -255,7 +280,7 @@ impl Supervisor {
                 continue;
             }
             asked = beat;
-            if ping(&socket, BEAT).await {
+            if ping(&socket, self.user.id(), BEAT).await {
                 missed = 0;
                 heard = Instant::now();
                 self.heard = now();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use headstart_runner::{End, Relay, RunnerConfig, Runners, RunnersConfig, State, Status};
-use headstart_sandbox::Line;
+use headstart_sandbox::{Line, Users};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,7 @@ const TENANT: &str = "acme";
 struct Node {
     folder: PathBuf,
     runners: Arc<Runners>,
+    users: Users,
     relays: Vec<tokio::task::JoinHandle<()>>,
     host: Host,
     lines: Arc<Mutex<Vec<String>>>,
@@ -70,7 +71,8 @@ impl Node {
             }
         });
         let begin = Instant::now();
-        let config = RunnersConfig { runner: config(&folder), slots: SLOTS, spares: 1 };
+        let users = Users::claim(&folder).unwrap();
+        let config = RunnersConfig { runner: config(&folder), slots: SLOTS, spares: 1, users: users.clone() };
         let runners = Runners::start(config, sender).unwrap();
         let relays = (0..SLOTS).map(|slot| {
             let listener = UnixListener::bind(folder.join(format!("relay-{slot}.sock"))).unwrap();
@@ -92,7 +94,7 @@ impl Node {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let node = Self { folder, runners, relays, host: Host(host), lines };
+        let node = Self { folder, runners, users, relays, host: Host(host), lines };
         let end = Instant::now() + LIMIT;
         while UnixStream::connect(node.folder.join("host.sock")).await.is_err() {
             assert!(Instant::now() < end);
@@ -139,6 +141,7 @@ impl Node {
         self.relays.iter().for_each(tokio::task::JoinHandle::abort);
         self.runners.shutdown().await;
         assert!(self.runners.all().is_empty());
+        assert_eq!(self.users.used(), 0);
         assert_eq!(std::fs::read_dir(self.folder.join("runner")).unwrap().count(), 0);
         let group = format!("headstart/{}", headstart_sandbox::tag(&self.folder));
         assert!(!Path::new("/sys/fs/cgroup/memory").join(&group).exists());
@@ -173,8 +176,14 @@ async fn the_box_has_no_network_and_no_root() {
     let node = Node::start("box").await;
     assert_eq!(node.call("/RUNNER/network").await, (200, "nothing".into()));
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.status().pid)).unwrap();
+    let of = |slot| node.runners.all().iter().find(|runner| runner.slot == slot).unwrap().user;
+    let user = of(Some(0));
+    node.runners.assign(1, "other").await.unwrap();
+    assert!(user != of(Some(1)) && user > 65535, "each has its own");
     for line in [
-        "Uid:\t65534\t65534\t65534\t65534",
+        &*format!("Uid:\t{user}\t{user}\t{user}\t{user}"),
+        &format!("Gid:\t{user}\t{user}\t{user}\t{user}"),
+        "Groups:\t ",
         "CapEff:\t0000000000000000",
         "CapBnd:\t0000000000000000",
         "NoNewPrivs:\t1",

@@ -3,6 +3,7 @@
 //! `/usr` is the host's, bound read-only; `/bin`, `/lib` … point into it; `/etc` holds copies of the few files that
 //! programs need; the rest are mount points. Because it is one tree, gVisor may cache it without asking again.
 
+use crate::accounts;
 use crate::bind::bind_read_only;
 use crate::failure::failed;
 use headstart_base::Result;
@@ -12,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// User and group of applications.
+/// User and group of programs in gVisor, whose kernel knows no others of ours.
 pub(crate) const NOBODY: u32 = 65534;
 
 /// Where a sandbox finds its files and its socket.
@@ -35,9 +36,7 @@ pub(crate) const MOUNT_POINTS: [&str; 12] = [
 ];
 const COPIES: [&str; 8] =
     ["alternatives", "ld.so.cache", "localtime", "mime.types", "services", "ssl/certs", "ssl/openssl.cnf", "protocols"];
-const WRITTEN: [(&str, &str); 5] = [
-    ("passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n"),
-    ("group", "root:x:0:\nnogroup:x:65534:\n"),
+const WRITTEN: [(&str, &str); 3] = [
     ("hosts", HOSTS),
     ("resolv.conf", "# No DNS here: /etc/hosts has what the application may reach.\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
@@ -79,6 +78,9 @@ impl Base {
         }
         for (name, text) in WRITTEN {
             fs::write(etc.join(name), text)?;
+        }
+        for (name, target) in accounts::links() {
+            symlink(target, etc.join(name))?;
         }
         bind_read_only(Path::new("/usr"), &self.root.join("usr"))
     }

@@ -1,11 +1,11 @@
 //! The bubblewrap back end: namespaces of the host's own kernel.
 //!
-//! bubblewrap runs as root without a user namespace, where "nobody" outside and inside are the same user and root's
-//! files are not the app's. It keeps three capabilities for setpriv(1), which gives up the user and then these. Only
+//! bubblewrap runs as root without a user namespace (in one, the kernel would count for the user who made it: root), so the
+//! app's user is the same outside and inside, and root's files are not the app's. It keeps three capabilities for setpriv(1), which gives up the user and then these. Only
 //! after that a shell gives the app's variables their names: LD_PRELOAD must not reach a program that is still root,
 //! and values must not be in a command line, which anyone on the host may read.
 
-use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::base::{APP, Base, SOCKETS};
 use crate::image::ENTER;
 use crate::job::Job;
 use headstart_base::Result;
@@ -45,6 +45,9 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
         command.arg("--ro-bind").arg(&job.spec.bundle).arg(APP);
     }
     command.arg("--bind").arg(&job.spec.socket_dir).arg(SOCKETS);
+    for (file, path) in &job.accounts {
+        command.arg("--ro-bind").arg(file).arg(path);
+    }
     if let Some(hosts) = &job.hosts {
         command.arg("--ro-bind").arg(hosts).arg("/etc/hosts");
     }
@@ -62,14 +65,14 @@ pub(crate) fn command(bwrap: &Path, base: &Base, job: &Job, gate: Option<RawFd>,
     if let Some(gate) = gate {
         command.args(["--block-fd", &gate.to_string()]);
     }
-    let nobody = NOBODY.to_string();
+    let user = job.user.to_string();
     let environment = job.environment();
     let names = environment.iter().map(|(name, _)| name.as_str());
     if job.spec.image.is_some() {
         // No program of the image runs as root.
-        command.args(["--", ENTER, &nobody]).args(names).arg("--");
+        command.args(["--", ENTER, &user]).args(names).arg("--");
     } else {
-        command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        command.args(["--", "/usr/bin/setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
         command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
         command.args(["/bin/sh", "-c", &renaming(names), "sh"]);
     }

@@ -3,7 +3,7 @@
 //! One command makes, starts and waits (`create` and `start` would be two more Go programs). The container has a
 //! `--root` of its own, so its state is removed as a folder and no `runsc delete` has to run.
 
-use crate::base::{APP, Base, NOBODY, SOCKETS};
+use crate::base::{APP, Base, SOCKETS};
 use crate::boot::Boot;
 use crate::failure::failed;
 use crate::files::FileMount;
@@ -91,7 +91,7 @@ fn config(base: &Base, job: &Job) -> Result<Config> {
     Ok(Config {
         oci_version: "1.0.2",
         process: Process {
-            user: User { uid: NOBODY, gid: NOBODY },
+            user: User { uid: job.user, gid: job.user },
             args: job.spec.command.clone(),
             env: job.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
             cwd: job.working_dir().to_owned(),

@@ -85,6 +85,7 @@ pub(crate) fn launch(config: &SandboxConfig, job: &Job) -> Result<Launch> {
         mounts: &mounts,
         folder: "/app",
         filter: filter.as_raw_fd(),
+        user: job.user,
         network: false,
     };
     let mut launch = Launch::new(boxed.serve([

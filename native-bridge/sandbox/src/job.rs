@@ -1,6 +1,7 @@
 //! A checked [`Spec`], with the files that its sandbox needs on the host.
 
-use crate::base::{APP, Base, HOSTS, NOBODY};
+use crate::accounts;
+use crate::base::{APP, Base, HOSTS};
 use crate::failure::{failed, invalid, unsupported};
 use crate::files::{Layout, check_file_path};
 use crate::names::is_plain;
@@ -9,7 +10,7 @@ use headstart_base::Result;
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 const MAX_TEXTS: usize = 4096;
@@ -23,6 +24,10 @@ pub(crate) struct Job {
     pub(crate) folder: PathBuf,
     /// The sandbox's own /etc/hosts, if it has one.
     pub(crate) hosts: Option<PathBuf>,
+    /// The user and group of its program: one of [`crate::Users`], or in gVisor its kernel's nobody.
+    pub(crate) user: u32,
+    /// Files with the user's name in them, and where they are put over an image's own.
+    pub(crate) accounts: Vec<(PathBuf, String)>,
     /// Whether there is anything to be mounted at /app: else it is the image's own.
     pub(crate) has_bundle: bool,
 }
@@ -66,14 +71,26 @@ impl Job {
     }
 
     /// Makes the sandbox's folder. Blocks for a moment.
-    pub(crate) fn prepare(spec: Spec, folder: PathBuf) -> Result<Self> {
+    pub(crate) fn prepare(spec: Spec, folder: PathBuf, user: u32) -> Result<Self> {
         if !spec.bundle.is_dir() {
             return Err(invalid(format!("the application's files are not at {}", spec.bundle.display())));
         }
         let broken = |error: io::Error| failed(format_args!("sandbox {}", spec.id), error);
         // Its configuration has the app's environment in it.
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(broken)?;
-        open_sockets(&spec.socket_dir).map_err(broken)?;
+        open_sockets(&spec.socket_dir, user).map_err(broken)?;
+        for file in &spec.files {
+            lchown(&file.host, Some(user), Some(user)).map_err(broken)?;
+        }
+        let accounts = match (&spec.image, spec.isolation) {
+            (None, Isolation::Gvisor | Isolation::Bubblewrap) => {
+                accounts::write(&spec.socket_dir, user).map(|()| Vec::new()).map_err(broken)?
+            }
+            (Some(image), Isolation::Bubblewrap) => {
+                accounts::add_to_image(&image.root, &folder, user).map_err(broken)?
+            }
+            _ => Vec::new(),
+        };
         let mut hosts = None;
         if !spec.hosts.is_empty() {
             let mut text = HOSTS.to_owned();
@@ -87,7 +104,7 @@ impl Job {
             hosts = Some(path);
         }
         let has_bundle = spec.image.is_none() || fs::read_dir(&spec.bundle).map_err(broken)?.next().is_some();
-        Ok(Self { spec, folder, hosts, has_bundle })
+        Ok(Self { spec, folder, hosts, user, accounts, has_bundle })
     }
 
     /// The root of the sandbox's files.
@@ -126,15 +143,15 @@ fn is_variable(name: &str) -> bool {
     name.bytes().all(plain) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
-/// Lets the sandbox's user connect: the folders above keep others on the host out.
-fn open_sockets(folder: &Path) -> io::Result<()> {
+/// Lets the sandbox's user connect, and no other.
+fn open_sockets(folder: &Path, user: u32) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_socket() {
-            fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o666))?;
-            std::os::unix::fs::lchown(entry.path(), Some(NOBODY), Some(NOBODY))?;
+            lchown(entry.path(), Some(user), Some(user))?;
+            fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o600))?;
         }
     }
     Ok(())

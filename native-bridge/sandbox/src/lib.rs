@@ -1,6 +1,7 @@
 //! Sandboxes for applications: gVisor, bubblewrap and workerd isolates, each in a network namespace, a cgroup and a view
 //! of the file system of its own. docs/sandbox.md tells how.
 
+mod accounts;
 mod base;
 mod bind;
 mod boot;
@@ -25,6 +26,7 @@ mod sandboxes;
 mod seccomp;
 mod spec;
 mod tool;
+mod users;
 mod vfork;
 mod workerd;
 
@@ -41,6 +43,7 @@ pub use sandbox::Sandbox;
 pub use sandboxes::Sandboxes;
 pub use seccomp::filter;
 pub use spec::{Exit, ImageFiles, Inventory, Isolation, Limits, Line, Owned, SandboxConfig, Spec, Stream};
+pub use users::{User, Users};
 pub use workerd::{Mount, Workerd};
 
 /// The socket of an isolate's invocations, in its instance's folder: workerd listens, the bridge connects.

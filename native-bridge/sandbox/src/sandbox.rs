@@ -6,6 +6,7 @@ use crate::inside::Inside;
 use crate::network::Reservation;
 use crate::process::Process;
 use crate::spec::{Exit, Isolation, Owned};
+use crate::users::User;
 use headstart_base::Result;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub(crate) struct Resources {
     pub(crate) cgroup: Cgroup,
     pub(crate) folder: PathBuf,
     pub(crate) reservation: Reservation,
+    /// None: gVisor.
+    pub(crate) user: Option<User>,
     /// gVisor's binary.
     pub(crate) runsc: PathBuf,
     /// The tasks that read its output.
@@ -100,6 +103,7 @@ impl Live {
             namespace: resources.reservation.namespace().map(|namespace| namespace.name.clone()).unwrap_or_default(),
             cgroup: resources.cgroup.name().to_owned(),
             folder: resources.folder.clone(),
+            user: resources.user.as_ref().map(User::id),
         };
         let runsc = resources.runsc.clone();
         let resources = AsyncMutex::new(Some(resources));
@@ -143,11 +147,14 @@ impl Live {
     /// Ends and reaps all of it. Who comes second waits for the first.
     pub(crate) async fn reap(&self) {
         let mut guard = self.resources.lock().await;
-        let Some(Resources { cgroup, folder, reservation, output, .. }) = guard.take() else { return };
-        if let Err(error) = cgroup.destroy(END_LIMIT).await {
-            tracing::error!(id = self.id, %error, "a sandbox does not end");
-        }
+        let Some(Resources { cgroup, folder, reservation, user, output, .. }) = guard.take() else { return };
+        let destroyed = cgroup.destroy(END_LIMIT).await;
         let _ = tokio::time::timeout(END_LIMIT, self.wait()).await;
+        match (destroyed, user) {
+            (Ok(()), Some(user)) => user.give_back(),
+            (Ok(()), None) => {}
+            (Err(error), _) => tracing::error!(id = self.id, %error, "a sandbox does not end"),
+        }
         let network = reservation.destroy();
         let rest = async {
             for mut task in output {

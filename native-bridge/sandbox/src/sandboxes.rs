@@ -1,6 +1,6 @@
 //! The sandboxes of a node: start, inventory, shutdown.
 
-use crate::base::Base;
+use crate::base::{Base, NOBODY};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::failure::{failed, unsupported};
 use crate::job::Job;
@@ -10,6 +10,7 @@ use crate::network::{Pool, Reservation, Slice};
 use crate::process::{Launch, Spawner, Started, new_pipe};
 use crate::sandbox::{Live, Registry, Resources, Sandbox, remove_folder};
 use crate::spec::{Inventory, Isolation, Limits, Line, SandboxConfig, Spec, Stream};
+use crate::users::{User, Users};
 use crate::{bubblewrap, gvisor, isolate, probe, reap, seccomp};
 use headstart_base::{Error, ErrorCode, Result};
 use nix::fcntl::{Flock, FlockArg};
@@ -31,6 +32,7 @@ pub struct Sandboxes {
     base: Arc<Base>,
     spawner: Spawner,
     pool: Arc<Pool>,
+    users: Users,
     registry: Arc<Registry>,
     works: Vec<(Isolation, Result<()>)>,
     /// Held while we live: a second node with this run folder would reap our sandboxes.
@@ -49,12 +51,13 @@ impl Sandboxes {
         let hierarchies = Hierarchies::find()?;
         reap::leftovers(&config, &names, &hierarchies).await?;
         let base = Arc::new(Base::create(&config.state_dir.join("base").join("host"))?);
+        let users = Users::claim(&config.run_dir)?;
         let slice = Slice::claim(&config.subnet, &names).await?;
         let pool = Pool::open(names.clone(), slice, config.pool);
         let registry = Arc::default();
         let spawner = Spawner::new()?;
         let mut sandboxes =
-            Self { config, names, hierarchies, base, spawner, pool, registry, works: Vec::new(), _lock: lock };
+            Self { config, names, hierarchies, base, spawner, pool, users, registry, works: Vec::new(), _lock: lock };
         let kinds = (Isolation::Gvisor, Isolation::Bubblewrap);
         let outcomes = tokio::join!(probe::probe(&sandboxes, kinds.0), probe::probe(&sandboxes, kinds.1));
         for (isolation, outcome) in [(kinds.0, outcomes.0), (kinds.1, outcomes.1)] {
@@ -66,6 +69,11 @@ impl Sandboxes {
         let isolates = sandboxes.has_isolates();
         sandboxes.works.push((Isolation::Wasm, isolates));
         Ok(sandboxes)
+    }
+
+    /// The node's users, for what it runs beside its sandboxes.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     pub(crate) fn config(&self) -> &SandboxConfig {
@@ -111,9 +119,19 @@ impl Sandboxes {
         if !self.registry.claim(&spec.id) {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("sandbox {} exists", spec.id)));
         }
+        let user = match spec.isolation {
+            Isolation::Gvisor => None,
+            Isolation::Bubblewrap | Isolation::Wasm => match self.users.take() {
+                Ok(user) => Some(user),
+                Err(error) => {
+                    self.registry.forget(&spec.id);
+                    return Err(error);
+                }
+            },
+        };
         let id = spec.id.clone();
         let group = Cgroup::existing(&self.hierarchies, self.names.cgroup(&id));
-        match self.launch(spec, &reservation).await {
+        match self.launch(spec, user.as_ref().map_or(NOBODY, User::id), &reservation).await {
             Ok((isolation, started, resources)) => {
                 let Started { process, stdout, stderr } = started;
                 let (cgroup, folder) = resources;
@@ -124,11 +142,14 @@ impl Sandboxes {
                     tokio::spawn(forward_but(is_noise, stderr, Stream::Stderr, lines)),
                 ];
                 let runsc = self.config.runsc.clone();
-                let resources = Resources { cgroup, folder, reservation, runsc, output };
+                let resources = Resources { cgroup, folder, reservation, user, runsc, output };
                 Ok(Sandbox::new(Live::new(id, isolation, process, resources, Arc::clone(&self.registry))))
             }
             Err(error) => {
-                let _ = group.destroy(Duration::from_secs(2)).await;
+                let destroyed = group.destroy(Duration::from_secs(2)).await;
+                if let (Ok(()), Some(user)) = (destroyed, user) {
+                    user.give_back();
+                }
                 reservation.destroy().await;
                 remove_folder(self.folder(&id)).await;
                 self.registry.forget(&id);
@@ -142,7 +163,12 @@ impl Sandboxes {
     }
 
     /// The sandbox's process and the opening of its network, side by side.
-    async fn launch(&self, spec: Spec, reservation: &Reservation) -> Result<(Isolation, Started, (Cgroup, PathBuf))> {
+    async fn launch(
+        &self,
+        spec: Spec,
+        user: u32,
+        reservation: &Reservation,
+    ) -> Result<(Isolation, Started, (Cgroup, PathBuf))> {
         let namespace = reservation.namespace()?;
         let network = namespace.handle()?;
         let isolation = spec.isolation;
@@ -155,7 +181,7 @@ impl Sandboxes {
         let config = self.config.clone();
         let prepare = move || {
             let limits = within(spec.limits, isolation);
-            let job = Job::prepare(spec, folder)?;
+            let job = Job::prepare(spec, folder, user)?;
             let cgroup = Cgroup::create(&hierarchies, name, limits)?;
             let mut launch = match isolation {
                 Isolation::Gvisor => gvisor::launch(&config.runsc, &base, &job)?,

@@ -78,7 +78,7 @@ pub struct Spec {
     /// The sandbox's files, in the place of a base.
     pub image: Option<ImageFiles>,
     /// Mounted read-only at /app, which is the working directory; with an image only if there is something in it. Others must
-    /// be able to read it (the app is nobody).
+    /// be able to read it (the app has a user of its own).
     pub bundle: PathBuf,
     /// Program and arguments; the program is looked up in PATH inside the sandbox. An isolate has none.
     pub command: Vec<String>,
@@ -162,4 +162,6 @@ pub struct Owned {
     /// Relative to each cgroup hierarchy.
     pub cgroup: String,
     pub folder: PathBuf,
+    /// The user that its program has on the machine; none in gVisor.
+    pub user: Option<u32>,
 }

@@ -1,16 +1,15 @@
 //! The box around workerd, of the runner and of an application's isolate: bubblewrap and a seccomp filter.
 //!
-//! workerd sees /usr/lib, its own binary and what it is given; it has no network but unix sockets, no capability, and is
-//! nobody. What it runs is hostile, and workerd by itself is no sandbox.
+//! workerd sees /usr/lib, its own binary and what it is given; it has no network but unix sockets, no capability, and a
+//! user of its own. What it runs is hostile, and workerd by itself is no sandbox.
 
-use crate::base::NOBODY;
 use std::ffi::OsStr;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::Command;
 
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Folders that bubblewrap makes on its way to a mount point would be closed to nobody.
+/// Folders that bubblewrap makes on its way to a mount point would be closed to that user.
 const FOLDERS: [&str; 6] = ["/usr", "/usr/bin", "/etc", "/etc/ssl", "/etc/ssl/certs", "/run"];
 const CAPABILITIES: [&str; 3] = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"];
 
@@ -33,6 +32,8 @@ pub struct Workerd<'a> {
     pub folder: &'a str,
     /// The filter of system calls, a descriptor that the process keeps.
     pub filter: RawFd,
+    /// Its user and group ([`crate::User`]).
+    pub user: u32,
     /// Whether it gets a network namespace of its own; else it stays in the one that it is started in.
     pub network: bool,
 }
@@ -65,8 +66,8 @@ impl Workerd<'_> {
             command.arg(if *writable { "--bind" } else { "--ro-bind" }).arg(from).arg(to);
         }
         command.args(["--remount-ro", "/", "--chdir", self.folder, "--seccomp", &self.filter.to_string()]);
-        let nobody = NOBODY.to_string();
-        command.args(["--", "/usr/bin/setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        let user = self.user.to_string();
+        command.args(["--", "/usr/bin/setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
         command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
         command.args(["--", "/workerd", "serve"]).args(arguments);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");

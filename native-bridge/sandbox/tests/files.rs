@@ -5,7 +5,6 @@ mod common;
 
 use common::Node;
 use headstart_sandbox::{FileMount, Isolation};
-use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 /// Maps the file, reads what the host wrote, writes, and makes another file beside it.
@@ -32,7 +31,6 @@ async fn an_application_maps_what_the_host_wrote_and_the_host_sees_what_it_write
             let mut bytes = vec![0; 8192];
             bytes[4096..4105].copy_from_slice(b"from host");
             std::fs::write(&path, bytes).unwrap();
-            chown(&path, Some(65534), Some(65534)).unwrap();
             path
         };
         let paths = [host("one"), host("two")];

@@ -17,7 +17,7 @@ kept = bytes(range(256)) * (1 << 14)
 open('/tmp/kept', 'w').write('kept')
 print('ready', flush=True)
 who = sys.stdin.read()
-names = os.listdir('/run/headstart')
+names = [name for name in os.listdir('/run/headstart') if name.startswith('of-')]
 print(who, kept == bytes(range(256)) * (1 << 14), open('/tmp/kept').read(), names, flush=True)
 open(f'/tmp/{who}', 'x').close()
 try:

@@ -22,8 +22,9 @@ async fn an_app_sees_its_files_and_environment_and_says_so() {
         let mut spec = node.python(
             "i-hello",
             isolation,
-            "import os, sys, socket\n\
-             print(os.environ['GREETING'], os.getuid(), os.getcwd(), sorted(os.listdir('/app')), 'SHELL' in os.environ)\n\
+            "import grp, os, pwd, sys, socket\n\
+             names = [pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name, os.path.expanduser('~')]\n\
+             print(os.environ['GREETING'], names, os.getuid() > 65535, os.getcwd(), sorted(os.listdir('/app')), 'SHELL' in os.environ)\n\
              print(socket.gethostbyname('store.example'), file=sys.stderr)\n\
              for path in ['/app/x', '/usr/x', '/etc/x']:\n\
              \x20   try: open(path, 'w'); print('wrote', path)\n\
@@ -36,7 +37,13 @@ async fn an_app_sees_its_files_and_environment_and_says_so() {
         std::fs::write(spec.bundle.join("function.py"), "x = 1\n").unwrap();
         spec.hosts.push(("store.example".into(), "10.213.255.1".parse().unwrap()));
         let (status, oom, out, err) = node.run(spec).await;
-        assert_eq!(out, ["hello 65534 /app ['function.py'] False", " False False"], "{isolation:?} {err:?}");
+        // gVisor's kernel is its own, and so are its users.
+        let who = match isolation {
+            Isolation::Gvisor => "['nobody', 'nogroup', '/tmp'] False",
+            _ => "['app', 'app', '/tmp'] True",
+        };
+        let seen = format!("hello {who} /app ['function.py'] False");
+        assert_eq!(out, [&*seen, " False False"], "{isolation:?} {err:?}");
         assert_eq!(err, ["10.213.255.1"], "{isolation:?}");
         assert_eq!((status, oom), (7, false), "{isolation:?}");
     }

@@ -32,9 +32,9 @@ pub(crate) fn listen(instance: &Arc<Instance>) -> Result<()> {
         let _runtime = instance.node.data.enter();
         Listener::bind(&path)?
     };
-    // Whoever reaches it is this instance's application: RUN above keeps all others out.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))
-        .map_err(|error| io("cannot open the application's socket to it", &error))?;
+    // Ours, until the sandbox gives it to its user: whoever reaches it is this instance's application.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| io("cannot keep the application's socket", &error))?;
     let serving = Arc::clone(instance);
     instance.spawn(async move {
         accept(&serving, &listener).await;

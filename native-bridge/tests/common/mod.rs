@@ -158,7 +158,7 @@ fn spawn(folder: &Path, settings: &serde_json::Value, stderr: Stdio) -> Child {
     }
     let file = folder.join("bridge.json");
     std::fs::write(&file, config.to_string()).unwrap();
-    // Applications run as nobody and must reach their bundle.
+    // Applications have users of their own and must reach their bundle.
     std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_native-bridge"));
     command.arg("--config").arg(&file).env("HEADSTART_LOG", "warn").stderr(stderr);
