@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
@@ -90,12 +90,14 @@ struct State {
 
 struct Kept {
     image: Arc<Image>,
+    /// When it came, in this life.
+    came_at: Instant,
     used_at: SystemTime,
     /// Whether its record says that its files are on the disk.
     settled: bool,
 }
 
-/// How long after a pull its files are put on the disk: what starts now has that for itself.
+/// How long after a pull its files are put on the disk: what starts now has that for itself, and one that goes before that is never written.
 const SETTLING: Duration = Duration::from_secs(10);
 
 impl Kept {
@@ -185,7 +187,7 @@ impl Store {
         tokio::spawn(async move {
             tokio::time::sleep(SETTLING).await;
             let Some(inner) = inner.upgrade() else { return };
-            let settled = tokio::task::spawn_blocking(move || Self { inner }.settle()).await;
+            let settled = tokio::task::spawn_blocking(move || Self { inner }.settle_older(SETTLING)).await;
             if let Ok(Err(error)) = settled {
                 tracing::warn!(%error, "images are not known to be on the disk");
             }
@@ -234,23 +236,27 @@ impl Store {
     /// Has the files of all images on the disk, and their records say so. Until then a machine that goes down at once loses an image, and
     /// knows it. Blocks.
     pub fn settle(&self) -> Result<()> {
+        self.settle_older(Duration::ZERO)
+    }
+
+    fn settle_older(&self, age: Duration) -> Result<()> {
         let inner = &self.inner;
-        let unsettled: Vec<(String, Record)> = {
+        let unsettled: Vec<(String, Instant, Record)> = {
             let state = inner.lock();
-            let images = state.images.iter().filter(|(_, kept)| !kept.settled);
-            images.map(|(digest, kept)| (digest.clone(), kept.image.record.clone())).collect()
+            let images = state.images.iter().filter(|(_, kept)| !kept.settled && kept.came_at.elapsed() >= age);
+            images.map(|(digest, kept)| (digest.clone(), kept.came_at, kept.image.record.clone())).collect()
         };
         if unsettled.is_empty() {
             return Ok(());
         }
         let broken = |error: std::io::Error| disk("an image", &error);
         crate::disk::sync(&inner.layers.folder).map_err(broken)?;
-        for (digest, record) in unsettled {
+        for (digest, came_at, record) in unsettled {
             let beside = inner.records().join(format!("{digest}.new"));
             crate::disk::write_beside(&beside, &record).map_err(broken)?;
             let mut state = inner.lock();
-            // It may have been dropped meanwhile.
-            let done = match state.images.get_mut(&digest) {
+            // It may have been dropped meanwhile, and pulled again.
+            let done = match state.images.get_mut(&digest).filter(|kept| kept.came_at == came_at) {
                 Some(kept) => {
                     kept.settled = true;
                     fs::rename(&beside, inner.record(&digest))
@@ -363,7 +369,8 @@ impl Inner {
             made.iter().filter(unused).for_each(Made::unsettle);
         })?;
         let settled = made.is_none() && image.record.boot.is_none();
-        state.images.insert(digest, Kept { image: Arc::clone(&image), used_at: SystemTime::now(), settled });
+        let (came_at, used_at) = (Instant::now(), SystemTime::now());
+        state.images.insert(digest, Kept { image: Arc::clone(&image), came_at, used_at, settled });
         Ok(image)
     }
 
