@@ -8,7 +8,7 @@ use zstd::stream::read::Decoder;
 const LARGEST_WINDOW: u32 = 25;
 
 /// Reads the content of all frames. What is no frame is an error.
-pub(crate) fn frames<R: BufRead>(source: R) -> io::Result<impl Read> {
+pub(crate) fn frames<R: BufRead>(source: R) -> io::Result<impl Read + use<R>> {
     let mut decoder = Decoder::with_buffer(source)?;
     decoder.window_log_max(LARGEST_WINDOW)?;
     Ok(decoder)

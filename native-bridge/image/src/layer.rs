@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::ahead::Ahead;
 use crate::config::Bounds;
 use crate::erofs::Packed;
 use crate::failure::{disk, invalid};
@@ -166,8 +167,8 @@ fn make(pieces: Pieces, packing: Packing, id: &str, layers: &Layers, bounds: Bou
     let scratch = Scratch::new(&layers.folder).map_err(failed)?;
     let plain: Box<dyn Read> = match packing {
         Packing::None => Box::new(pieces),
-        Packing::Gzip => Box::new(MultiGzDecoder::new(pieces)),
-        Packing::Zstd => Box::new(frames(pieces).map_err(crate::archive::broken)?),
+        Packing::Gzip => Box::new(Ahead::new(MultiGzDecoder::new(pieces)).map_err(failed)?),
+        Packing::Zstd => Box::new(Ahead::new(frames(pieces).map_err(crate::archive::broken)?).map_err(failed)?),
     };
     let mut measured = Measured::new(plain, bounds.bytes);
     let content = scratch.content();

@@ -3,6 +3,7 @@
 //! A layer is a file that the kernel mounts, or a folder, named by the SHA-256 of its uncompressed archive; an image is a
 //! read-only overlay of its layers, below one of the sandboxes' own (their mount points). docs/images.md tells how.
 
+mod ahead;
 mod archive;
 mod artifact;
 mod config;
