@@ -46,6 +46,8 @@ fn a_segment_is_told_when_its_bytes_begin_to_come_and_are_for_the_application() 
         let (ahead, news) = waiting.await.unwrap();
         assert_eq!((news.error, news.flags), (ErrorCode::Ok, FLAG_FD));
         assert!(news.id > 0 && news.total >= 300_000, "{news:?}");
+        let content = |path: &str| format!("GET {}{path}", server.address);
+        assert_eq!((news.offset, news.text()), (2, content("/slow/300000")), "and which message it is of");
         let mapped = map(&news.file.unwrap());
 
         let claim = Ask { id: 2, flags: FLAG_NO_FD, ..Ask::default() };
@@ -62,11 +64,18 @@ fn a_segment_is_told_when_its_bytes_begin_to_come_and_are_for_the_application() 
         assert_eq!(submit(&instance, &[&reply(1, 1)]).await, ErrorCode::Ok);
         let (ahead, finished) = ask(ahead, AppOp::Segment, after(news.id)).await;
         assert!(finished.id > news.id && finished.segment != news.segment && finished.has(FLAG_FD));
+        assert_eq!((finished.offset, finished.text()), (1, content("/bytes/200000")));
         let at_once = |news| Ask { c: 1, deadline: 60_000, ..after(news) };
         let (ahead, same) = ask(ahead, AppOp::Segment, at_once(news.id)).await;
         assert_eq!((same.id, same.segment, same.flags), (finished.id, finished.segment, FLAG_FD));
-        let (_, none) = ask(ahead, AppOp::Segment, at_once(finished.id)).await;
+        let (ahead, none) = ask(ahead, AppOp::Segment, at_once(finished.id)).await;
         assert_eq!(none.error, ErrorCode::Deadline);
+        let (_, taken) = ask(ahead, AppOp::Segment, at_once(0)).await;
+        assert_eq!(
+            (taken.segment, taken.offset, taken.text()),
+            (news.segment, 0, String::new()),
+            "nobody can claim it"
+        );
         stop(&instance).await;
     });
 }

@@ -30,11 +30,11 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Maps what the initscript has sent so far.
+    /// Claims what the initscript has sent so far: all of it is this server's.
     pub fn start() -> Self {
         let client = Client::new();
         // Where there is no instance, all is fetched here.
-        let _ = client.connect();
+        let _ = client.claim_ahead(Wait::default().timeout);
         Self { client }
     }
 
@@ -51,18 +51,12 @@ impl Fetcher {
     pub fn shards(&self, urls: &[Url]) -> Result<(Vec<Body>, Fetched)> {
         let claimed = self.claim(urls)?;
         let from_initscript = claimed.iter().flatten().count();
-        let began = Instant::now();
-        let bodies = std::thread::scope(|scope| {
-            let all = urls.iter().zip(claimed).map(|(url, body)| match body {
-                Some(body) => Ok(body),
-                None => Err(scope.spawn(move || direct::fetch(url, SHARD).map(Body::own))),
-            });
-            // All threads run before the first is waited for.
-            let all: Vec<_> = all.collect();
-            let ended = all.into_iter().map(|it| it.or_else(direct::joined));
-            ended.collect::<Result<Vec<_>>>()
-        })?;
-        let took = if from_initscript == urls.len() { Duration::ZERO } else { began.elapsed() };
+        let (bodies, took) = if from_initscript == urls.len() {
+            (claimed.into_iter().flatten().collect(), Duration::ZERO)
+        } else {
+            let began = Instant::now();
+            (fetch_missing(urls, claimed)?, began.elapsed())
+        };
         let bytes = bodies.iter().map(Body::total).sum::<Result<u64>>()?;
         Ok((bodies, Fetched { shards: urls.len(), bytes, from_initscript, took }))
     }
@@ -91,4 +85,17 @@ impl Fetcher {
         };
         urls.iter().zip(contents).zip(replies).map(body).collect()
     }
+}
+
+/// The bodies that the initscript has not sent are fetched here, all at the same time.
+fn fetch_missing(urls: &[Url], claimed: Vec<Option<Body>>) -> Result<Vec<Body>> {
+    std::thread::scope(|scope| {
+        let all = urls.iter().zip(claimed).map(|(url, body)| match body {
+            Some(body) => Ok(body),
+            None => Err(scope.spawn(move || direct::fetch(url, SHARD).map(Body::own))),
+        });
+        // All threads run before the first is waited for.
+        let all: Vec<_> = all.collect();
+        all.into_iter().map(|it| it.or_else(direct::joined)).collect()
+    })
 }

@@ -74,6 +74,14 @@ fn claim(id: u64, content: &str, wait: Wait) -> Request<'_> {
     Request { op: numbers::OP_RECV_MSG, id, flags, payload, ..Request::default() }
 }
 
+/// What was claimed ahead may still be coming.
+fn given(reply: Reply, wait: Wait) -> Result<Reply> {
+    if !wait.progressive {
+        reply.whole()?;
+    }
+    Ok(reply)
+}
+
 impl Default for Client {
     fn default() -> Self {
         Self::new()
@@ -93,10 +101,21 @@ impl Client {
 
     /// Connects this thread now instead of at its first call, and maps what the initscript has sent so far. The instance's id.
     pub fn connect(&self) -> Result<String> {
+        self.prepare(None)
+    }
+
+    /// As [`Client::connect`], and claims all that was mapped, for this thread: the answers come while the program does other things,
+    /// and who receives those messages finds them here. For programs that want whatever their initscript has sent; what
+    /// they never ask for lies in memory until they end.
+    pub fn claim_ahead(&self, timeout: Duration) -> Result<String> {
+        self.prepare(Some(timeout))
+    }
+
+    fn prepare(&self, claiming: Option<Duration>) -> Result<String> {
         self.with(|connection| {
             // It only saves time: what was not mapped is when it is claimed.
-            let _ = connection.map_there();
-            Ok(connection.instance().to_owned())
+            let _ = connection.map_there(claiming);
+            connection.instance()
         })
     }
 
@@ -109,7 +128,7 @@ impl Client {
 
     /// Receives message `id`. `content` says what is expected ("GET s3://bucket/key"); "" takes anything.
     pub fn recv_msg(&self, id: u64, content: &str, wait: Wait) -> Result<Reply> {
-        self.ask(&claim(id, content, wait), &[], wait)
+        self.ask(&claim(id, content, wait), &[], wait).and_then(|reply| given(reply, wait))
     }
 
     /// Receives several messages, each as [`Client::recv_msg`] does; all are asked for at once, so that they take one round trip
@@ -117,7 +136,8 @@ impl Client {
     pub fn recv_msgs(&self, claims: &[(u64, &str)], wait: Wait) -> Vec<Result<Reply>> {
         let requests: Vec<Request<'_>> = claims.iter().map(|(id, content)| claim(*id, content, wait)).collect();
         let received = self.with(|connection| Ok(self.replies(connection, &requests, wait)));
-        received.unwrap_or_else(|error| claims.iter().map(|_| Err(error.clone())).collect())
+        let received = received.unwrap_or_else(|error| claims.iter().map(|_| Err(error.clone())).collect());
+        received.into_iter().map(|reply| reply.and_then(|reply| given(reply, wait))).collect()
     }
 
     /// Has the bridge do a call, "GET s3://bucket/key", with its signature.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
+use crate::early::{Early, Posted};
 use crate::error::{Error, Result};
 use crate::numbers::{self, Code};
 use crate::packet::{MOST, Packet, Request};
@@ -19,6 +20,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(5);
 /// Requests that are sent before the first answer is received: all find room in the socket.
 const AT_ONCE: usize = 16;
+/// News that is asked for at once, and as many claims may follow it: few programs have more segments than that when they connect.
+const NEWS: u64 = 6;
 const NAME: &str = concat!("headstart-rust ", env!("CARGO_PKG_VERSION"));
 
 /// An answer without an error, and the fd beside it.
@@ -32,7 +35,10 @@ pub(crate) struct Connection {
     sequence: u32,
     buffer: Vec<u8>,
     segments: Arc<Segments>,
+    early: Early,
     outbox: Option<Mapping>,
+    /// The greeting that was sent and not answered yet: it goes together with the first request.
+    greeting: Option<u32>,
     instance: String,
 }
 
@@ -41,7 +47,7 @@ impl Connection {
         let mut connection = Self::silent(path)?;
         let pid = connection.pid.as_raw_nonzero().get().unsigned_abs().into();
         let hello = Request { op: numbers::OP_HELLO, a: pid, payload: NAME.as_bytes(), ..Request::default() };
-        connection.instance = connection.exchange(&hello, None, CONNECT)?.0.text();
+        connection.greeting = Some(connection.send(&hello, None, CONNECT)?);
         Ok(connection)
     }
 
@@ -55,13 +61,24 @@ impl Connection {
             // One byte more than a packet may have, so that a longer one is seen.
             buffer: vec![0; MOST + 1],
             segments: Segments::of(path),
+            early: Early::default(),
             outbox: None,
+            greeting: None,
             instance: String::new(),
         })
     }
 
-    pub(crate) fn instance(&self) -> &str {
-        &self.instance
+    /// The instance's id.
+    pub(crate) fn instance(&mut self) -> Result<String> {
+        self.greeted()?;
+        Ok(self.instance.clone())
+    }
+
+    fn greeted(&mut self) -> Result<()> {
+        let Some(sequence) = self.greeting.take() else { return Ok(()) };
+        let answer = self.receive_next(numbers::OP_HELLO, sequence, CONNECT);
+        self.instance = answer.map_err(|error| self.lost(error.code, error.message))?.0.text();
+        Ok(())
     }
 
     /// Whether requests can be sent: it is not lost, and this process is the one that opened it.
@@ -87,11 +104,30 @@ impl Connection {
         if let Err(error) = self.give_back() {
             return requests.iter().map(|_| Err(error.clone())).collect();
         }
+        if requests.iter().any(|request| self.early.has_posted(request)) {
+            self.receive_posted();
+        }
+        let early: Vec<Option<Result<Answered>>> = requests.iter().map(|it| self.early.take(it)).collect();
+        let others = requests.iter().zip(&early).filter(|(_, early)| early.is_none()).map(|(request, _)| request);
         let ahead = self.segments.expects(requests.len());
         // Of nothing else there is news.
         let flags = |op| if ahead && op == numbers::OP_RECV_MSG { numbers::FLAG_NO_FD } else { 0 };
-        let flagged = requests.iter().map(|request| Request { flags: request.flags | flags(request.op), ..*request });
-        self.exchange_all(&flagged.collect::<Vec<_>>(), timeout)
+        let flagged: Vec<Request<'_>> =
+            others.map(|request| Request { flags: request.flags | flags(request.op), ..*request }).collect();
+        let mut answers = self.exchange_all(&flagged, timeout).into_iter();
+        let early = requests.iter().zip(early);
+        let answer = |(request, early): (&Request<'_>, Option<Result<Answered>>)| {
+            early.or_else(|| answers.next().map(|answer| self.early.or(request, answer))).unwrap_or_else(|| Err(gone()))
+        };
+        early.map(answer).collect()
+    }
+
+    /// Receives the answers to what was claimed early.
+    fn receive_posted(&mut self) {
+        for posted in self.early.posted() {
+            let answer = self.receive_next(numbers::OP_RECV_MSG, posted.sequence, posted.timeout);
+            self.early.keep(posted, answer);
+        }
     }
 
     fn exchange_all(&mut self, requests: &[Request<'_>], timeout: Duration) -> Vec<Result<Answered>> {
@@ -146,8 +182,14 @@ impl Connection {
         }
     }
 
-    /// Receives the answer to the oldest request that has none, and returns the error in it.
+    /// Receives the answer to the oldest request that has none but for early claims, and returns the error in it.
     fn receive(&mut self, op: u16, sequence: u32, timeout: Duration) -> Result<Answered> {
+        self.greeted()?;
+        self.receive_posted();
+        self.receive_next(op, sequence, timeout)
+    }
+
+    fn receive_next(&mut self, op: u16, sequence: u32, timeout: Duration) -> Result<Answered> {
         let Some(socket) = &mut self.socket else { return Err(gone()) };
         let (bytes, file) = match socket.receive(&mut self.buffer, timeout.saturating_add(GRACE)) {
             Ok(Received::Packet(bytes, file)) => (bytes, file),
@@ -203,21 +245,39 @@ impl Connection {
         self.segments.claim(segment, file).map_err(|error| self.unmappable(error))
     }
 
-    /// Maps what the initscript has sent so far.
-    pub(crate) fn map_there(&mut self) -> Result<()> {
+    /// Maps what the initscript has sent so far and, where there is a deadline for that, claims it: the answers are received when
+    /// the next ones are.
+    pub(crate) fn map_there(&mut self, claiming: Option<Duration>) -> Result<()> {
         loop {
             let first = self.segments.heard();
             // Numbers have few gaps; where there is one, the same news comes twice.
-            let news = [first, first + 1, first + 2, first + 3];
+            let news = || first..first + NEWS;
             let request = |after| Request { op: numbers::OP_SEGMENT, b: after, c: 1, ..Request::default() };
-            for (after, told) in news.into_iter().zip(self.exchange_all(&news.map(request), CONNECT)) {
-                match told {
-                    Ok(told) => drop(self.map(after, told)?),
+            for (after, told) in news().zip(self.exchange_all(&news().map(request).collect::<Vec<_>>(), CONNECT)) {
+                let (packet, file) = match told {
+                    Ok(told) => told,
                     Err(error) if error.code == Code::Deadline && self.socket.is_some() => return Ok(()),
                     Err(error) => return Err(error),
+                };
+                let of = claiming.filter(|_| file.is_some()).map(|timeout| (packet.offset, packet.text(), timeout));
+                let mapped = self.map(after, (packet, file))?;
+                if let (Some((id, content, timeout)), true) = (of, mapped.is_some()) {
+                    self.post(id, content, timeout)?;
                 }
             }
         }
+    }
+
+    /// Claims a message of which there was news, unless that did not say which.
+    fn post(&mut self, id: u64, content: String, timeout: Duration) -> Result<()> {
+        if content.is_empty() {
+            return Ok(());
+        }
+        let flags = numbers::FLAG_PROGRESSIVE | numbers::FLAG_NO_FD;
+        let claim = Request { op: numbers::OP_RECV_MSG, id, flags, payload: content.as_bytes(), ..Request::default() };
+        let sequence = self.send(&claim, None, timeout)?;
+        self.early.post(Posted { id, content, sequence, timeout });
+        Ok(())
     }
 
     /// Waits for news of segments, and maps or forgets the one it is of.

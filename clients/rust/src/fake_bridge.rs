@@ -29,20 +29,22 @@ pub(crate) struct Asked {
     pub(crate) b: u64,
 }
 
-/// An answer; `length` of it is the total, too.
+/// An answer; `length` of it is the total, too. Of news, `offset` and `payload` are a message's id and content.
 pub(crate) struct Told {
     pub(crate) flags: u32,
     pub(crate) id: u64,
     pub(crate) segment: u64,
+    pub(crate) offset: u64,
     pub(crate) length: u64,
     pub(crate) error: Code,
     pub(crate) file: Option<OwnedFd>,
+    pub(crate) payload: &'static str,
 }
 
 impl Default for Told {
     fn default() -> Self {
         let flags = numbers::FLAG_DONE | numbers::FLAG_LENGTH_KNOWN;
-        Self { flags, id: 0, segment: 0, length: 0, error: Code::Ok, file: None }
+        Self { flags, id: 0, segment: 0, offset: 0, length: 0, error: Code::Ok, file: None, payload: "" }
     }
 }
 
@@ -149,7 +151,9 @@ fn answer(peer: &OwnedFd, header: &[u8; HEADER], told: Told) {
     packet[..8].copy_from_slice(&header[..8]);
     let flags = told.flags | if told.file.is_some() { numbers::FLAG_FD } else { 0 };
     packet[8..12].copy_from_slice(&flags.to_le_bytes());
-    for (at, number) in [(16, told.id), (24, told.segment), (40, told.length), (56, told.length)] {
+    packet[12..16].copy_from_slice(&(told.payload.len() as u32).to_le_bytes());
+    let numbers = [(16, told.id), (24, told.segment), (32, told.offset), (40, told.length), (56, told.length)];
+    for (at, number) in numbers {
         packet[at..at + 8].copy_from_slice(&number.to_le_bytes());
     }
     packet[48..52].copy_from_slice(&(told.error as u32).to_le_bytes());
@@ -160,5 +164,10 @@ fn answer(peer: &OwnedFd, header: &[u8; HEADER], told: Told) {
         control.push(SendAncillaryMessage::ScmRights(&files));
     }
     // Who asked may be gone.
-    let _ = sendmsg(peer, &[IoSlice::new(&packet)], &mut control, SendFlags::NOSIGNAL);
+    let _ = sendmsg(
+        peer,
+        &[IoSlice::new(&packet), IoSlice::new(told.payload.as_bytes())],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    );
 }

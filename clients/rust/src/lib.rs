@@ -18,6 +18,7 @@ mod ahead;
 mod answer;
 mod client;
 mod connection;
+mod early;
 mod error;
 #[cfg(test)]
 mod fake_bridge;

@@ -81,10 +81,13 @@ impl Connection {
             AppOp::Next => self.next(wait).await,
             AppOp::Respond => within(deadline, self.respond(request)).await,
             AppOp::TransferConn => within(deadline, self.transfer_conn(request, files, deadline)).await,
-            AppOp::Segment => {
-                let at_once = request.c != 0;
-                within(if at_once { Instant::now() } else { deadline }, self.segment(request)).await
-            }
+            // A timer takes a millisecond to say that no time is left.
+            AppOp::Segment if request.c != 0 => tokio::select! {
+                biased;
+                answer = self.segment(request) => answer,
+                () = std::future::ready(()) => late(),
+            },
+            AppOp::Segment => within(deadline, self.segment(request)).await,
             _ => Err(Error::new(ErrorCode::Internal, "the operation does not wait")),
         }
     }
@@ -183,10 +186,12 @@ impl Connection {
         }
         let news = self.instance.next_segment(request.b).await?;
         let answer = Answer { id: news.order, segment: news.number, ..Answer::default() };
-        match news.segment {
-            Some(segment) => Ok((Answer { total: segment.capacity() as u64, ..answer }, Beside::Asked(segment))),
-            None => Ok((answer, Beside::Nothing)),
-        }
+        let Some(segment) = news.segment else { return Ok((answer, Beside::Nothing)) };
+        // A content that does not fit is not told.
+        let message = self.instance.open_message_in(news.number).filter(|(_, content)| content.len() <= INLINE);
+        let (offset, content) = message.unwrap_or_default();
+        let answer = Answer { total: segment.capacity() as u64, offset, payload: content.into_bytes(), ..answer };
+        Ok((answer, Beside::Asked(segment)))
     }
 
     pub(super) fn outbox_bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
@@ -198,8 +203,11 @@ impl Connection {
 }
 
 async fn within(deadline: Instant, answer: impl Future<Output = Answered>) -> Answered {
-    let late = || Err(Error::new(ErrorCode::Deadline, "what was waited for did not come in time"));
     tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or_else(|_| late())
+}
+
+fn late() -> Answered {
+    Err(Error::new(ErrorCode::Deadline, "what was waited for did not come in time"))
 }
 
 fn given(given: Given) -> Answered {

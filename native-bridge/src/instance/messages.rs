@@ -340,6 +340,19 @@ impl Instance {
         }
     }
 
+    /// The message that lies, or begins to come, in a segment: its id and content. None where nobody can claim one there, or only
+    /// one without a content.
+    pub(crate) fn open_message_in(&self, segment: u32) -> Option<(u64, String)> {
+        let state = self.lock();
+        let lies_there = |message: &Message| match message.body.phase() {
+            Phase::Done(finished) => finished.place.segment == segment,
+            Phase::Receiving { place, .. } => place.segment == segment,
+            Phase::Waiting | Phase::Failed(_) => false,
+        };
+        let open = state.messages.iter().filter(|(_, it)| !it.claimed && !it.voided && !it.content.is_empty());
+        open.filter(|(_, it)| lies_there(it)).map(|(id, it)| (*id, it.content.clone())).min()
+    }
+
     /// The application has no more use for a body in this segment.
     pub(crate) fn free(&self, segment: u32) -> Result<()> {
         self.lock().progressive.retain(|place, _| place.segment != segment);
