@@ -81,6 +81,12 @@ export class ImageStore {
 		if (status !== 200) throw new Error(`the node did not pull ${reference} (${status})`);
 	}
 
+	/** Makes the node what an arm finds: with the image if it is one of those that say "present", else with none. Images share layers, so all go. */
+	async prepare(arm: string, image?: Image): Promise<void> {
+		if (!arm.startsWith("present")) await this.drop();
+		else if (image !== undefined) await this.keep(image);
+	}
+
 	/** Has the node forget all images: what runs from one must have ended, or be about to. */
 	async drop(): Promise<void> {
 		const { body } = await askSocket(this.#bridge, "/images");

@@ -104,3 +104,21 @@ it("has no row of a workload that was stopped before there was anything to tell"
 	const rows = await measure(workload({}), site, { runs: 5, stop: asked, line, quiet: false });
 	expect(rows).toEqual([]);
 });
+
+it("prepares the node for each start, before the machine is quiet", async () => {
+	const order: string[] = [];
+	const arm = (name: string) => async () => {
+		order.push(name);
+		return { ms: 1 };
+	};
+	const measured: Workload = {
+		...workload({}),
+		stage: async () => ({
+			arms: { without: arm("without"), with: arm("with") },
+			prepare: async (name) => void order.push(`prepared for ${name}`),
+		}),
+	};
+	const quiet = { ...line, quiet: async () => void order.push("quiet") };
+	await measure(measured, site, { runs: 0, stop, line: quiet, quiet: true });
+	expect(order).toEqual(["prepared for without", "quiet", "without", "prepared for with", "quiet", "with"]);
+});

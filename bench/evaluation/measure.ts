@@ -53,20 +53,26 @@ export async function measure(workload: Workload, site: Site, series: Series): P
 	}
 }
 
-async function sample(workload: Workload, { arms }: Staged, series: Series): Promise<Samples> {
+async function sample(workload: Workload, staged: Staged, series: Series): Promise<Samples> {
 	const { runs, stop, line } = series;
 	const samples: Samples = Object.fromEntries(workload.arms.map((arm) => [arm, []]));
 	await untilStopped(stop, alternate(workload.arms, runs), async ({ arm, round }) => {
 		line.step(`${workload.name}, ${arm}${round === 0 ? ", warm-up" : `, run ${round}`}`);
-		if (series.quiet) await line.quiet();
-		const start = arms[arm];
-		if (start === undefined) throw new Error(`${workload.name} does not stage its arm ${arm}`);
-		const one: Sample = await start().catch((error: unknown) => {
+		const one = await startOf(staged, arm, series).catch((error: unknown) => {
 			throw new Error(`${arm}: ${describe(error)}`, { cause: error });
 		});
 		if (round > 0) samples[arm]?.push(one);
 	});
 	return samples;
+}
+
+/** One start, on a machine that has done with what was before it, and with what the node was prepared by. */
+async function startOf(staged: Staged, arm: string, { quiet, line }: Series): Promise<Sample> {
+	const start = staged.arms[arm];
+	if (start === undefined) throw new Error("it is not staged");
+	await staged.prepare?.(arm);
+	if (quiet) await line.quiet();
+	return start();
 }
 
 function failed(name: string, error: unknown, { rows, figures }: Workload): FailedRow {

@@ -66,15 +66,9 @@ export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Sta
 	const script = await deployFunction(site, spec, image, "script");
 	await deployFunction(site, spec, image, "setup");
 	const start = async (name: string, how: How, present: boolean): Promise<Start> => {
-		await spec.prepare?.();
-		if (present) {
-			if (image) await site.images.keep(image);
-			return site.bench.invoker.start(name, spec.event, how);
-		}
-		// Images share layers, so all of them go. The function's own way drops its initscript, too.
-		await site.images.drop();
-		const dropped = image !== undefined || name === spec.name;
-		return site.bench.invoker.start(name, spec.event, { ...how, dropped });
+		// The function's own way drops its initscript, too.
+		const dropped = !present && (image !== undefined || name === spec.name);
+		return site.bench.invoker.start(name, spec.event, dropped ? { ...how, dropped } : how);
 	};
 	const arm =
 		(how: How, { name = spec.name, present = false } = {}) =>
@@ -95,6 +89,10 @@ export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Sta
 			},
 			present_without: arm({ direct: true }, { present: true }),
 			present_with: arm({}, { present: true }),
+		},
+		async prepare(arm) {
+			await spec.prepare?.();
+			await site.images.prepare(arm, image);
 		},
 		facts: {
 			image_bytes: image?.bytes ?? 0,

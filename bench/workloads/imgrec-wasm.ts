@@ -38,8 +38,6 @@ async function stage(site: Site): Promise<Staged> {
 	const arm =
 		(how: How, { name = NAME, present = false } = {}) =>
 		async (): Promise<Sample> => {
-			if (present) await site.images.keep(image);
-			else await site.images.drop();
 			const { events, answer } = await invoker.start(name, EVENT, present ? how : { ...how, dropped: true });
 			if (name === NAME) checkAnswer(answer);
 			const { zero, end } = startOf(events);
@@ -51,13 +49,13 @@ async function stage(site: Site): Promise<Staged> {
 			with: arm({}),
 			setup_only: arm({}, { name: SETUP }),
 			fetch_only: async () => {
-				await site.images.drop();
 				const { events } = await invoker.start(NAME, EVENT, { scriptOnly: true, dropped: true });
 				return { ms: fetchMs(events) };
 			},
 			present_without: arm({ noInitscript: true }, { present: true }),
 			present_with: arm({}, { present: true }),
 		},
+		prepare: (arm) => site.images.prepare(arm, image),
 		facts: {
 			image_bytes: image.bytes,
 			bundle_bytes: script.bundleBytes,

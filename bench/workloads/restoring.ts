@@ -144,8 +144,6 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 	const arm =
 		(variant: string, present = false) =>
 		async (): Promise<Sample> => {
-			if (present) await site.images.keep(image);
-			else await site.images.drop();
 			const use = (address: string): Promise<void> => check(server, address);
 			const start = await services.start(variant, input(variant), READY, { present, use });
 			return { ...sampleOf(start, READY, partsOf(server)), load: loadOf(start.events) };
@@ -156,12 +154,8 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 			with_written: arm(`${name}-written`),
 			with_mapped: arm(`${name}-mapped`),
 			// The same start, up to where the shim would ask for its state.
-			setup_only: async () => {
-				await site.images.drop();
-				return sampleOf(await services.start(`${name}-without`, state, BEGUN), BEGUN);
-			},
+			setup_only: async () => sampleOf(await services.start(`${name}-without`, state, BEGUN), BEGUN),
 			fetch_only: async () => {
-				await site.images.drop();
 				const { events } = await site.bench.invoker.start(`${name}-fetch`, state, {
 					scriptOnly: true,
 					dropped: true,
@@ -171,6 +165,7 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 			present_without: arm(`${name}-without`, true),
 			present_with_mapped: arm(`${name}-mapped`, true),
 		},
+		prepare: (arm) => site.images.prepare(arm, image),
 		facts: { image_bytes: image.bytes, state_bytes: state.bytes, initscript_bytes: script },
 	};
 }

@@ -103,8 +103,6 @@ async function stage(site: Site, app: App): Promise<Staged> {
 	const arm =
 		(name: string, present = false) =>
 		async (): Promise<Sample> => {
-			if (present) await site.images.keep(image);
-			else await site.images.drop();
 			const use = (address: string): Promise<void> => check(app, address);
 			const start = await services.start(name, input, `ready: ${app}`, { present, use });
 			return withHandover(sampleOf(start, `ready: ${app}`, PARTS), start.events);
@@ -114,12 +112,8 @@ async function stage(site: Site, app: App): Promise<Staged> {
 			without: arm(`${app}-without`),
 			with: arm(app),
 			with_copy: arm(`${app}-copy`),
-			setup_only: async () => {
-				await site.images.drop();
-				return sampleOf(await services.start(`${app}-setup`, input, `${app} `), `${app} `);
-			},
+			setup_only: async () => sampleOf(await services.start(`${app}-setup`, input, `${app} `), `${app} `),
 			fetch_only: async () => {
-				await site.images.drop();
 				const { events } = await site.bench.invoker.start(`${app}-fetch`, input, {
 					scriptOnly: true,
 					dropped: true,
@@ -129,6 +123,7 @@ async function stage(site: Site, app: App): Promise<Staged> {
 			present_without: arm(`${app}-without`, true),
 			present_with: arm(app, true),
 		},
+		prepare: (arm) => site.images.prepare(arm, image),
 		facts: {
 			image_bytes: image.bytes,
 			state_bytes: BYTES[app],

@@ -54,6 +54,8 @@ export interface Sample {
 export interface Staged {
 	/** One start of each arm. It throws where the answer is not what it must be. */
 	arms: Record<string, () => Promise<Sample>>;
+	/** Makes the node what a start of this arm is to find. The machine is quiet again when the start begins. */
+	prepare?(arm: string): Promise<void>;
 	/** Sizes and the like, bytes where the name does not say otherwise. */
 	facts?: Record<string, number>;
 }
