@@ -2,8 +2,8 @@
 
 use crate::base::{NOBODY, SOCKETS};
 use nix::fcntl::OFlag;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -66,14 +66,17 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Makes a file that all may read.
 fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
-    File::open(path)?.set_permissions(PermissionsExt::from_mode(0o644))
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(PermissionsExt::from_mode(0o644))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]

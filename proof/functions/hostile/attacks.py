@@ -2,12 +2,16 @@
 
 import array
 import ctypes
+import fcntl
 import mmap
 import os
 import random
+import resource
+import signal
 import socket
 import struct
 import threading
+import time
 
 from headstart import HeadstartError, Instance, fnv1a64
 
@@ -206,6 +210,37 @@ def busy():
         sum(range(100_000))
 
 
+F_SETPIPE_SZ = 1031
+
+
+def user_quotas(event):
+    """What the kernel counts by user: how many of each it got, at most `most`, which it then holds for so many seconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+
+    def large_pipe():
+        try:
+            return fcntl.fcntl(os.pipe()[0], F_SETPIPE_SZ, 1 << 20) > 0
+        except OSError:
+            return False
+
+    thread = ctypes.c_ulong(threading.get_ident())
+    takes = {
+        "inotify": lambda: libc.inotify_init1(0) >= 0,
+        "pipes": large_pipe,
+        # To this thread, which has them blocked.
+        "signals": lambda: libc.pthread_sigqueue(thread, signal.SIGRTMIN, ctypes.c_void_p()) == 0,
+    }
+    got = dict.fromkeys(takes, 0)
+    for name, take in takes.items():
+        while got[name] < event["most"] and take():
+            got[name] += 1
+    time.sleep(event.get("hold", 0))
+    return got
+
+
 def log_flood(event):
     line = "x" * 3000
     for _ in range(40_000):
@@ -259,4 +294,5 @@ ATTACKS = {
     "send fds": send_fds,
     "slow reads": slow_reads,
     "spin": spin,
+    "user quotas": user_quotas,
 }

@@ -1,4 +1,5 @@
 /** Hostile applications, in their sandboxes. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Case, type Stage, Uncontained } from "../case.ts";
 import { deployHostile, invoke, type Outcome } from "../functions.ts";
 
@@ -67,7 +68,31 @@ const FETCH = `import { connect, expect, s3Get } from "headstart";
 export default function main() { expect(1); s3Get(connect("s3://inputs"), "big"); }
 `;
 
-export const appCases: readonly Case[] = ATTACKS.map((it, number) => {
+/** What the modest one takes of each of the kernel's quotas of a user, beside one that takes all. */
+const MODEST = 3;
+
+/** Two applications at one time; the attacker's own stand for any two. */
+const quotas: Case = {
+	name: "app, bubblewrap: user quotas",
+	async prepare({ attacker }: Stage): Promise<undefined> {
+		for (const name of ["greedy", "modest"])
+			await deployHostile(attacker, { name, handler: "attacks:handler" });
+	},
+	async attack({ attacker }: Stage): Promise<string> {
+		const take = (name: string, most: number, hold: number): Promise<Outcome> =>
+			invoke(attacker, name, { attack: "user quotas", most, hold });
+		const greedy = take("greedy", 1e7, 3);
+		await sleep(1_000);
+		const modest = did(await take("modest", MODEST, 0));
+		const taken = JSON.stringify(did(await greedy));
+		const left = typeof modest === "object" && modest !== null ? Object.values(modest) : [];
+		if (left.length === 0 || left.some((count) => count !== MODEST))
+			throw new Uncontained(`beside one that took ${taken} there was ${JSON.stringify(modest)}`);
+		return `it took ${taken}, and its neighbour had its own`;
+	},
+};
+
+const attacks: readonly Case[] = ATTACKS.map((it, number) => {
 	const { attack, isolation = "bubblewrap", network = false, event = {} } = it;
 	const name = `app-${number}`;
 	return {
@@ -86,3 +111,5 @@ export const appCases: readonly Case[] = ATTACKS.map((it, number) => {
 		},
 	};
 });
+
+export const appCases: readonly Case[] = [...attacks, quotas];
