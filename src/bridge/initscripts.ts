@@ -64,21 +64,52 @@ const PLAIN = { plain: true } as const;
 
 /** The script, from its registry. `instance`: whose start waits for it, on whose timeline it is shown. */
 export async function downloadInitscript(
-	{ BRIDGE }: Bridge,
-	{ reference, digest, bytes, format, metered }: ScriptArtifact,
+	env: Bridge,
+	artifact: ScriptArtifact,
 	instance?: string,
 ): Promise<ScriptModule> {
-	const hex = digest.slice("sha256:".length);
-	const body = JSON.stringify({ artifact: reference, bytes, instance });
-	const answer = await BRIDGE.fetch(`http://bridge/initscripts/${hex}`, { method: "POST", body });
+	return moduleOf(await ask(env, artifact, { instance }), artifact);
+}
+
+/**
+ * Has the bridge hand the script to the runner of the instance's tenant as soon as it is there: it need not pass through the host.
+ * Gives the script where the runner did not take it.
+ */
+export async function sendInitscript(
+	env: Bridge,
+	artifact: ScriptArtifact,
+	instance: string,
+): Promise<ScriptModule | undefined> {
+	const { format, metered } = artifact;
+	const answer = await ask(env, artifact, {
+		instance,
+		hand_over: format === "js" ? "js" : metered ? "metered" : "plain",
+	});
+	return answer.status === 204 ? undefined : moduleOf(answer, artifact);
+}
+
+async function ask(
+	{ BRIDGE }: Bridge,
+	{ reference, digest, bytes }: ScriptArtifact,
+	more: { instance: string | undefined; hand_over?: "metered" | "plain" | "js" },
+): Promise<Response> {
+	const body = JSON.stringify({ artifact: reference, bytes, ...more });
+	const answer = await BRIDGE.fetch(`http://bridge/initscripts/${hex(digest)}`, { method: "POST", body });
 	if (!answer.ok) throw await artifactError(answer);
-	if (format === "js") return { digest: hex, format, source: await answer.text() };
-	return {
-		digest: hex,
-		format,
-		bytes: new Uint8Array(await answer.arrayBuffer()),
-		...(metered ? {} : PLAIN),
-	};
+	return answer;
+}
+
+async function moduleOf(
+	answer: Response,
+	{ digest, format, metered }: ScriptArtifact,
+): Promise<ScriptModule> {
+	if (format === "js") return { digest: hex(digest), format, source: await answer.text() };
+	const bytes = new Uint8Array(await answer.arrayBuffer());
+	return { digest: hex(digest), format, bytes, ...(metered ? {} : PLAIN) };
+}
+
+function hex(digest: string): string {
+	return digest.slice("sha256:".length);
 }
 
 async function artifactError(answer: Response): Promise<HeadstartError> {

@@ -76,7 +76,8 @@ export class TenantRunner implements Omit<RunnerService, "open"> {
 		return this.#slot
 			.during(() => session.run(spec, host))
 			.catch((thrown: unknown) => {
-				if (host.used) throw thrown;
+				// What was handed to the session's runner is not in another.
+				if (host.used || spec.awaited) throw thrown;
 				// Most likely the session's runner died while nobody used it. The script has asked for nothing yet.
 				return anew();
 			});

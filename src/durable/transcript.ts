@@ -1,9 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
 import { Bridge } from "../bridge/bridge.ts";
 import { bridgeError } from "../bridge/http-error.ts";
-import { downloadInitscript } from "../bridge/initscripts.ts";
+import { downloadInitscript, sendInitscript } from "../bridge/initscripts.ts";
 import { putTenant } from "../bridge/tenants.ts";
-import type { RunnerSession, ScriptModule } from "../isolates/protocol.ts";
+import type { RunnerSession } from "../isolates/protocol.ts";
 import type { Env } from "../shared/env.ts";
 import { type ErrorValue, HeadstartError } from "../shared/error.ts";
 import { errorResponse } from "../shared/error-response.ts";
@@ -25,6 +25,7 @@ import { TenantRunner } from "./runners.ts";
 import { invoke, takeSpare } from "./spares.ts";
 import { readEvent } from "./transcript/event-body.ts";
 import { Run, type RunListener } from "./transcript/run.ts";
+import type { Download } from "./transcript/script-run.ts";
 import { becomeReady, reason } from "./transcript/serving.ts";
 import { serverTiming } from "./transcript/timing.ts";
 
@@ -142,9 +143,13 @@ export class Transcript extends DurableObject<Env> {
 	#download(
 		run: Run,
 		{ deployed, withoutCaches }: { deployed: DeployedFunction; withoutCaches?: boolean },
-	): (() => Promise<ScriptModule>) | undefined {
+	): Download | undefined {
 		const artifact = withoutCaches ? deployed.script?.artifact : undefined;
-		return artifact && (() => downloadInitscript(this.env, artifact, run.id));
+		if (artifact === undefined) return undefined;
+		return {
+			toRunner: () => sendInitscript(this.env, artifact, run.id),
+			toHost: () => downloadInitscript(this.env, artifact, run.id),
+		};
 	}
 
 	#runner(tenant: string, session?: RunnerSession): TenantRunner {

@@ -77,6 +77,12 @@ export type ScriptModule =
 	| { digest: string; format: "wasm"; bytes: Uint8Array; plain?: true }
 	| { digest: string; format: "js"; source: string };
 
+/**
+ * `PUT` there by the bridge hands a module over whose digest it has verified: its bytes, metered or plain, or a bundle's source. 204: the
+ * runner has it now. (native-bridge/runner/src/hand_over.rs)
+ */
+export const SCRIPT_PATH = /^\/scripts\/(metered|plain|js)\/([0-9a-f]{64})$/;
+
 export interface ScriptLimits {
 	/** Wall clock, milliseconds. */
 	deadlineMs: number;
@@ -98,10 +104,11 @@ export type ScriptExit = {
 export interface ScriptRunner {
 	/**
 	 * Runs a loaded module to its end; `unknownModule` when it is not loaded (the runner was replaced): load, then run again.
-	 * Or with `module`: then that is loaded first if it is not there, and `invalidArgument` says why it cannot run.
+	 * `awaited`: where it is not loaded, it is about to be, by the bridge ({@link SCRIPT_PATH}) or by `load`; the run waits for it as
+	 * long as its deadline is, or until `unload` says that it does not come.
 	 */
 	run(
-		spec: { digest: string; input: Uint8Array; limits: ScriptLimits; module?: ScriptModule },
+		spec: { digest: string; input: Uint8Array; limits: ScriptLimits; awaited?: boolean },
 		host: HostApi,
 	): Promise<Outcome<ScriptExit>>;
 }
@@ -116,7 +123,7 @@ export interface RunnerService extends ScriptRunner {
 	 * where that is given.
 	 */
 	load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>>;
-	/** Forgets a module. */
+	/** Forgets a module, also one that is awaited. */
 	unload(digest: string): Promise<void>;
 	/** A session for the next run, which then need not wait until one is made. The runner keeps it as long as the host does. */
 	open(): Promise<RunnerSession>;

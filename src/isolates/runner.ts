@@ -3,20 +3,22 @@
  * and nothing else. The other half is the host's `src/host`; the relay between them is the bridge's.
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import { Arrivals } from "./arrivals.ts";
 import { within } from "./deadline.ts";
 import { JsCell } from "./js/cell.ts";
 import { MAX_SOURCE } from "./js/limits.ts";
 import type { Nursery, SpareRun } from "./js/nursery.ts";
-import type {
-	HostApi,
-	Outcome,
-	RunnerService,
-	RunnerSession,
-	ScriptError,
-	ScriptExit,
-	ScriptLimits,
-	ScriptModule,
-	ScriptRunner,
+import {
+	type HostApi,
+	type Outcome,
+	type RunnerService,
+	type RunnerSession,
+	SCRIPT_PATH,
+	type ScriptError,
+	type ScriptExit,
+	type ScriptLimits,
+	type ScriptModule,
+	type ScriptRunner,
 } from "./protocol.ts";
 import { deadlineEnd, limitEnd } from "./script/end.ts";
 import { cleanExit } from "./script/exit.ts";
@@ -44,7 +46,7 @@ interface RunSpec {
 	digest: string;
 	input: Uint8Array;
 	limits: ScriptLimits;
-	module?: ScriptModule;
+	awaited?: boolean;
 }
 
 /** A run is over this long after its deadline, whatever happens. */
@@ -58,12 +60,29 @@ const PRACTICE_TIMES = 60;
 const PRACTICE_BYTES = 64 << 10;
 
 const scripts = new Shelf<Script>({ items: 512, bytes: 128 << 20 });
+const arrivals = new Arrivals<Script>();
 
 export default class Runner extends WorkerEntrypoint<Env> implements RunnerService {
-	/** The bridge's heartbeat. */
-	override fetch(request: Request): Response {
-		if (new URL(request.url).pathname !== "/ping") return new Response("not found\n", { status: 404 });
-		return new Response("ok");
+	/** The bridge's heartbeat, and the scripts that it hands over. */
+	override fetch(request: Request): Response | Promise<Response> {
+		const { pathname } = new URL(request.url);
+		if (pathname === "/ping") return new Response("ok");
+		const [, kind, digest] = (request.method === "PUT" && SCRIPT_PATH.exec(pathname)) || [];
+		if (kind === undefined || digest === undefined) return new Response("not found\n", { status: 404 });
+		return this.#receive(request, kind, digest);
+	}
+
+	async #receive(request: Request, kind: string, digest: string): Promise<Response> {
+		try {
+			if (kind === "js") this.#put({ digest, format: "js", source: await request.text() });
+			else {
+				const bytes = new Uint8Array(await request.arrayBuffer());
+				this.#put({ digest, format: "wasm", bytes, ...(kind === "plain" && { plain: true }) });
+			}
+			return new Response(null, { status: 204 });
+		} catch (thrown) {
+			return new Response(describe(thrown).message, { status: 422 });
+		}
 	}
 
 	async load(module: ScriptModule, memoryBytes?: number): Promise<Outcome<{ compileMs: number }>> {
@@ -82,6 +101,7 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 
 	async unload(digest: string): Promise<void> {
 		scripts.remove(digest);
+		arrivals.settle(digest, undefined);
 		await this.#nursery.drop(digest);
 	}
 
@@ -89,15 +109,9 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		return new OpenSession(this);
 	}
 
-	async run({ digest, input, limits, module }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
-		let script = scripts.get(digest);
-		if (script === undefined && module !== undefined) {
-			try {
-				script = this.#keepNow(module);
-			} catch (thrown) {
-				return refused(thrown);
-			}
-		}
+	async run({ digest, input, limits, awaited }: RunSpec, host: HostApi): Promise<Outcome<ScriptExit>> {
+		const script =
+			scripts.get(digest) ?? (awaited ? await arrivals.wait(digest, limits.deadlineMs) : undefined);
 		if (script === undefined) return { error: { code: "unknownModule", message: `${digest} is not loaded` } };
 		const port = new HostPort(host, Date.now() + limits.deadlineMs + SLACK_MS);
 		try {
@@ -124,16 +138,20 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 		} else if (module.format === "wasm" && module.plain && bytes.byteLength <= PRACTICE_BYTES) {
 			this.ctx.waitUntil(practise(bytes));
 		}
-		scripts.put(module.digest, script, bytes.byteLength);
+		this.#shelve(module.digest, script, bytes.byteLength);
 		return script;
 	}
 
-	/** The same for a run that waits for it. The bridge has verified the digest, and a bundle's run tells whether it can. */
-	#keepNow(module: ScriptModule): Script {
+	/** Takes in a module that runs wait for. The bridge has verified the digest, and a bundle's run tells whether it can. */
+	#put(module: ScriptModule): void {
 		const script = module.format === "wasm" ? this.#wasm(module) : js(module.source);
 		const length = module.format === "wasm" ? module.bytes.byteLength : module.source.length;
-		scripts.put(module.digest, script, length);
-		return script;
+		this.#shelve(module.digest, script, length);
+	}
+
+	#shelve(digest: string, script: Script, bytes: number): void {
+		scripts.put(digest, script, bytes);
+		arrivals.settle(digest, script);
 	}
 
 	#wasm({ bytes, plain }: { bytes: Uint8Array; plain?: true }): Script {

@@ -4,6 +4,7 @@
 mod boxed;
 mod config;
 mod frames;
+mod hand_over;
 mod ledger;
 mod meter;
 mod relay;
@@ -12,5 +13,6 @@ mod socket;
 mod supervisor;
 
 pub use config::{End, RunnerConfig, State, Status};
+pub use hand_over::{Door, ScriptKind};
 pub use relay::Relay;
 pub use runners::{Known, Runners, RunnersConfig};

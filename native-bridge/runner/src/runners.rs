@@ -219,8 +219,13 @@ impl Runners {
 
     /// The status of a tenant's runner.
     pub fn of(&self, tenant: &str) -> Option<Status> {
+        self.runner_of(tenant).map(|runner| runner.status())
+    }
+
+    pub(crate) fn runner_of(&self, tenant: &str) -> Option<Arc<Runner>> {
         let table = self.table();
-        table.slots.iter().flatten().find(|assigned| assigned.tenant == tenant).map(|assigned| assigned.runner.status())
+        let assigned = table.slots.iter().flatten().find(|assigned| assigned.tenant == tenant)?;
+        Some(Arc::clone(&assigned.runner))
     }
 
     /// All of them: by slot, then the spare ones.

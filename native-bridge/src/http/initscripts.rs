@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
+use headstart_image::Downloaded;
+use headstart_runner::ScriptKind;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
@@ -33,6 +36,8 @@ struct Wanted {
     bytes: u64,
     /// Whose start waits for it: there it is an event.
     instance: Option<String>,
+    /// What it is to the runner of the instance's tenant, where that is to have it at once.
+    hand_over: Option<ScriptKind>,
 }
 
 /// Answers `{"artifact": "registry/name@sha256:…", "digest", "bytes", "format", "config"}`.
@@ -42,23 +47,41 @@ pub(super) async fn find(node: &Arc<Node>, request: Request<Incoming>) -> Result
     Ok(answer(StatusCode::OK, &json!(script)))
 }
 
-/// Answers the bytes, when they are what the digest says.
-pub(super) async fn download(node: &Arc<Node>, digest: &str, request: Request<Incoming>) -> Result<Response<Body>> {
-    if !is_digest(digest) {
+/// Answers the bytes, when they are what the digest says; nothing (204) where the tenant's runner has them now.
+pub(super) async fn download(node: &Arc<Node>, hex: &str, request: Request<Incoming>) -> Result<Response<Body>> {
+    if !is_digest(hex) {
         return Err(Error::new(ErrorCode::InvalidArgument, "an initscript's digest is 64 lower-case hex digits"));
     }
-    let Wanted { artifact, bytes, instance } = read(request).await?;
+    let Wanted { artifact, bytes, instance, hand_over } = read(request).await?;
     let instance = instance.map(|id| node.find_instance(&id)).transpose()?;
     if let Some(instance) = &instance {
         instance.script_is_downloaded.store(true, Ordering::Relaxed);
     }
-    let digest = format!("sha256:{digest}");
-    let downloaded = node.images.download_script(&artifact, &digest, bytes).await?;
-    if let Some(instance) = instance {
-        let nanos = downloaded.done_at.saturating_sub(downloaded.begun_at);
-        instance.events.push_at(downloaded.done_at, Kind::InitscriptPulled { artifact, bytes, nanos });
+    let digest = format!("sha256:{hex}");
+    let to_runner = async {
+        let (kind, instance, runners) = (hand_over?, instance.as_ref()?, node.runners.as_ref()?);
+        Some((kind, runners.door(&instance.tenant).await?))
+    };
+    let (downloaded, to_runner) = tokio::join!(node.images.download_script(&artifact, &digest, bytes), to_runner);
+    let Downloaded { content, begun_at, done_at } = downloaded?;
+    let handed = async {
+        let Some((kind, door)) = to_runner else { return false };
+        door.give(kind, hex, &content).await
+    };
+    // The runner has it before anybody hears of it.
+    let told = async {
+        if let Some(instance) = instance {
+            let nanos = done_at.saturating_sub(begun_at);
+            instance.events.push_at(done_at, Kind::InitscriptPulled { artifact, bytes, nanos });
+        }
+    };
+    let (handed, ()) = tokio::join!(biased; handed, told);
+    let answer = if handed { Bytes::new() } else { Bytes::from(content) };
+    let mut response = Response::new(full(answer));
+    if handed {
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
-    Ok(Response::new(full(downloaded.content)))
+    Ok(response)
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T> {

@@ -10,7 +10,7 @@ import {
 	MAX_EVENT_WAIT_MS,
 	type Op,
 } from "../../bridge/bridge.ts";
-import type { Outcome, ScriptMessage, ScriptModule, ScriptReply } from "../../isolates/protocol.ts";
+import type { Outcome, ScriptMessage, ScriptReply } from "../../isolates/protocol.ts";
 import { type ErrorValue, HeadstartError } from "../../shared/error.ts";
 import { type DeployedFunction, functionSpec } from "../../shared/function.ts";
 import { DEFAULT_SCRIPT_LIMITS } from "../../shared/manifest.ts";
@@ -22,7 +22,7 @@ import { readMessage, readReply } from "./reading.ts";
 import { missed, traceEvent, unclaimed } from "./record.ts";
 import type { Input } from "./reducer.ts";
 import { mayRestart } from "./restart.ts";
-import { type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
+import { type Download, type RunnerBinding, runScript, type ScriptEnd } from "./script-run.ts";
 import type { Rules, State } from "./state.ts";
 import { turnsOf } from "./turns.ts";
 
@@ -225,7 +225,7 @@ export class Run implements ScriptPort {
 	}
 
 	/** Runs the function's initscript, if this run has one: the one that is here, or one to `download`. The call leaves at once. */
-	startScript(runner: RunnerBinding, input: Uint8Array, download?: () => Promise<ScriptModule>): void {
+	startScript(runner: RunnerBinding, input: Uint8Array, download?: Download): void {
 		const { deployed } = this.#begin ?? {};
 		const script = deployed?.script;
 		if (script === undefined || this.state.script !== "running") return;
@@ -236,7 +236,7 @@ export class Run implements ScriptPort {
 		const host = new ScriptHost(this, turn);
 		const run = runScript(runner, host, {
 			script,
-			...(download && { download: () => this.#forAsLong(download) }),
+			...(download && { download: this.#forAsLong(download) }),
 			input,
 			limits: { deadlineMs: limits.deadline, memoryBytes: limits.memory, cpuMs: limits.cpu },
 			sourceMap: () => this.#listener.sourceMap(),
@@ -270,10 +270,12 @@ export class Run implements ScriptPort {
 	}
 
 	/** What comes for an instance that has ended meanwhile is nobody's. */
-	async #forAsLong<T>(download: () => Promise<T>): Promise<T> {
-		const downloaded = await download();
-		if (this.#ended) throw new HeadstartError("instanceClosed", "the instance has ended");
-		return downloaded;
+	#forAsLong({ toRunner, toHost }: Download): Download {
+		const still = <T>(downloaded: T): T => {
+			if (this.#ended) throw new HeadstartError("instanceClosed", "the instance has ended");
+			return downloaded;
+		};
+		return { toRunner: () => toRunner().then(still), toHost: () => toHost().then(still) };
 	}
 
 	/** The next invocation is here: nobody else's from now on. */

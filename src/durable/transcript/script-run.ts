@@ -20,17 +20,28 @@ const RUNNER_BACK_MS = 3000;
 const RUNNER_ASK_MS = 25;
 
 /** The tenant's runner: its entrypoint, and whether it answers now. */
-export interface RunnerBinding extends Pick<RunnerService, "load"> {
+export interface RunnerBinding extends Pick<RunnerService, "load" | "unload"> {
 	run(spec: Parameters<RunnerService["run"]>[0], host: ScriptHost): ReturnType<RunnerService["run"]>;
 	answers(): Promise<boolean>;
+}
+
+/** How a script gets to a runner that is to have it from its registry, and from nowhere else. */
+export interface Download {
+	/**
+	 * Has the bridge hand it to the runner as soon as it is there. Gives it where that has not worked, and throws where it cannot be
+	 * had.
+	 */
+	toRunner: () => Promise<ScriptModule | undefined>;
+	/** Gives it. */
+	toHost: () => Promise<ScriptModule>;
 }
 
 export interface ScriptRunSpec {
 	/** Asked where there is a stack to be shown. */
 	sourceMap: () => Promise<string | undefined>;
 	script: DeployedScript;
-	/** Gets the script anew, in the place of the one that is here. */
-	download?: () => Promise<ScriptModule>;
+	/** In the place of the script that is here. */
+	download?: Download;
 	input: Uint8Array;
 	limits: ScriptLimits;
 	/** Whether the script may be run again from its beginning. */
@@ -50,7 +61,7 @@ export interface ScriptEnd {
 	stack?: string;
 }
 
-/** Never rejects. The call to the runner leaves before this returns, or the download's. */
+/** Never rejects. The call to the runner leaves before this returns, and the download's before it. */
 export async function runScript(
 	runner: RunnerBinding,
 	host: ScriptHost,
@@ -73,16 +84,14 @@ export async function runScript(
 }
 
 async function attempt(runner: RunnerBinding, host: ScriptHost, spec: ScriptRunSpec): Promise<ScriptEnd> {
-	const { script, input, limits } = spec;
-	const downloaded = spec.download && { module: await spec.download() };
-	const { module } = downloaded ?? script;
-	const run = (): Promise<unknown> =>
-		runner.run({ digest: module.digest, input, limits, ...downloaded }, host);
+	const { script, input, limits, download } = spec;
+	const { digest } = script.module;
+	const run = (): Promise<unknown> => runner.run({ digest, input, limits }, host);
 	const loadAndRun = async (): Promise<Outcome<ScriptExit> | undefined> => {
-		const taken = await loaded(runner, module);
+		const taken = await loaded(runner, download ? await download.toHost() : script.module);
 		return taken !== undefined && "ok" in taken ? parsed(run()) : taken;
 	};
-	let outcome = await parsed(run());
+	let outcome = await (download === undefined ? parsed(run()) : runAwaited(runner, host, spec, download));
 	if (needsLoading(outcome)) outcome = await loadAndRun();
 	if (outcome === undefined) {
 		await runnerBack(runner);
@@ -99,6 +108,36 @@ async function attempt(runner: RunnerBinding, host: ScriptHost, spec: ScriptRunS
 		return failed((await spec.blame()) ?? LOST);
 	}
 	return "error" in outcome ? failed(errorValue(outcome.error)) : ended(outcome.ok, spec.sourceMap);
+}
+
+/** Runs a script that the runner gets meanwhile. undefined when the runner was lost. */
+async function runAwaited(
+	runner: RunnerBinding,
+	host: ScriptHost,
+	{ script, input, limits }: ScriptRunSpec,
+	{ toRunner }: Download,
+): Promise<Outcome<ScriptExit> | undefined> {
+	const { digest } = script.module;
+	const coming = toRunner();
+	const run = parsed(runner.run({ digest, input, limits, awaited: true }, host));
+	try {
+		return await Promise.race([run, missed(runner, coming)]);
+	} catch (thrown) {
+		// Nothing comes, and the run need not wait for it.
+		runner.unload(digest).catch(() => undefined);
+		throw thrown;
+	}
+}
+
+/** Settles where the bridge could not hand the script over, and the runner does not take it from here either. */
+async function missed(
+	runner: RunnerBinding,
+	coming: Promise<ScriptModule | undefined>,
+): Promise<Outcome<never> | undefined> {
+	const module = await coming;
+	const taken = module && (await loaded(runner, module));
+	if (module !== undefined && taken === undefined) return undefined;
+	return taken !== undefined && "error" in taken ? taken : new Promise(() => {});
 }
 
 const LOST: ErrorValue = { code: "runnerLost", message: "the runner died while the initscript ran" };

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { Agent, request } from "node:http";
+import { Agent, type IncomingMessage, request } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,11 +77,30 @@ export class Rig {
 		return this.runDigest(loaded.ok.digest, options);
 	}
 
-	/** Runs a script that comes with its run, as it was built. */
-	async runPulled(script: Script, options: Omit<RunRequest, "digest" | "module"> = {}): Promise<RecordedRun> {
-		const module = loadRequest(script);
-		if ("wasm" in script) module.plain = true;
-		return this.runDigest(module.digest, { ...options, module });
+	/** Runs a script that is handed over meanwhile, as the bridge does it; a module as it was built. */
+	async runPulled(
+		script: Script,
+		options: Omit<RunRequest, "digest" | "awaited"> = {},
+	): Promise<RecordedRun> {
+		const { digest } = loadRequest(script);
+		const run = this.runDigest(digest, { ...options, awaited: true });
+		if ((await this.handOver(script)) !== 204) await this.unload(digest);
+		return run;
+	}
+
+	/** Gives the runner a script as the bridge does it; gives the answer's status. */
+	async handOver(script: Script): Promise<number> {
+		const { digest } = loadRequest(script);
+		const [kind, body] = "wasm" in script ? ["plain", script.wasm] : ["js", script.source];
+		const call = request({
+			socketPath: this.runnerSocket,
+			path: `/scripts/${kind}/${digest}`,
+			method: "PUT",
+		});
+		call.end(body);
+		const [answer] = (await once(call, "response")) as [IncomingMessage];
+		answer.resume();
+		return answer.statusCode ?? 0;
 	}
 
 	async runDigest(digest: string, options: Omit<RunRequest, "digest"> = {}): Promise<RecordedRun> {

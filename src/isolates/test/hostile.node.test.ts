@@ -232,13 +232,15 @@ describe("fuel", () => {
 		});
 	});
 
-	test("is metered where it comes with its run as it was built", async () => {
+	test("is metered where it is handed over as it was built", async () => {
 		const { outcome } = await rig.runPulled({ wasm: endless });
 		expect(exitOf(outcome)).toMatchObject(cpuEnd);
 		const again = await rig.runPulled({ wasm: endless }, { cpuMs: 10 });
 		expect(exitOf(again.outcome)).toMatchObject({ error: { code: "initscriptCpu" } });
-		const { outcome: refused } = await rig.runPulled({ wasm: new Uint8Array([1, 2, 3]) });
-		expect(refused).toMatchObject({ error: { code: "invalidArgument" } });
+		const none = { wasm: new Uint8Array([1, 2, 3]) };
+		expect(await rig.handOver(none)).toBe(422);
+		const { outcome: refused } = await rig.runPulled(none);
+		expect(refused).toMatchObject({ error: { code: "unknownModule" } });
 	});
 
 	test("waits of a script cost it nothing", async () => {
