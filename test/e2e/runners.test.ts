@@ -1,11 +1,12 @@
 /** More tenants than there may be runners: no process serves two, the idle make room, and who finds none goes on without. */
+import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { NodeClient } from "../../src/cli/client.ts";
 import { RUNNER_SLOTS } from "../../src/cli/node/bridge-config.ts";
 import { until } from "../../src/cli/node/wait.ts";
 import type { InstanceRecord } from "../../src/shared/record.ts";
 import { type Answer, deployProbe, type Event, invoke } from "../harness/probe.ts";
-import { runnerProcesses, runners } from "../harness/processes.ts";
+import { boxedApplications, runnerProcesses, runners } from "../harness/processes.ts";
 import { useNode } from "../harness/suite.ts";
 
 /** Clients of as many tenants as there are slots, and one more. */
@@ -66,6 +67,30 @@ test("tenants take turns, and each finds a process that has been nobody else's",
 			owners.set(pid, tenant);
 		}
 	}
+});
+
+/** The user of a process, as the kernel says. */
+async function userOf(pid: number): Promise<number> {
+	const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+	return Number(/^Uid:\t(\d+)/m.exec(status)?.[1] ?? Number.NaN);
+}
+
+test("no two runners or applications have a user of the machine in common", async () => {
+	const { run: folder } = node().node;
+	const working = [0, 1].map((number) => run(number, { ...download, app: [["sleep", 3], ...download.app] }));
+	const found = await until("two tenants' runners and applications", 10_000, async () => {
+		const [processes, applications] = await Promise.all([runnerProcesses(folder), boxedApplications(folder)]);
+		const mine = processes.filter(({ tenant, pid }) => pid > 0 && /^t[01]$/.test(tenant));
+		const owners = applications.map(async ({ pids, user }) => {
+			return (await Promise.all(pids.map(userOf))).includes(user);
+		});
+		// Until it has become the application, a process is still root's.
+		const started = (await Promise.all(owners)).filter((is) => is).length === 2;
+		return started && mine.length === 2 ? [...mine, ...applications] : undefined;
+	});
+	for (const it of found) if ("pid" in it) expect(await userOf(it.pid)).toBe(it.user);
+	expect(new Set(found.map(({ user }) => user)).size).toBe(4);
+	for (const { status } of await Promise.all(working)) expect(status).toBe(200);
 });
 
 test("when all are at work, one more goes on without its initscript, and none of them is disturbed", async () => {

@@ -53,12 +53,29 @@ export interface RunnerProcess {
 	state: "starting" | "ready" | "stalled" | "dead";
 	/** headstart/<tag>/runner-<number> */
 	cgroup: string;
+	/** What it runs as. */
+	user: number;
+}
+
+/** An application on the host's own kernel, as the bridge knows it. */
+export interface BoxedApplication {
+	/** Its own, and those of the box. */
+	pids: number[];
+	/** What it runs as. */
+	user: number;
 }
 
 /** A node's runners, the spare ones last. */
 export async function runnerProcesses(run: string): Promise<RunnerProcess[]> {
 	const { body } = await askSocket(join(run, "bridge.sock"), "/inventory");
 	return (JSON.parse(body) as { runners: RunnerProcess[] }).runners;
+}
+
+/** A node's applications in bubblewrap. */
+export async function boxedApplications(run: string): Promise<BoxedApplication[]> {
+	const { body } = await askSocket(join(run, "bridge.sock"), "/inventory");
+	const { sandboxes } = JSON.parse(body) as { sandboxes: { sandboxes: BoxedApplication[] } };
+	return sandboxes.sandboxes;
 }
 
 /** The process ids of tenants' runners. */
