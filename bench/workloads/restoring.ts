@@ -132,13 +132,13 @@ async function stage(site: Site, server: Server): Promise<Staged> {
 		{ name: `${name}-fetch`, state: "written", script: true, alone: true },
 	];
 	let script = 0;
+	const state = { state: `s3://snapshots/${name}`, bytes: (await stat(join(SNAPSHOTS, name))).size };
 	for (const variant of variants) {
-		const { initscript } = await deployVariant(site, server, image, variant);
+		const { initscript } = await deployVariant(site, server, image, variant, state.bytes);
 		script = Math.max(script, initscript?.bytes ?? 0);
 	}
 	const services = new Services(site.bench.node.url);
 	site.defer(async () => services.close());
-	const state = { state: `s3://snapshots/${name}`, bytes: (await stat(join(SNAPSHOTS, name))).size };
 	const input = (variant: string): object =>
 		variant.endsWith("-mapped") ? { ...state, place: `file:${server.place}` } : state;
 	const arm =
@@ -209,13 +209,14 @@ function deployVariant(
 	{ name, place, variable }: Server,
 	image: Image,
 	variant: Variant,
+	bytes: number,
 ): Promise<Deployed> {
 	const {
 		bench: { client, store },
 		isolation,
 	} = site;
 	const change = ({ initscript, service, ...manifest }: TomlTable): TomlTable => {
-		const { files, env, command, ...app } = manifest.app as TomlTable;
+		const { files: _, env, command, ...app } = manifest.app as TomlTable;
 		const [, ...args] = command as string[];
 		return {
 			...merged({ ...manifest, app }, "app", {
@@ -235,7 +236,8 @@ function deployVariant(
 								AWS_REGION: store.region,
 							}),
 				},
-				...(variant.state === "mapped" && files !== undefined ? { files } : {}),
+				// As large as the state: there is nothing to cut off.
+				...(variant.state === "mapped" ? { files: { [place]: { size: `${bytes}B` } } } : {}),
 			}),
 			name: variant.name,
 			...(variant.script && initscript !== undefined ? { initscript } : {}),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use headstart::{Client, Code, Reply, Wait, id};
@@ -16,6 +16,8 @@ use crate::s3::Store;
 const LONGEST: Duration = Duration::from_secs(300);
 /// Bytes that are waited for before they are written.
 const PIECE: u64 = 1 << 20;
+/// Ranges of one state.
+const MOST_RANGES: u64 = 64;
 /// Ranges that are written at one time.
 const WRITERS: usize = 4;
 
@@ -62,9 +64,11 @@ impl State {
         let told = self.claim(&format!("ranges of {url}"), url, 0, false)?;
         let Some(told) = told else { return Ok(None) };
         let text = String::from_utf8_lossy(told.there()).into_owned();
-        let numbers = text.split_once(' ').and_then(|(bytes, size)| Some((bytes.parse().ok()?, size.parse().ok()?)));
+        let numbers = text
+            .split_once(' ')
+            .and_then(|(bytes, size)| Some((bytes.parse::<u64>().ok()?, size.parse::<u64>().ok()?)));
         match numbers {
-            Some((bytes, size)) if size > 0 => Ok(Some(Ranges { bytes, size })),
+            Some((bytes, size)) if size > 0 && bytes.div_ceil(size) <= MOST_RANGES => Ok(Some(Ranges { bytes, size })),
             _ => Err(Error::Reply { from: url.to_owned(), what: format!("its ranges are {text:?}") }),
         }
     }
@@ -74,12 +78,12 @@ impl State {
         // Where there is a file, they are received in it, and nothing is left to do at the same time.
         let mapped = path.exists();
         let file = create(path)?;
-        let next = AtomicU64::new(0);
-        let one = |first: u64| -> Result<bool> {
-            let last = (first + size).min(bytes) - 1;
-            let content = format!("GET {url}#bytes={first}-{last}");
-            let missing = || Error::Reply { from: content.clone(), what: "the initscript has not sent it".to_owned() };
-            let reply = self.claim(&content, url, 206, !mapped)?.ok_or_else(missing)?;
+        let firsts: Vec<u64> = (0..bytes).step_by(usize::try_from(size).unwrap_or(usize::MAX)).collect();
+        let content = |first: &u64| format!("GET {url}#bytes={first}-{}", (first + size).min(bytes) - 1);
+        let contents: Vec<String> = firsts.iter().map(content).collect();
+        let replies = firsts.iter().copied().zip(self.claim_all(url, &contents, !mapped)?);
+        let next = Mutex::new(replies);
+        let one = |(first, reply): (u64, Reply)| -> Result<bool> {
             if reply.file().is_some_and(|(place, offset)| place == path && offset == first) {
                 return Ok(true);
             }
@@ -88,10 +92,10 @@ impl State {
         let some = || -> Result<bool> {
             let mut in_place = true;
             loop {
-                match next.fetch_add(size, Ordering::Relaxed) {
-                    first if first >= bytes => return Ok(in_place),
-                    first => in_place &= one(first)?,
-                }
+                let Some(range) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+                    return Ok(in_place);
+                };
+                in_place &= one(range)?;
             }
         };
         let in_place = std::thread::scope(|scope| {
@@ -106,8 +110,10 @@ impl State {
             }
             all
         })?;
-        // The file may have been made larger than its content.
-        file.set_len(bytes).map_err(Error::file(path))?;
+        // The file may have been made larger than its content. To cut it gives its pages back, which takes its time.
+        if file.metadata().map_err(Error::file(path))?.len() != bytes {
+            file.set_len(bytes).map_err(Error::file(path))?;
+        }
         Ok(format!("{bytes} bytes{}", if in_place { " in its file" } else { ", written as they came" }))
     }
 
@@ -121,6 +127,20 @@ impl State {
             Err(error) if matches!(error.code, Code::Miss | Code::BridgeLost) => Ok(None),
             Err(error) => Err(Error::Headstart { from: url.to_owned(), error }),
         }
+    }
+
+    /// The initscript's ranges, claimed in one round trip.
+    fn claim_all(&self, url: &str, contents: &[String], progressive: bool) -> Result<Vec<Reply>> {
+        let claims: Vec<(u64, &str)> = contents.iter().map(|content| (id(content), &**content)).collect();
+        let replies = self.client.recv_msgs(&claims, Wait { timeout: LONGEST, progressive });
+        let reply = |(content, reply): (&String, headstart::Result<Reply>)| match reply {
+            Ok(reply) => checked(url, reply, 206),
+            Err(error) if matches!(error.code, Code::Miss | Code::BridgeLost) => {
+                Err(Error::Reply { from: content.clone(), what: "the initscript has not sent it".to_owned() })
+            }
+            Err(error) => Err(Error::Headstart { from: url.to_owned(), error }),
+        };
+        contents.iter().zip(replies).map(reply).collect()
     }
 
     /// By way of the bridge, which has the credentials.

@@ -1,7 +1,8 @@
 //! One connection to the bridge: requests and their answers, and the segments that came with these.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     segments: Arc<Segments>,
     early: Early,
     outbox: Option<Mapping>,
+    /// The file that an answer's bytes lay in last, for as long as a reply has it mapped.
+    file: (PathBuf, Weak<Mapping>),
     /// The greeting that was sent and not answered yet: it goes together with the first request.
     greeting: Option<u32>,
     instance: String,
@@ -63,6 +66,7 @@ impl Connection {
             segments: Segments::of(path),
             early: Early::default(),
             outbox: None,
+            file: Default::default(),
             greeting: None,
             instance: String::new(),
         })
@@ -224,6 +228,22 @@ impl Connection {
         if packet.offset.checked_add(most).is_none_or(|end| end > mapping.length() as u64) {
             return Err(self.refuse("bytes outside of their segment"));
         }
+        Ok(mapping)
+    }
+
+    /// The file that an answer's bytes lie in, mapped: once for all replies in it.
+    pub(crate) fn map_file(&mut self, path: &Path, packet: &Packet) -> Result<Arc<Mapping>> {
+        let end = packet.offset.checked_add(packet.length.max(packet.total));
+        let reaches = |mapping: &Mapping| end.is_some_and(|end| end <= mapping.length() as u64);
+        if let Some(mapping) = self.file.1.upgrade().filter(|mapping| self.file.0 == path && reaches(mapping)) {
+            return Ok(mapping);
+        }
+        let mapping = Arc::new(Mapping::of_file(path)?);
+        if !reaches(&mapping) {
+            let message = format!("{}: it is shorter than the bytes in it", path.display());
+            return Err(Error::new(Code::NotFound, message));
+        }
+        self.file = (path.to_owned(), Arc::downgrade(&mapping));
         Ok(mapping)
     }
 

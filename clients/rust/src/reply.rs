@@ -51,7 +51,7 @@ impl Reply {
         let inline = packet.has(numbers::FLAG_INLINE);
         let in_file = packet.has(numbers::FLAG_FILE).then(|| PathBuf::from(packet.text()));
         let body = if let Some(path) = &in_file {
-            Body::Mapped(Arc::new(Mapping::of_file(path, &packet)?))
+            Body::Mapped(connection.map_file(path, &packet)?)
         } else if !inline && packet.segment != 0 {
             Body::Mapped(connection.claim(&packet, file)?)
         } else if !inline && packet.length != 0 {
@@ -186,5 +186,33 @@ impl Read for Stream<'_> {
         let count = rest.read(buffer)?;
         self.position += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::client::Wait;
+    use crate::fake_bridge::{Deed, FakeBridge, Told};
+
+    #[test]
+    fn replies_in_one_file_share_its_mapping() {
+        let path = std::env::temp_dir().join(format!("hsr-file-{}", std::process::id()));
+        std::fs::write(&path, "firstsecond").unwrap();
+        let name: &'static str = Box::leak(path.to_str().unwrap().to_owned().into_boxed_str());
+        let bridge = FakeBridge::start(move |asked| {
+            let (offset, length) = [(0, 5), (5, 6), (5, 7)][asked.id as usize];
+            let told = Told { offset, payload: name, ..Told::of(1, length, None) };
+            Deed::Tell(Told { flags: told.flags | numbers::FLAG_FILE, ..told })
+        });
+        let replies = Client::at(&bridge.path).recv_msgs(&[(0, ""), (1, ""), (2, "")], Wait::default());
+        let [Ok(first), Ok(second), Err(outside)] = &replies[..] else { panic!("{replies:?}") };
+        assert_eq!((first.there(), second.there()), (&b"first"[..], &b"second"[..]));
+        assert_eq!(second.file(), Some((&*path, 5)));
+        assert_eq!(outside.code, Code::NotFound);
+        let (Body::Mapped(one), Body::Mapped(other)) = (&first.body, &second.body) else { panic!("{replies:?}") };
+        assert!(Arc::ptr_eq(one, other));
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -13,7 +13,6 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::error::Error;
 use crate::numbers::Code;
-use crate::packet::Packet;
 
 const PAGE: usize = 4096;
 const FRONT: usize = 256 << 10;
@@ -55,15 +54,11 @@ impl Mapping {
         let _ = unsafe { madvise(self.base.as_ptr(), self.length, Advice::LinuxPopulateRead) };
     }
 
-    /// Maps the file that an answer's bytes lie in.
-    pub(crate) fn of_file(path: &Path, packet: &Packet) -> Result<Self, Error> {
+    /// Maps a file of the application's, in which an answer's bytes lie.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, Error> {
         let failed = |error: &dyn Display| Error::new(Code::NotFound, format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(|error| failed(&error))?;
-        let mapping = Self::new(&file.into(), false).map_err(|error| failed(&error))?;
-        match packet.offset.checked_add(packet.length.max(packet.total)) {
-            Some(end) if end <= mapping.length as u64 => Ok(mapping),
-            _ => Err(failed(&"it is shorter than the bytes in it")),
-        }
+        Self::new(&file.into(), false).map_err(|error| failed(&error))
     }
 
     pub(crate) fn length(&self) -> usize {
