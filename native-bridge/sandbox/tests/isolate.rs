@@ -80,6 +80,11 @@ async fn answers_and_sees_nothing_but_the_bridge() {
     let got = tokio::task::spawn_blocking(move || ask(&asked, "/bridge", "")).await.unwrap();
     assert!(got.ends_with("bytes"), "{got}");
     assert!(answering.await.unwrap().starts_with("GET /hello HTTP/1.1\r\n"));
+    let owned = &node.sandboxes.inventory().sandboxes[0];
+    let status = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status")).ok();
+    let workerd = owned.pids.iter().filter_map(status).find(|status| status.starts_with("Name:\tworkerd\n")).unwrap();
+    let user = owned.user.unwrap();
+    assert!(workerd.contains(&format!("Uid:\t{user}\t{user}\t{user}\t{user}\n")) && user > 65535, "{workerd}");
     sandbox.kill().await;
     std::fs::remove_dir_all(folder).unwrap();
     node.end().await;

@@ -55,7 +55,11 @@ struct Taken {
 }
 
 async fn take(node: &Node, id: &str, most: u32) -> Taken {
-    let mut spec = node.python(id, Isolation::Bubblewrap, TAKE);
+    take_in(Isolation::Bubblewrap, node, id, most).await
+}
+
+async fn take_in(isolation: Isolation, node: &Node, id: &str, most: u32) -> Taken {
+    let mut spec = node.python(id, isolation, TAKE);
     spec.command.push(most.to_string());
     let (sandbox, mut lines) = node.spawn(spec).await;
     let line = tokio::time::timeout(LIMIT, lines.recv()).await.unwrap().unwrap().text;
@@ -89,6 +93,27 @@ async fn one_uses_up_its_own_quotas_and_not_its_neighbours() {
     next.sandbox.kill().await;
     neighbour.sandbox.kill().await;
     assert_eq!(node.sandboxes.users().used(), 0);
+    node.end().await;
+}
+
+/// What its programs take there is its own kernel's, not the machine's.
+#[tokio::test(flavor = "multi_thread")]
+async fn gvisor_takes_nothing_of_the_machines() {
+    let node = Node::start("users-gvisor").await;
+    let inside = take_in(Isolation::Gvisor, &node, "i-inside", 100).await;
+    assert!(inside.counts[0] == 100 && inside.counts[1] == 100 && inside.counts[2] > 0, "{:?}", inside.counts);
+    let owned = &node.sandboxes.inventory().sandboxes[0];
+    assert_eq!((owned.user, node.sandboxes.users().used()), (None, 0));
+    for pid in &owned.pids {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let open: Vec<String> = entries
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            .collect();
+        let count = |what: &str| open.iter().filter(|target| target.contains(what)).count();
+        assert!(count("inotify") == 0 && count("pipe:") < 20, "{open:?}");
+    }
+    inside.sandbox.kill().await;
     node.end().await;
 }
 
