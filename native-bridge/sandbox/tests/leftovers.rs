@@ -55,6 +55,12 @@ async fn a_killed_nodes_leftovers_are_reaped_by_its_next_life() {
             || *name == tag
     };
     assert!(found.iter().all(ours), "{found:?}");
+    // Beside another node's, of which it knows nothing.
+    let program = "import time\ntime.sleep(1000)";
+    let (next, _lines) = node.spawn(node.python("i-next", Isolation::Bubblewrap, program)).await;
+    let user = |node: &Node| node.sandboxes.inventory().sandboxes[0].user.unwrap();
+    assert_ne!(user(&node), user(&other));
+    next.kill().await;
     node.end().await;
 
     assert_eq!(other.sandboxes.inventory().sandboxes.len(), 1);
