@@ -14,6 +14,8 @@ export interface BenchNode {
 	store: NonNullable<RunningNode["store"]>;
 	client: NodeClient;
 	invoker: Invoker;
+	/** The folder of what the store has. */
+	storeDir: string;
 }
 
 export interface BenchNodeOptions {
@@ -68,6 +70,7 @@ export async function withNode<T>(
 					store,
 					client: new NodeClient(node.url),
 					invoker,
+					storeDir,
 				});
 			} finally {
 				invoker.close();

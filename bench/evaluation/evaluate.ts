@@ -1,4 +1,6 @@
 /** Runs workloads of the paper's evaluation, one after the other on one node, and gives their rows. */
+import { join } from "node:path";
+import { built, inRoot, program, workerd } from "../../src/cli/paths.ts";
 import type { BinaryTable } from "../binary/tables.ts";
 import type { Isolation } from "../imgrec-functions.ts";
 import { withNode } from "../node.ts";
@@ -7,6 +9,7 @@ import type { Stop } from "../stop.ts";
 import type { Objects } from "../store.ts";
 import type { Workload } from "../workloads/workload.ts";
 import { ImageStore } from "./images.ts";
+import { Keeper } from "./keeper.ts";
 import { LINK, Links } from "./links.ts";
 import { type Machine, machine } from "./machine.ts";
 import { meansOf } from "./means.ts";
@@ -32,6 +35,13 @@ export interface Evaluation {
 	interrupted?: true;
 }
 
+/** What starts run, and what they are served by. */
+const PROGRAMS = [
+	...["/usr/bin/runsc", "/usr/bin/bwrap", "/usr/bin/docker-registry", workerd],
+	...(["native-bridge", "headstart-store", "headstart-link"] as const).map(program),
+	...[inRoot("dist"), join(built, "assets")],
+];
+
 /** What each workload has measured is kept, whatever becomes of the others. */
 export async function evaluate(
 	workloads: readonly Workload[],
@@ -44,6 +54,7 @@ export async function evaluate(
 	const links = new Links();
 	line.note(`${workloads.length} workloads, ${isolation}, ${runs} runs, ${total} starts; starting a node`);
 	const registry = await startRegistry();
+	const keeper = new Keeper();
 	try {
 		const host = await links.to(registry.address, "127.0.0.1");
 		const registries = [host, registry.address].map((place) => ({ host: place, plain: true }));
@@ -51,8 +62,9 @@ export async function evaluate(
 		for (const workload of workloads) Object.assign(objects, await workload.objects?.());
 		await withNode({ devStore: "s3", objects, images: { registries } }, async (bench) => {
 			const note = (text: string): void => line.note(text);
-			const store = new ImageStore(registry, host, `${bench.node.run}/bridge.sock`, note);
-			const site = { bench, images: store, links, isolation, note, defer: () => undefined };
+			const store = new ImageStore(registry, host, `${bench.node.run}/bridge.sock`, keeper, note);
+			const site = { bench, images: store, links, keeper, isolation, note, defer: () => undefined };
+			await keeper.keep([...PROGRAMS, bench.storeDir]);
 			for (const workload of workloads) {
 				if (stop.requested) break;
 				rows.push(...(await measure(workload, site, { ...options, line })));
@@ -62,6 +74,7 @@ export async function evaluate(
 		line.done();
 		await links.stop();
 		await registry.stop();
+		await keeper.stop();
 	}
 	return {
 		machine: await machine(),

@@ -1,7 +1,7 @@
 /** Images of the workloads' applications: made once, kept, and pulled through a shaped link. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { stringify } from "smol-toml";
@@ -10,6 +10,7 @@ import { pushInitscript } from "../../src/cli/image/initscript.ts";
 import { type Descriptor, finish, LAYER, type Layer } from "../../src/cli/image/layout.ts";
 import { parseTarget, push } from "../../src/cli/image/push.ts";
 import { askSocket, until } from "../../src/cli/node/wait.ts";
+import type { Keeper } from "./keeper.ts";
 import { pythonLayers } from "./python-layers.ts";
 import { CACHE, type Registry } from "./registry.ts";
 
@@ -46,13 +47,21 @@ export class ImageStore {
 	readonly #registry: Registry;
 	readonly #link: string;
 	readonly #bridge: string;
+	readonly #keeper: Keeper;
 	readonly #note: (text: string) => void;
 
 	/** `link`: "host:port" of the link to it; `bridge`: the socket of the node's bridge. */
-	constructor(registry: Registry, link: string, bridge: string, note: (text: string) => void) {
+	constructor(
+		registry: Registry,
+		link: string,
+		bridge: string,
+		keeper: Keeper,
+		note: (text: string) => void,
+	) {
 		this.#registry = registry;
 		this.#link = link;
 		this.#bridge = bridge;
+		this.#keeper = keeper;
 		this.#note = note;
 	}
 
@@ -64,6 +73,8 @@ export class ImageStore {
 		const made = (await read(join(layout, "made.json"))) ?? (await this.#make(spec, layout));
 		const target = parseTarget(`${this.#registry.address}/${spec.name}`);
 		await push(layout, made.manifest, target, true);
+		const digests = await readdir(join(layout, "blobs/sha256"));
+		await this.#keeper.keep(digests.map((digest) => this.#registry.blob(digest)));
 		return { reference: `${this.#link}/${spec.name}@${made.manifest.digest}`, bytes: made.bytes };
 	}
 

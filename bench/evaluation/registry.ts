@@ -9,6 +9,8 @@ import { built } from "../../src/cli/paths.ts";
 export interface Registry {
 	/** "127.0.0.1:port": the registry itself. */
 	address: string;
+	/** Its own file of a blob, by the hex digits of the digest. */
+	blob(digest: string): string;
 	stop(): Promise<void>;
 }
 
@@ -45,5 +47,6 @@ export async function startRegistry(): Promise<Registry> {
 		await stop();
 		throw error;
 	}
-	return { address, stop };
+	const blobs = join(data.rootdirectory, "docker/registry/v2/blobs/sha256");
+	return { address, blob: (digest) => join(blobs, digest.slice(0, 2), digest, "data"), stop };
 }

@@ -6,7 +6,7 @@ import { type Deployed, deploy } from "../../src/cli/deploy/deploy.ts";
 import { installed, requirementsOf } from "../../src/cli/deploy/requirements.ts";
 import { inRoot } from "../../src/cli/paths.ts";
 import type { TraceEvent } from "../../src/shared/record.ts";
-import type { Image, ImageSpec } from "../evaluation/images.ts";
+import { type Image, type ImageSpec, programFiles } from "../evaluation/images.ts";
 import type { How, Start } from "../invoke.ts";
 import { merged, staged } from "../stage.ts";
 import { fetchMs } from "../timeline.ts";
@@ -29,6 +29,8 @@ const UNUSED = [
 	"/usr/share/zoneinfo/*",
 ];
 const SITE = "/usr/local/lib/python3.11/dist-packages";
+/** The machine's Python, and what Debian's packages have put there. */
+const HOST_PYTHON = ["/usr/bin/python3", "/usr/lib/python3.11", "/usr/lib/python3/dist-packages"];
 
 /** A handler that does nothing, in a module that imports what the function does. */
 const SETUP_ONLY = `"""The same imports, and nothing else: the arm "setup_only"."""
@@ -43,8 +45,8 @@ export interface FunctionSpec {
 	name: string;
 	/** Its folder in apps/. */
 	app: string;
-	/** Without an image: on the machine's /usr. */
-	onHost?: true;
+	/** Without an image, on the machine's /usr: a program of it, or a library, whose own libraries are kept in memory. */
+	onHost?: string;
 	event: unknown;
 	/** Changes of [app] and [egress] beside what all have. */
 	limits?: TomlTable;
@@ -62,7 +64,11 @@ export interface FunctionSpec {
 
 /** Deploys the function and its variant for `setup_only`; gives the arms that it has. */
 export async function stageFunction(site: Site, spec: FunctionSpec): Promise<Staged> {
-	const image = spec.onHost ? undefined : await site.images.get(await imageOf(spec));
+	const image = spec.onHost === undefined ? await site.images.get(await imageOf(spec)) : undefined;
+	if (spec.onHost !== undefined) {
+		const libraries = await programFiles(spec.onHost, spec.onHost);
+		await site.keeper.keep([...HOST_PYTHON, ...libraries.map(({ from }) => from)]);
+	}
 	const script = await deployFunction(site, spec, image, "script");
 	await deployFunction(site, spec, image, "setup");
 	const start = async (name: string, how: How, present: boolean): Promise<Start> => {

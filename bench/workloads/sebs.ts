@@ -17,6 +17,8 @@ import type { Site, Staged, Workload } from "./workload.ts";
 const READY = "inputs ready";
 const ARCHIVE = "archive.tar.gz";
 const STORE = inRoot(SEBS_STORE);
+/** Debian's own. */
+const SITE = "/usr/lib/python3/dist-packages";
 
 interface Function {
 	name: string;
@@ -24,14 +26,18 @@ interface Function {
 	inputs?: string;
 	/** Changes of input.json, for what comes behind the start and would only take time. */
 	event?: object;
-	/** Its packages are some hundred megabytes: a start would be nothing but their download. */
-	onHost?: true;
+	/** Its packages are some hundred megabytes: a start would be nothing but their download. The program of them that it runs. */
+	onHost?: string;
 }
 
 const FUNCTIONS: readonly Function[] = [
 	{ name: "thumbnailer", inputs: "thumbnailer" },
-	{ name: "video-processing", inputs: "video", onHost: true },
-	{ name: "image-recognition", inputs: "recognition", onHost: true },
+	{ name: "video-processing", inputs: "video", onHost: "/usr/bin/ffmpeg" },
+	{
+		name: "image-recognition",
+		inputs: "recognition",
+		onHost: `${SITE}/torch/_C.cpython-311-x86_64-linux-gnu.so`,
+	},
 	{ name: "dna-visualisation", inputs: "dna" },
 	{ name: "compression", inputs: "compression" },
 	{ name: "crud", inputs: "crud" },
@@ -104,7 +110,7 @@ async function stage(site: Site, spec: Function): Promise<Staged> {
 			if (spec.inputs !== undefined && !events.some(({ text }) => text?.startsWith(READY)))
 				throw new IncompleteTimeline(`${spec.name} never had its inputs`);
 		},
-		...(spec.onHost ? { onHost: true } : {}),
+		...(spec.onHost === undefined ? {} : { onHost: spec.onHost }),
 		...(spec.inputs === undefined ? {} : { loadOf }),
 	};
 	if (spec.name !== "uploader") return stageFunction(site, staged);

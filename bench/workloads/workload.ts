@@ -1,6 +1,7 @@
 /** What one workload of the paper's evaluation is to the bench: its rows, how it is staged, and what one start of each arm gives. */
 
 import type { ImageStore } from "../evaluation/images.ts";
+import type { Keeper } from "../evaluation/keeper.ts";
 import type { Links } from "../evaluation/links.ts";
 import type { Segment } from "../evaluation/waterfall.ts";
 import type { Isolation } from "../imgrec-functions.ts";
@@ -67,6 +68,8 @@ export interface Site {
 	images: ImageStore;
 	/** More servers behind links like the store's. */
 	links: Links;
+	/** Files that starts read. */
+	keeper: Keeper;
 	isolation: Isolation;
 	/** Says what takes long before the first start. */
 	note(text: string): void;
