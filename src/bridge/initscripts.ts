@@ -10,7 +10,7 @@ import { bridgeError } from "./http-error.ts";
 export interface FoundScript {
 	artifact: ScriptArtifact;
 	/** The layer that is said to be the same module with its meter. */
-	metered: { digest: string; bytes: number } | undefined;
+	metered: Pick<ScriptArtifact, "digest" | "bytes" | "embedded"> | undefined;
 	/** [initscript.limits] that it was made for, as headstart.toml would say them; nobody has looked into them. */
 	limits: Record<string, unknown>;
 	/** The JSON of a bundle's source map. */
@@ -22,6 +22,7 @@ type Bridge = Pick<Env, "BRIDGE">;
 const layerSchema = v.object({
 	digest: v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/)),
 	bytes: v.number(),
+	embedded: v.boolean(),
 });
 
 const foundSchema = v.object({
@@ -48,7 +49,10 @@ export async function findInitscript({ BRIDGE }: Bridge, reference: string): Pro
 	const body = JSON.stringify({ artifact: reference });
 	const answer = await BRIDGE.fetch("http://bridge/initscripts", { method: "POST", body });
 	if (!answer.ok) throw await artifactError(answer);
-	const { artifact, digest, bytes, metered, format, config } = v.parse(foundSchema, await answer.json());
+	const { artifact, digest, bytes, embedded, metered, format, config } = v.parse(
+		foundSchema,
+		await answer.json(),
+	);
 	const told = v.safeParse(configSchema, parsed(config));
 	if (!told.success || told.output.format !== format) {
 		throw new HeadstartError("imageInvalid", `${reference}: its configuration is none of an initscript`, {
@@ -56,7 +60,7 @@ export async function findInitscript({ BRIDGE }: Bridge, reference: string): Pro
 		});
 	}
 	const { limits, source_map: sourceMap } = told.output;
-	const script = { reference: artifact, digest, bytes, format };
+	const script = { reference: artifact, digest, bytes, embedded, format };
 	return { artifact: script, metered: metered ?? undefined, limits, sourceMap };
 }
 
@@ -90,10 +94,10 @@ export async function sendInitscript(
 
 async function ask(
 	{ BRIDGE }: Bridge,
-	{ reference, digest, bytes }: ScriptArtifact,
+	{ reference, digest, bytes, embedded }: ScriptArtifact,
 	more: { instance: string | undefined; hand_over?: "metered" | "plain" | "js" },
 ): Promise<Response> {
-	const body = JSON.stringify({ artifact: reference, bytes, ...more });
+	const body = JSON.stringify({ artifact: reference, bytes, embedded, ...more });
 	const answer = await BRIDGE.fetch(`http://bridge/initscripts/${hex(digest)}`, { method: "POST", body });
 	if (!answer.ok) throw await artifactError(answer);
 	return answer;

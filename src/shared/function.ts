@@ -12,6 +12,8 @@ export interface ScriptArtifact {
 	digest: string;
 	/** Of that layer. */
 	bytes: number;
+	/** They are in the artifact's manifest, too. */
+	embedded?: boolean;
 	format: "wasm" | "js";
 	/** That layer is what this node makes of the script when it meters it, byte for byte. */
 	metered?: true;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_base::{Error, ErrorCode, Nanos, Result, now};
-use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use oci_client::manifest::OciDescriptor;
 use serde::Serialize;
 
 use crate::failure::invalid;
+use crate::manifest::Manifest;
 use crate::registry::{Registries, hex_of};
 
 const CONFIG: &str = "application/vnd.headstart.initscript.config.v1+json";
@@ -36,11 +37,13 @@ pub struct Script {
     pub config: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Layer {
     /// "sha256:…".
     pub digest: String,
     pub bytes: u64,
+    /// Its bytes are in the artifact's manifest, too.
+    pub embedded: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,33 +66,40 @@ pub(crate) async fn find(registries: &Arc<Registries>, text: &str) -> Result<Scr
     let reference = registries.reference(text)?;
     let reference = registries.resolve(&reference).await?;
     let manifest = registries.manifest(&reference).await?;
-    let (script, metered, format) = check(&manifest.image)?;
+    let (script, metered, format) = check(&manifest)?;
     let config = registries.config(&reference, &manifest).await?;
     let config = String::from_utf8(config).map_err(|_| invalid("the initscript's configuration is no text"))?;
     Ok(Script { artifact: reference.whole(), script, metered, format, config })
 }
 
-/// The bytes of an artifact's layer.
-pub(crate) async fn download(
-    registries: &Arc<Registries>,
-    artifact: &str,
-    digest: &str,
-    bytes: u64,
-) -> Result<Downloaded> {
+/// The bytes of an artifact's layer, in one request: from the manifest, where that has them, or as a blob.
+pub(crate) async fn download(registries: &Arc<Registries>, artifact: &str, layer: &Layer) -> Result<Downloaded> {
     let begun_at = now();
     let reference = registries.reference(artifact)?;
-    let size = i64::try_from(bytes).unwrap_or(i64::MAX);
-    let blob = OciDescriptor { digest: digest.to_owned(), size, ..OciDescriptor::default() };
+    let Layer { digest, bytes, embedded } = layer;
+    let blob = OciDescriptor {
+        digest: digest.clone(),
+        size: i64::try_from(*bytes).unwrap_or(i64::MAX),
+        ..OciDescriptor::default()
+    };
     if hex_of(digest).is_none() {
         return Err(Error::new(ErrorCode::InvalidArgument, format!("{digest:.80} is no SHA-256 digest")));
     }
-    let received = tokio::time::timeout(TIME, registries.small(&reference, &blob, MOST_BYTES)).await;
+    let work = async {
+        if *embedded && let Some(content) = registries.embedded(&reference, &blob).await? {
+            return Ok(content);
+        }
+        registries.small(&reference, &blob, MOST_BYTES).await
+    };
+    let received = tokio::time::timeout(TIME, work).await;
     let content = received.map_err(|_| crate::failure::pull(format!("{reference} is not here after 60 s")))??;
     Ok(Downloaded { content, begun_at, done_at: now() })
 }
 
 /// The script, its metered module where there is one, and its format.
-fn check(manifest: &OciImageManifest) -> Result<(Layer, Option<Layer>, Format)> {
+fn check(manifest: &Manifest) -> Result<(Layer, Option<Layer>, Format)> {
+    let embeds = |blob: &OciDescriptor| manifest.embeds(&blob.digest);
+    let manifest = &manifest.image;
     if manifest.config.media_type != CONFIG {
         return Err(invalid(format!(
             "it is no initscript: its configuration is of type {:.100}",
@@ -109,14 +119,15 @@ fn check(manifest: &OciImageManifest) -> Result<(Layer, Option<Layer>, Format)> 
         JS => Format::Js,
         other => return Err(invalid(format!("the initscript is of type {other:.100}"))),
     };
+    let layer = |blob| layer(blob, embeds(blob));
     Ok((layer(script)?, metered.map(layer).transpose()?, format))
 }
 
-fn layer(blob: &OciDescriptor) -> Result<Layer> {
+fn layer(blob: &OciDescriptor, embedded: bool) -> Result<Layer> {
     if hex_of(&blob.digest).is_none() {
         return Err(invalid("the initscript has no SHA-256 digest"));
     }
-    Ok(Layer { digest: blob.digest.clone(), bytes: size_of(blob)? })
+    Ok(Layer { digest: blob.digest.clone(), bytes: size_of(blob)?, embedded })
 }
 
 fn size_of(layer: &OciDescriptor) -> Result<u64> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headstart_base::Result;
-use oci_client::manifest::OciImageManifest;
+use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Bounds;
@@ -36,42 +36,67 @@ pub(crate) struct Record {
     pub(crate) boot: Option<String>,
 }
 
-/// An image's manifest, and the configuration that it may embed: then nobody has to ask for that.
+/// An image's manifest, and what it may embed: nobody has to ask for that.
 pub(crate) struct Manifest {
     pub(crate) image: OciImageManifest,
-    /// The descriptor's `data`, in base64.
-    config: Option<String>,
+    embedding: Embedding,
 }
 
 /// What the client's own type leaves out.
 #[derive(Deserialize)]
-struct Embedding {
+pub(crate) struct Embedding {
     config: Embedded,
+    layers: Vec<Embedded>,
 }
 
 #[derive(Deserialize)]
 struct Embedded {
+    digest: String,
+    /// In base64.
     data: Option<String>,
 }
 
 impl Manifest {
     /// `bytes`: what `image` was read from.
     pub(crate) fn new(image: OciImageManifest, bytes: &[u8]) -> Result<Self> {
-        let read = serde_json::from_slice::<Embedding>(bytes);
-        let embedding = read.map_err(|error| invalid(format!("its manifest: {error}")))?;
-        Ok(Self { image, config: embedding.config.data })
+        Ok(Self { image, embedding: Embedding::read(bytes)? })
     }
 
     /// The configuration that it embeds, which must be what its digest says.
     pub(crate) fn embedded(&self) -> Result<Option<Vec<u8>>> {
-        let Some(data) = &self.config else { return Ok(None) };
-        let bytes = STANDARD.decode(data).map_err(|error| invalid(format!("its embedded configuration: {error}")))?;
-        let config = &self.image.config;
-        let as_said = usize::try_from(config.size) == Ok(bytes.len()) && is_digest_of(&config.digest, &bytes);
-        match as_said {
-            true => Ok(Some(bytes)),
-            false => Err(invalid("its embedded configuration is not the one that it names")),
-        }
+        let data = self.embedding.config.data.as_deref();
+        data.map(|data| decoded(data, &self.image.config)).transpose()
+    }
+
+    /// Whether it says that it has the bytes of a layer.
+    pub(crate) fn embeds(&self, digest: &str) -> bool {
+        self.embedding.layer(digest).is_some()
+    }
+}
+
+impl Embedding {
+    /// Of a manifest's bytes.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| invalid(format!("its manifest: {error}")))
+    }
+
+    /// A layer that it embeds, which must be what its digest says.
+    pub(crate) fn embedded(&self, layer: &OciDescriptor) -> Result<Option<Vec<u8>>> {
+        self.layer(&layer.digest).map(|data| decoded(data, layer)).transpose()
+    }
+
+    fn layer(&self, digest: &str) -> Option<&str> {
+        self.layers.iter().find(|layer| layer.digest == digest)?.data.as_deref()
+    }
+}
+
+/// The bytes of a descriptor's `data`, which must be as it says.
+fn decoded(data: &str, descriptor: &OciDescriptor) -> Result<Vec<u8>> {
+    let bytes = STANDARD.decode(data).map_err(|error| invalid(format!("what its manifest embeds: {error}")))?;
+    let as_said = usize::try_from(descriptor.size) == Ok(bytes.len()) && is_digest_of(&descriptor.digest, &bytes);
+    match as_said {
+        true => Ok(bytes),
+        false => Err(invalid("what its manifest embeds is not what it names")),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::Registry;
 use crate::direct::{Direct, Given, MANIFESTS};
 use crate::failure::{invalid, pull};
-use crate::manifest::Manifest;
+use crate::manifest::{Embedding, Manifest};
 use crate::parts::ROOM;
 use crate::pieces::is_digest_of;
 
@@ -109,12 +109,23 @@ impl Registries {
 
     /// A manifest and its bytes, verified where the reference names its digest.
     async fn named(&self, reference: &Reference) -> Result<(OciManifest, Vec<u8>)> {
-        let bytes = self.manifest_bytes(reference).await?;
-        if reference.digest().is_some_and(|digest| !is_digest_of(digest, &bytes)) {
-            return Err(invalid(format!("{reference}: its manifest has another digest")));
-        }
+        let bytes = self.verified(reference).await?;
         let parsed = serde_json::from_slice(&bytes);
         Ok((parsed.map_err(|error| invalid(format!("{reference}: its manifest: {error}")))?, bytes))
+    }
+
+    /// A manifest's bytes.
+    async fn verified(&self, reference: &Reference) -> Result<Vec<u8>> {
+        let bytes = self.manifest_bytes(reference).await?;
+        match reference.digest().is_some_and(|digest| !is_digest_of(digest, &bytes)) {
+            true => Err(invalid(format!("{reference}: its manifest has another digest"))),
+            false => Ok(bytes),
+        }
+    }
+
+    /// A layer that a manifest embeds, verified. None: it has not that one.
+    pub(crate) async fn embedded(&self, reference: &Reference, layer: &OciDescriptor) -> Result<Option<Vec<u8>>> {
+        Embedding::read(&self.verified(reference).await?)?.embedded(layer)
     }
 
     async fn manifest_bytes(&self, reference: &Reference) -> Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use headstart_base::{Error, ErrorCode, Result};
 use oci_client::Reference;
 use serde::Serialize;
 
-use crate::artifact::{self, Downloaded, Script};
+use crate::artifact::{self, Downloaded, Layer, Script};
 use crate::config::ImageConfig;
 use crate::failure::disk;
 use crate::layer::{Layers, Made};
@@ -143,8 +143,8 @@ impl Store {
     }
 
     /// The bytes of an artifact's initscript, from its registry: of this digest and length.
-    pub async fn download_script(&self, artifact: &str, digest: &str, bytes: u64) -> Result<Downloaded> {
-        artifact::download(&self.inner.registries, artifact, digest, bytes).await
+    pub async fn download_script(&self, artifact: &str, layer: &Layer) -> Result<Downloaded> {
+        artifact::download(&self.inner.registries, artifact, layer).await
     }
 
     /// The image, pulled if it is not there: then also what that took. Those who ask for one at one time wait for one pull,

@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use headstart_base::ErrorCode;
 use headstart_image::{Format, ImageConfig, Layer, Registry, Store};
 use serde_json::{Value, json};
@@ -19,6 +21,10 @@ const WASM: &str = "application/vnd.headstart.initscript.v1.wasm";
 const JS: &str = "application/vnd.headstart.initscript.v1.js";
 const METERED: &str = "application/vnd.headstart.initscript.v1.metered.wasm";
 const SCRIPT: &[u8] = b"what is no module is refused by whom it is given to";
+
+fn blob(digest: &str, bytes: usize) -> Layer {
+    Layer { digest: digest.to_owned(), bytes: bytes as u64, embedded: false }
+}
 
 /// Pushes a script, and gives its reference. `change` may make its manifest another one.
 async fn push(served: &Served, name: &str, script: &[u8], change: impl FnOnce(&mut Value)) -> String {
@@ -41,12 +47,12 @@ async fn a_script_is_found_by_its_tag_and_downloaded_by_its_digest() {
     let artifact = push(&served, "init", SCRIPT, |_| {}).await;
     let script = store.find_script(&format!("{}/init:latest", served.host)).await.unwrap();
     assert_eq!((&script.artifact, script.format), (&artifact, Format::Wasm));
-    let layer = |bytes: &[u8]| Layer { digest: digest(bytes), bytes: bytes.len() as u64 };
+    let layer = |bytes: &[u8]| blob(&digest(bytes), bytes.len());
     assert_eq!((&script.script, &script.metered), (&layer(SCRIPT), &None));
     assert_eq!(script.config, r#"{"format":"wasm"}"#);
     // A node that has just started knows of no manifest.
     let store = served.open(state.path());
-    let downloaded = store.download_script(&script.artifact, &script.script.digest, script.script.bytes).await.unwrap();
+    let downloaded = store.download_script(&script.artifact, &script.script).await.unwrap();
     assert_eq!(downloaded.content, SCRIPT);
     assert!(downloaded.begun_at < downloaded.done_at);
     let js = push(&served, "js", SCRIPT, |it| it["layers"][0]["mediaType"] = json!(JS)).await;
@@ -55,6 +61,24 @@ async fn a_script_is_found_by_its_tag_and_downloaded_by_its_digest() {
         it["layers"].as_array_mut().unwrap().push(descriptor(METERED, SCRIPT));
     });
     assert_eq!(store.find_script(&metered.await).await.unwrap().metered, Some(layer(SCRIPT)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_its_manifest_embeds_comes_with_that() {
+    let (served, state) = (Served::start().await, State::new());
+    let store = served.open(state.path());
+    let data = |bytes: &[u8]| json!(STANDARD.encode(bytes));
+    let artifact = push(&served, "init", SCRIPT, |it| it["layers"][0]["data"] = data(SCRIPT)).await;
+    let found = store.find_script(&artifact).await.unwrap().script;
+    assert_eq!(found, Layer { embedded: true, ..blob(&digest(SCRIPT), SCRIPT.len()) });
+    let other = push(&served, "other", SCRIPT, |it| it["layers"][0]["data"] = data(b"something else")).await;
+    let plain = push(&served, "plain", SCRIPT, |_| {}).await;
+    fs::remove_file(served.blob(&digest(SCRIPT))).unwrap();
+    assert_eq!(store.download_script(&artifact, &found).await.unwrap().content, SCRIPT);
+    let code = async |artifact: &str| store.download_script(artifact, &found).await.map(drop).unwrap_err().code;
+    assert_eq!(code(&other).await, ErrorCode::ImageInvalid);
+    // The blob is asked for then.
+    assert_eq!(code(&plain).await, ErrorCode::ImagePullFailed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +121,7 @@ async fn what_does_not_come_as_it_was_deployed_is_refused() {
     fs::write(served.blob(&digest(&cut)), &cut[..10]).unwrap();
     fs::write(served.blob(&digest(&altered)), vec![b'x'; altered.len()]).unwrap();
     let code = async |digest: &str, bytes: usize| {
-        store.download_script(&artifact, digest, bytes as u64).await.map(drop).unwrap_err().code
+        store.download_script(&artifact, &blob(digest, bytes)).await.map(drop).unwrap_err().code
     };
     assert_eq!(code(&digest(SCRIPT), SCRIPT.len() - 1).await, ErrorCode::ImageInvalid);
     assert_eq!(code(&digest(SCRIPT), SCRIPT.len() + 1).await, ErrorCode::ImageInvalid);
@@ -164,7 +188,7 @@ async fn a_registry_that_wants_a_token_is_asked_without_one_once() {
     let store = open(&state, &host);
     let artifact = format!("{host}/init@{}", digest(b"manifest"));
     for _ in 0..2 {
-        let it = store.download_script(&artifact, &digest(SCRIPT), SCRIPT.len() as u64).await.unwrap();
+        let it = store.download_script(&artifact, &blob(&digest(SCRIPT), SCRIPT.len())).await.unwrap();
         assert_eq!(it.content, SCRIPT);
     }
     let blob = format!("/v2/init/blobs/{}", digest(SCRIPT));
@@ -177,6 +201,6 @@ async fn a_registry_that_goes_away_in_mid_blob_is_said_to() {
     let state = State::new();
     let store = open(&state, &host);
     let artifact = format!("{host}/init@{}", digest(b"manifest"));
-    let outcome = store.download_script(&artifact, &digest(SCRIPT), SCRIPT.len() as u64).await;
+    let outcome = store.download_script(&artifact, &blob(&digest(SCRIPT), SCRIPT.len())).await;
     assert_eq!(outcome.map(drop).unwrap_err().code, ErrorCode::ImagePullFailed);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use headstart_base::{Error, ErrorCode, Result};
-use headstart_image::Downloaded;
+use headstart_image::{Downloaded, Layer};
 use headstart_runner::ScriptKind;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
@@ -32,8 +32,10 @@ struct Named {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     artifact: String,
-    /// As they were told at deploy.
+    /// As they were told at deploy, and whether the artifact's manifest has them.
     bytes: u64,
+    #[serde(default)]
+    embedded: bool,
     /// Whose start waits for it: there it is an event.
     instance: Option<String>,
     /// What it is to the runner of the instance's tenant, where that is to have it at once.
@@ -52,17 +54,17 @@ pub(super) async fn download(node: &Arc<Node>, hex: &str, request: Request<Incom
     if !is_digest(hex) {
         return Err(Error::new(ErrorCode::InvalidArgument, "an initscript's digest is 64 lower-case hex digits"));
     }
-    let Wanted { artifact, bytes, instance, hand_over } = read(request).await?;
+    let Wanted { artifact, bytes, embedded, instance, hand_over } = read(request).await?;
     let instance = instance.map(|id| node.find_instance(&id)).transpose()?;
     if let Some(instance) = &instance {
         instance.script_is_downloaded.store(true, Ordering::Relaxed);
     }
-    let digest = format!("sha256:{hex}");
+    let layer = Layer { digest: format!("sha256:{hex}"), bytes, embedded };
     let to_runner = async {
         let (kind, instance, runners) = (hand_over?, instance.as_ref()?, node.runners.as_ref()?);
         Some((kind, runners.door(&instance.tenant).await?))
     };
-    let (downloaded, to_runner) = tokio::join!(node.images.download_script(&artifact, &digest, bytes), to_runner);
+    let (downloaded, to_runner) = tokio::join!(node.images.download_script(&artifact, &layer), to_runner);
     let Downloaded { content, begun_at, done_at } = downloaded?;
     let handed = async {
         let Some((kind, door)) = to_runner else { return false };

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { type BuiltInitscript, buildInitscript } from "../../build/index.ts";
 import { readManifest } from "../deploy/manifest.ts";
 import { CliError } from "../errors.ts";
-import { addBlob, addJson, createLayout, type Descriptor, MANIFEST } from "./layout.ts";
+import { addBlob, addEmbeddedBlob, addJson, createLayout, type Descriptor, MANIFEST } from "./layout.ts";
 import { push, type Target } from "./push.ts";
 
 /** Of artifacts, as the bridge knows them (native-bridge/image/src/artifact.rs). */
@@ -60,10 +60,13 @@ export async function addInitscript(
 	limits: Record<string, unknown>,
 ): Promise<Descriptor> {
 	const { format } = script;
-	const content = format === "wasm" ? script.bytes : Buffer.from(script.source);
-	const layers = [await addBlob(layout, `${ARTIFACT}.${format}`, content)];
-	if (script.format === "wasm" && script.metered.length <= MOST_BYTES)
-		layers.push(await addBlob(layout, `${ARTIFACT}.metered.wasm`, script.metered));
+	const metered = format === "wasm" && script.metered.length <= MOST_BYTES ? script.metered : undefined;
+	const content = Buffer.from(format === "wasm" ? script.bytes : script.source);
+	// The layer that starts download comes with the manifest: that is their one request.
+	const add = metered === undefined ? addEmbeddedBlob : addBlob;
+	const layers = [await add(layout, `${ARTIFACT}.${format}`, content)];
+	if (metered !== undefined)
+		layers.push(await addEmbeddedBlob(layout, `${ARTIFACT}.metered.wasm`, Buffer.from(metered)));
 	const config = await addJson(layout, CONFIG, {
 		format,
 		limits,

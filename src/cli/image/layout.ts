@@ -36,8 +36,8 @@ const CONFIG = "application/vnd.oci.image.config.v1+json";
 export const LAYER = "application/vnd.oci.image.layer.v1.tar+zstd";
 /** A tenth smaller than gzip; higher ones take ten times as long for another tenth. */
 const LEVEL = 9;
-/** A configuration up to this is embedded in its manifest. */
-const MOST_EMBEDDED = 16 << 10;
+/** A configuration or an initscript up to this is embedded in its manifest. */
+const MOST_EMBEDDED = 64 << 10;
 const ARCHITECTURES: Record<string, string> = { x64: "amd64", arm64: "arm64" };
 
 export function blobPath(layout: string, digest: string): string {
@@ -122,8 +122,12 @@ export function addJson(layout: string, mediaType: string, value: unknown): Prom
 }
 
 /** The same, for who has its descriptor to have it too, unless it is large. */
-async function addEmbedded(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
-	const bytes = Buffer.from(JSON.stringify(value));
+function addEmbedded(layout: string, mediaType: string, value: unknown): Promise<Descriptor> {
+	return addEmbeddedBlob(layout, mediaType, Buffer.from(JSON.stringify(value)));
+}
+
+/** {@link addBlob}, embedded where it is not large. */
+export async function addEmbeddedBlob(layout: string, mediaType: string, bytes: Buffer): Promise<Descriptor> {
 	const descriptor = await addBlob(layout, mediaType, bytes);
 	return bytes.length > MOST_EMBEDDED ? descriptor : { ...descriptor, data: bytes.toString("base64") };
 }
