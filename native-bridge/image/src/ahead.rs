@@ -118,14 +118,16 @@ mod tests {
 
     #[test]
     fn the_thread_ends_when_nobody_reads() {
-        struct Endless(SyncSender<()>);
+        struct Endless {
+            _alive: SyncSender<()>,
+        }
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 Ok(buffer.len())
             }
         }
         let (alive, ended) = sync_channel(0);
-        let mut ahead = Ahead::new(Endless(alive)).unwrap();
+        let mut ahead = Ahead::new(Endless { _alive: alive }).unwrap();
         ahead.read_exact(&mut [0; 10]).unwrap();
         drop(ahead);
         assert!(ended.recv().is_err());
