@@ -19,33 +19,43 @@ pub enum ScriptKind {
     Js,
 }
 
-/// A way to a tenant's runner.
-pub struct Door(UnixStream);
+/// A script of which a runner knows that it comes: all but its bytes has been said.
+pub struct Announced {
+    stream: UnixStream,
+    length: u64,
+}
 
 impl Runners {
-    /// Connects to a tenant's runner, if it has one that can be reached now.
-    pub async fn door(&self, tenant: &str) -> Option<Door> {
+    /// Tells a tenant's runner of a script of so many bytes, whose digest (64 hex digits) they will have, so that it is ready for them. None: the
+    /// tenant has no runner that can be reached now. What is dropped does not come.
+    pub async fn announce(&self, tenant: &str, kind: ScriptKind, digest: &str, length: u64) -> Option<Announced> {
         let runner = self.runner_of(tenant)?;
-        runner.connect().await.ok().map(Door)
+        Announced::new(runner.connect().await.ok()?, kind, digest, length).await
     }
 }
 
-impl Door {
-    /// Gives the runner a script, whose digest (64 hex digits) is known to be that. False: it has not taken it.
-    pub async fn give(self, kind: ScriptKind, digest: &str, script: &[u8]) -> bool {
+impl Announced {
+    async fn new(mut stream: UnixStream, kind: ScriptKind, digest: &str, length: u64) -> Option<Self> {
         let kind = match kind {
             ScriptKind::Metered => "metered",
             ScriptKind::Plain => "plain",
             ScriptKind::Js => "js",
         };
-        let length = script.len();
         let head = format!(
             "PUT /scripts/{kind}/{digest} HTTP/1.1\r\nHost: runner\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         );
-        let message = [head.as_bytes(), script].concat();
-        let Self(mut stream) = self;
+        let written = tokio::time::timeout(LIMIT, stream.write_all(head.as_bytes())).await;
+        matches!(written, Ok(Ok(()))).then_some(Self { stream, length })
+    }
+
+    /// Gives the runner the script. False: it has not taken it.
+    pub async fn give(self, script: &[u8]) -> bool {
+        let Self { mut stream, length } = self;
+        if u64::try_from(script.len()) != Ok(length) {
+            return false;
+        }
         let work = async {
-            stream.write_all(&message).await.ok()?;
+            stream.write_all(script).await.ok()?;
             let mut head = [0; 12];
             stream.read_exact(&mut head).await.ok()?;
             (&head == b"HTTP/1.1 204").then_some(())
@@ -63,14 +73,16 @@ mod tests {
     /// What a runner that answers so was sent, and whether that counted as taken.
     async fn given(answer: &'static [u8]) -> (Vec<u8>, bool) {
         let (bridge, mut runner) = UnixStream::pair().unwrap();
+        let announced = Announced::new(bridge, ScriptKind::Metered, "ab", 6).await.unwrap();
         let runner = tokio::spawn(async move {
-            let mut sent = vec![0; 4096];
-            let length = runner.read(&mut sent).await.unwrap();
+            let mut sent = Vec::new();
+            while !sent.ends_with(b"module") {
+                runner.read_buf(&mut sent).await.unwrap();
+            }
             runner.write_all(answer).await.unwrap();
-            sent.truncate(length);
             sent
         });
-        let taken = Door(bridge).give(ScriptKind::Metered, "ab", b"module").await;
+        let taken = announced.give(b"module").await;
         (runner.await.unwrap(), taken)
     }
 
@@ -83,5 +95,15 @@ mod tests {
         for refusal in [&b"HTTP/1.1 422 Unprocessable\r\n\r\n"[..], b"HTTP/1.1 2", b""] {
             assert!(!given(refusal).await.1);
         }
+    }
+
+    #[tokio::test]
+    async fn other_bytes_than_were_announced_are_not_given() {
+        let (bridge, mut runner) = UnixStream::pair().unwrap();
+        let announced = Announced::new(bridge, ScriptKind::Js, "ab", 6).await.unwrap();
+        assert!(!announced.give(b"modules").await);
+        let mut sent = String::new();
+        runner.read_to_string(&mut sent).await.unwrap();
+        assert!(sent.ends_with("\r\n\r\n"));
     }
 }

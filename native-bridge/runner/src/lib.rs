@@ -13,6 +13,6 @@ mod socket;
 mod supervisor;
 
 pub use config::{End, RunnerConfig, State, Status};
-pub use hand_over::{Door, ScriptKind};
+pub use hand_over::{Announced, ScriptKind};
 pub use relay::Relay;
 pub use runners::{Known, Runners, RunnersConfig};

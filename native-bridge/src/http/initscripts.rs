@@ -62,13 +62,13 @@ pub(super) async fn download(node: &Arc<Node>, hex: &str, request: Request<Incom
     let layer = Layer { digest: format!("sha256:{hex}"), bytes, embedded };
     let to_runner = async {
         let (kind, instance, runners) = (hand_over?, instance.as_ref()?, node.runners.as_ref()?);
-        Some((kind, runners.door(&instance.tenant).await?))
+        runners.announce(&instance.tenant, kind, hex, bytes).await
     };
     let (downloaded, to_runner) = tokio::join!(node.images.download_script(&artifact, &layer), to_runner);
     let Downloaded { content, begun_at, done_at } = downloaded?;
     let handed = async {
-        let Some((kind, door)) = to_runner else { return false };
-        door.give(kind, hex, &content).await
+        let Some(announced) = to_runner else { return false };
+        announced.give(&content).await
     };
     // The runner has it before anybody hears of it.
     let told = async {
