@@ -55,10 +55,6 @@ const SLACK_MS = 1_000;
 /** A spare WASM cell is made so long after the last one was taken. */
 const PREPARE_MS = 500;
 
-/** How often a module is metered for practice, of at most so many bytes: 20 ms of the runner's time in all. */
-const PRACTICE_TIMES = 60;
-const PRACTICE_BYTES = 64 << 10;
-
 const scripts = new Shelf<Script>({ items: 512, bytes: 128 << 20 });
 const arrivals = new Arrivals<Script>();
 
@@ -135,8 +131,6 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 			const reason = await new JsCell(this.env.LOADER, script.source).check();
 			if (reason !== undefined) throw new ModuleError(reason);
 			this.ctx.waitUntil(this.#nursery.prepare(module.digest, script.source));
-		} else if (module.format === "wasm" && module.plain && bytes.byteLength <= PRACTICE_BYTES) {
-			this.ctx.waitUntil(practise(bytes));
 		}
 		this.#shelve(module.digest, script, bytes.byteLength);
 		return script;
@@ -195,14 +189,6 @@ export default class Runner extends WorkerEntrypoint<Env> implements RunnerServi
 function js(source: string): Script {
 	if (source.length > MAX_SOURCE) throw new ModuleError(`the bundle has more than ${MAX_SOURCE} characters`);
 	return { format: "js", source };
-}
-
-/** Meters a module some more times, until the engine has optimised the meter: a start that has to meter one waits for it. */
-async function practise(bytes: Uint8Array): Promise<void> {
-	for (let left = PRACTICE_TIMES; left > 0; left -= 1) {
-		await scheduler.wait(1);
-		meter(bytes);
-	}
 }
 
 /** Why a module cannot run. */
