@@ -1,10 +1,10 @@
 //! The names of a sandbox's users. Programs ask for that of their own (`getpwuid`), and some end without an answer.
 
 use crate::base::{NOBODY, SOCKETS};
-use nix::fcntl::OFlag;
-use std::fs::OpenOptions;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// In /etc, and in the folder of an instance's sockets: those of the base are links to there.
@@ -28,9 +28,10 @@ pub(crate) fn write(folder: &Path, user: u32) -> io::Result<()> {
 /// An image's own files with the user added to them, in a folder: (file, where it is to be mounted). An image that has none has
 /// no place for them either.
 pub(crate) fn add_to_image(root: &Path, folder: &Path, user: u32) -> io::Result<Vec<(PathBuf, String)>> {
+    let root = File::open(root)?;
     let mut made = Vec::new();
     for (name, line) in FILES.into_iter().zip(lines(user)) {
-        if let Some(mut text) = read(&root.join("etc").join(name))? {
+        if let Some(mut text) = read(&root, &Path::new("etc").join(name))? {
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -50,13 +51,15 @@ fn lines(user: u32) -> [String; 2] {
     }
 }
 
-/// A file of an image's, not through a link: that would lead to one of the host's. None: there is no such file, or it is no such.
-fn read(path: &Path) -> io::Result<Option<String>> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) if file.metadata()?.is_file() => file,
-        _ => return Ok(None),
-    };
+/// A file of an image's, through no link at all: that could lead to one of the host's. None: there is no such file, or it is no such.
+fn read(root: &File, path: &Path) -> io::Result<Option<String>> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let Some(file) = openat2(root, path, how).ok().map(File::from) else { return Ok(None) };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
     let mut text = String::new();
     match file.take(MOST_BYTES + 1).read_to_string(&mut text) {
         Ok(bytes) if bytes as u64 <= MOST_BYTES => Ok(Some(text)),
@@ -94,6 +97,11 @@ mod tests {
             "postgres:x:70:70::/:/bin/sh\napp:x:4711:4711:app:/tmp:/bin/sh\n"
         );
         fs::write(root.join("etc/passwd"), [0xff]).unwrap();
+        assert_eq!(add_to_image(&root, &made, 4711).unwrap(), []);
+        // A folder of the image's that is a link to one of the host's.
+        fs::rename(root.join("etc"), folder.join("hosts-etc")).unwrap();
+        fs::write(folder.join("hosts-etc/passwd"), "secret").unwrap();
+        symlink(folder.join("hosts-etc"), root.join("etc")).unwrap();
         assert_eq!(add_to_image(&root, &made, 4711).unwrap(), []);
         write(&made, NOBODY).unwrap();
         assert_eq!(fs::read_to_string(made.join("group")).unwrap(), "root:x:0:\nnogroup:x:65534:\n");
