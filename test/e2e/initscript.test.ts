@@ -168,9 +168,11 @@ test("a deadline ends an RPC, the call that waits for it, and the message that c
 		app: [
 			["sleep", 0.3],
 			["receive", "late"],
+			// The script, too, is told at that moment, and logs what.
+			["sleep", 0.3],
 		],
 	});
-	expect(steps).toEqual([null, { error: "rpcTimeout" }]);
+	expect(steps).toEqual([null, { error: "rpcTimeout" }, null]);
 	const { events, scriptLines } = await node().ended(instance);
 	await node().resetStore();
 	expect(events.find(({ kind }) => kind === "rpcDone")).toMatchObject({ error: { code: "rpcTimeout" } });
