@@ -28,7 +28,7 @@ export class HeldRegistry {
 		return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
 	}
 
-	/** Holds blobs of at least so many bytes back. Resolves when the first half of one has left. */
+	/** Holds manifests and blobs of at least so many bytes back. Resolves when the first half of one has left. */
 	hold(least = 0): Promise<void> {
 		this.letGo();
 		return new Promise((reached) => {
@@ -59,7 +59,7 @@ export class HeldRegistry {
 			answer.writeHead(inner.statusCode ?? 502, inner.headers);
 			const bytes = Number(inner.headers["content-length"]);
 			const held = this.#held;
-			if (held && method === "GET" && path?.includes("/blobs/") && bytes >= held.least)
+			if (held && method === "GET" && /\/(blobs|manifests)\//.test(path ?? "") && bytes >= held.least)
 				void half(inner, answer, held).catch(() => answer.destroy());
 			else inner.pipe(answer);
 		});
