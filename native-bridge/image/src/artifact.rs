@@ -1,7 +1,8 @@
 //! Initscripts as artifacts of a registry: a layer, which is the script as it was built, one with the module as it is metered, and
 //! a configuration that tells of it.
 //!
-//! Nothing of them is kept here. What a start needs is a blob whose digest was told at deploy: one request, without a manifest.
+//! Nothing of them is kept here. What a start needs is a layer whose digest was told at deploy, in the manifest or as a blob: one request
+//! either way.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -42,7 +42,8 @@ struct Wanted {
     hand_over: Option<ScriptKind>,
 }
 
-/// Answers `{"artifact": "registry/name@sha256:…", "digest", "bytes", "format", "config"}`.
+/// Answers `{"artifact": "registry/name@sha256:…", "digest", "bytes", "embedded", "metered": {"digest", "bytes", "embedded"} or null,
+/// "format", "config"}`.
 pub(super) async fn find(node: &Arc<Node>, request: Request<Incoming>) -> Result<Response<Body>> {
     let Named { artifact } = read(request).await?;
     let script = node.images.find_script(&artifact).await?;
