@@ -17,6 +17,7 @@ from headstart._generated import FLAG_BEGIN, FLAG_END, FLAG_ERROR, FLAG_INLINE
 from headstart._protocol import MAX_PAYLOAD
 from headstart.client import Instance
 from headstart.errors import BridgeLost, Cancelled, Deadline, HeadstartError, InstanceClosed
+from headstart.stack import roomy
 
 NEXT_TIMEOUT = 60.0
 # Longer pieces of an answer go through the outbox, this much at a time.
@@ -177,4 +178,4 @@ def try_out(name, path, folder=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(roomy(main, sys.argv[1:]))
