@@ -270,13 +270,26 @@ fn what_is_no_connection_is_refused_and_closed() {
     });
 }
 
+/// Writes until the peer's buffer is full, too: what only waits to be sent on a busy machine would arrive later, and nothing linger.
+fn fill(tcp: &TcpStream) {
+    tcp.set_nonblocking(true).unwrap();
+    let mut refused = 0;
+    while refused < 5 {
+        if (&mut &*tcp).write(&[0; 65536]).is_ok() {
+            refused = 0;
+        } else {
+            refused += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// One end of a socketpair in which a socket lies whose close(2) takes as long as nobody reads what was written to it; and who
 /// does not.
 fn lingering(listener: &TcpListener) -> (OwnedFd, TcpStream) {
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (accepted, _) = listener.accept().unwrap();
-    tcp.set_nonblocking(true).unwrap();
-    while (&tcp).write(&[0; 65536]).is_ok() {}
+    fill(&tcp);
     let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
     nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
     let (near, far) = UnixStream::pair().unwrap();
@@ -326,7 +339,7 @@ fn an_application_that_has_too_much_closed_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut held = Vec::new();
         // Whoever closes the last of them waits. That is to be the bridge: it begins when ours are closed.
-        bridge.signal(Signal::SIGSTOP);
+        bridge.stop();
         for _ in 0..3 {
             let (file, unread) = lingering(&listener);
             let mut app = App::connect(&bridge.app_socket(&id));

@@ -103,6 +103,21 @@ impl Bridge {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid() as i32), signal).unwrap();
     }
 
+    /// Stops all its threads, and waits until they are.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let runs = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+            stats.into_iter().any(|stat| !stat.rsplit(") ").next().unwrap().starts_with('T'))
+        };
+        let deadline = Instant::now() + LIMIT;
+        while runs() {
+            assert!(Instant::now() < deadline, "the bridge does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// The exit status after `terminate`.
     pub fn wait_end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + LIMIT;
